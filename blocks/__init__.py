@@ -1,0 +1,1 @@
+"""What the export connects to: Pleo on one side, the accounting system (ERP) on the other."""

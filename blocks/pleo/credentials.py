@@ -1,0 +1,150 @@
+"""Access to Pleo: where it is and with which key, as a Prefect block."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
+
+from blocks.pleo.client import BearerAuth, PleoClient
+from blocks.pleo.errors import PleoConfigurationError
+from blocks.pleo.transport import Clock
+
+PRODUCTION_URL = "https://external.pleo.io"
+
+
+class PleoCredentials(Block):
+    """An API key or an access token for Pleo's Export API, and the address it is for.
+
+    `client()` hands out a client that uses them.
+
+    Example:
+        Load stored credentials:
+        ```python
+        from blocks.pleo.credentials import PleoCredentials
+
+        credentials = PleoCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str] = "Pleo Credentials"
+    _block_type_slug: ClassVar[str] = "pleo-credentials"
+    _documentation_url = HttpUrl("https://developers.pleo.io/")
+    _description: ClassVar[str] = "An API key or access token for the Pleo Export API."
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    base_url: str = Field(
+        default=PRODUCTION_URL,
+        title="Base URL",
+        description="Address of Pleo's API. Staging is https://external.staging.pleo.io. Plain http is for loopback only.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        title="API key",
+        description="API key from Pleo (Settings, API Keys). Give this or an access token.",
+    )
+    access_token: SecretStr | None = Field(default=None, description="OAuth access token. Give this or an API key.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _usable_url(cls, value: str) -> str:
+        return usable_base_url(value)
+
+    @field_validator("api_key", "access_token")
+    @classmethod
+    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        secret = value.get_secret_value().strip()
+        if not secret:
+            return None
+        if not (secret.isascii() and secret.isprintable()) or " " in secret:
+            raise ValueError("it holds characters that no key or token has")
+        return SecretStr(secret)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> PleoCredentials:
+        if (self.api_key is None) == (self.access_token is None):
+            raise ValueError("give either an API key or an access token")
+        return self
+
+    def client(self, *, page_size: int = 100, clock: Clock | None = None) -> PleoClient:
+        """A client with these credentials. `page_size` is the number of records asked for at once, 1 to 100."""
+        auth: httpx.Auth
+        if self.api_key is not None:
+            auth = httpx.BasicAuth(self.api_key.get_secret_value(), "")
+        elif self.access_token is not None:
+            auth = BearerAuth(self.access_token.get_secret_value())
+        else:
+            raise PleoConfigurationError("these credentials hold neither an API key nor an access token")
+        return PleoClient(self.base_url, auth, page_size=page_size, clock=clock)
+
+
+def credentials_from_environment(environment: Mapping[str, str]) -> PleoCredentials:
+    """Credentials from PLEO_API_KEY or PLEO_ACCESS_TOKEN, and PLEO_BASE_URL.
+
+    Raises PleoConfigurationError with one line that says what to set.
+    """
+    given: dict[str, Any] = {
+        field: environment[name].strip()
+        for field, name in (
+            ("api_key", "PLEO_API_KEY"),
+            ("access_token", "PLEO_ACCESS_TOKEN"),
+            ("base_url", "PLEO_BASE_URL"),
+        )
+        if environment.get(name, "").strip()
+    }
+    if "api_key" not in given and "access_token" not in given:
+        raise PleoConfigurationError(
+            "no Pleo credentials: set PLEO_API_KEY or PLEO_ACCESS_TOKEN, or name a block with --pleo "
+            "(or try --sandbox, which needs none)"
+        )
+    if "api_key" in given and "access_token" in given:
+        raise PleoConfigurationError("PLEO_API_KEY and PLEO_ACCESS_TOKEN are both set: unset one of them")
+    names = {"api_key": "PLEO_API_KEY", "access_token": "PLEO_ACCESS_TOKEN", "base_url": "PLEO_BASE_URL"}
+    try:
+        return PleoCredentials(**given)
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        field = str(problem["loc"][0]) if problem["loc"] else ""
+        raise PleoConfigurationError(f"{names.get(field, 'Pleo credentials')}: {_plain(problem['msg'])}") from None
+
+
+def usable_base_url(value: str) -> str:
+    """The base URL without a slash at the end; raises ValueError when a key must not be sent there."""
+    text = value.strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError as error:
+        raise ValueError("not a URL: it should look like https://external.pleo.io") from error
+    if parts.scheme not in {"http", "https"} or not host or not text.isascii() or any(c.isspace() for c in text):
+        raise ValueError("not a URL: it should look like https://external.pleo.io")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("it may hold a host and a path only: no user name, password, query or fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            "plain http would send the key readable over the network: use https (http is for loopback only)"
+        )
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")

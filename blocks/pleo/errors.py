@@ -1,0 +1,80 @@
+"""What can go wrong between us and Pleo, classed by what the runner must do.
+
+    PleoError
+    ├── PleoConfigurationError     wrong set-up: say what to change, touch nothing
+    │   ├── PleoAuthenticationError    401: the key or token is wrong or was revoked; never repeated
+    │   ├── PleoPermissionError        403: the credentials may not do this; never repeated
+    │   └── NotPleo                    the base URL answers, but not as Pleo does
+    ├── PleoRejected               4xx: Pleo understood and says no (`type` is Pleo's own word)
+    │   ├── PleoNotFound               404 of a job or item
+    │   ├── JobFinished                422: the job is over, expired or was finished by another: stop cleanly
+    │   ├── MissingContraAccounts      400: the company's contra accounts are not set up in Pleo
+    │   └── AlreadyInProgress          409: the company has a job under way
+    ├── PleoUnavailable            transient, and all tries are used up: leave the job resumable
+    │   └── PagingBroken               a list that does not come to an end as the contract says
+    └── PleoOutcomeUnknown         a call that must not be repeated blindly got no readable answer
+
+Messages are one line, hold no secret, and cut what Pleo said to a length that fits a log.
+"""
+
+from __future__ import annotations
+
+from blocks.text import one_line
+
+
+class PleoError(Exception):
+    """Something went wrong between us and Pleo. The message is one line for the user."""
+
+
+class PleoConfigurationError(PleoError):
+    """The credentials or the base URL cannot be used; the message says what to change."""
+
+
+class PleoAuthenticationError(PleoConfigurationError):
+    """Pleo answered 401."""
+
+
+class PleoPermissionError(PleoConfigurationError):
+    """Pleo answered 403."""
+
+
+class NotPleo(PleoConfigurationError):
+    """The base URL answers, but its first answer is not one of Pleo's."""
+
+
+class PleoRejected(PleoError):
+    """Pleo understood the call and refused it: `status` is the HTTP status, `type` Pleo's error type."""
+
+    def __init__(self, status: int, type_: str, message: str) -> None:
+        self.status = status
+        self.type = one_line(type_, 80)
+        self.reason = one_line(message, 400)
+        super().__init__(f"Pleo refused: {self.type} (HTTP {status}){': ' + self.reason if self.reason else ''}")
+
+
+class PleoNotFound(PleoRejected):
+    """The job or item does not exist, or not for these credentials."""
+
+
+class JobFinished(PleoRejected):
+    """The job can take nothing more: it expired, or it was finished elsewhere."""
+
+
+class MissingContraAccounts(PleoRejected):
+    """The company's contra accounts are not complete in Pleo; the message names the currencies."""
+
+
+class AlreadyInProgress(PleoRejected):
+    """The company has an export job under way already."""
+
+
+class PleoUnavailable(PleoError):
+    """Pleo did not answer as it should, for as many tries as a call is given."""
+
+
+class PagingBroken(PleoUnavailable):
+    """A list's cursor is missing, repeats, or leads nowhere."""
+
+
+class PleoOutcomeUnknown(PleoError):
+    """A call was sent and no readable answer came back: it may have been carried out."""

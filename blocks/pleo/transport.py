@@ -1,0 +1,229 @@
+"""One call to Pleo: paced, bounded in time and size, tried again where that is harmless, its answer classed.
+
+Whatever the answer, the caller gets a readable `Answer` or one of the errors drawn in `blocks.pleo.errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from blocks.pleo.errors import (
+    AlreadyInProgress,
+    JobFinished,
+    MissingContraAccounts,
+    NotPleo,
+    PleoAuthenticationError,
+    PleoNotFound,
+    PleoOutcomeUnknown,
+    PleoPermissionError,
+    PleoRejected,
+    PleoUnavailable,
+)
+from blocks.pleo.pace import Pacer
+from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, read_retry_after, wait_s
+from blocks.pleo.wire import UnreadableAnswer, decode
+from blocks.text import one_line
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+ANSWER_TIMEOUT_S = 60.0
+REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+_USER_AGENT = "pleo-export/0.1"
+
+Query = Sequence[tuple[str, str]]
+Check = Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time as the client sees it, so that a simulation can bring its own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A readable answer: its HTTP status, the body as text, and what the check made of the decoded document."""
+
+    status: int
+    text: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    """A try that brought nothing to go on: why, and what it says about waiting."""
+
+    why: str
+    rate_limited: bool = False
+    retry_after_s: float | None = None
+
+
+class Transport:
+    """Sends the calls of one client. `requests_sent` counts every request that left, repeats included."""
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: httpx.Auth,
+        *,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.requests_sent = 0
+        self._clock = clock
+        self._known_as_pleo = False
+        self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
+        self._http = httpx.AsyncClient(
+            auth=auth,
+            timeout=_TIMEOUT,
+            transport=transport,
+            follow_redirects=False,
+            trust_env=self.base_url.startswith("https:"),  # no proxy stands between us and loopback
+            headers={"accept": "application/json", "user-agent": _USER_AGENT},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Any = None,
+        check: Check | None = None,
+        repeatable: bool = True,
+    ) -> Answer:
+        """Make one call and return its readable answer.
+
+        `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
+        body is expected. A call that is not `repeatable` is sent again only after a 429, which did nothing; in every
+        other case it raises PleoOutcomeUnknown.
+        """
+        started = self._clock.monotonic()
+        tries = 0
+        while True:
+            tries += 1
+            answer = await self._try(method, path, query, body, check)
+            if isinstance(answer, Answer):
+                return answer
+            if not repeatable and not answer.rate_limited:
+                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}")
+            wait = wait_s(
+                tries,
+                rate_limited=answer.rate_limited,
+                retry_after_s=answer.retry_after_s,
+                jitter=self._clock.jitter,
+            )
+            if tries >= MAX_TRIES or self._clock.monotonic() + wait - started > CALL_BUDGET_S:
+                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {tries} tries")
+            await self._clock.sleep(wait)
+
+    async def _try(self, method: str, path: str, query: Query, body: Any, check: Check | None) -> Answer | _NoAnswer:
+        content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
+        headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
+        url = self.base_url + path
+        try:
+            async with self._pacer.place(), asyncio.timeout(ANSWER_TIMEOUT_S):
+                self.requests_sent += 1
+                async with self._http.stream(
+                    method, url, params=list(query), content=content, headers=headers
+                ) as response:
+                    received = await _read(response)
+        except (httpx.TimeoutException, TimeoutError):
+            return _NoAnswer("no answer in time")
+        except httpx.RequestError as error:
+            return _NoAnswer(f"no connection ({one_line(str(error), 120) or type(error).__name__})")
+        if received is None:
+            raise PleoRejected(
+                response.status_code, "ANSWER_TOO_LARGE", f"{method} {path}: over {MAX_BODY_BYTES} bytes"
+            )
+        return self._classify(method, path, response, received, check)
+
+    def _classify(
+        self, method: str, path: str, response: httpx.Response, received: bytes, check: Check | None
+    ) -> Answer | _NoAnswer:
+        status = response.status_code
+        if status == 401:
+            raise PleoAuthenticationError(
+                f"Pleo refused the credentials (HTTP 401): check the API key or access token for {self.base_url}"
+            )
+        if status == 403:
+            raise PleoPermissionError(
+                f"Pleo does not allow {method} {path} with these credentials (HTTP 403): check company and scopes"
+            )
+        if status == 429:
+            self._pacer.slow_down()
+            return _NoAnswer("HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response))
+        if status >= 500 or status == 408:
+            return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
+        try:
+            value = _understand(status, received, check)
+        except UnreadableAnswer as error:
+            if not self._known_as_pleo:
+                raise NotPleo(
+                    f"{self.base_url} does not answer as Pleo does (HTTP {status}, "
+                    f"{one_line(response.headers.get('content-type', 'no content type'), 60)}): check the base URL"
+                ) from error
+            return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
+        self._known_as_pleo = True
+        return Answer(status, received.decode("utf-8", "replace"), value)
+
+    def _asked_wait(self, response: httpx.Response) -> float | None:
+        return read_retry_after(response.headers.get("retry-after"), response.headers.get("date"), self._clock.now)
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    """The whole body, or None when it is larger than we take."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _understand(status: int, received: bytes, check: Check | None) -> Any:
+    """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
+    if status >= 400:
+        raise _refusal(status, decode(received))
+    if status >= 300:
+        raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
+    return check(decode(received)) if check is not None else None
+
+
+def _refusal(status: int, document: Any) -> PleoRejected:
+    """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo."""
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str):
+        raise UnreadableAnswer("no ExceptionInfo")
+    message = document.get("message")
+    text = message if isinstance(message, str) else ""
+    name = kind.upper()
+    if name == "MISSING_CONTRA_ACCOUNTS":
+        return MissingContraAccounts(status, kind, text)
+    if name == "EXPORT_ALREADY_IN_PROGRESS":
+        return AlreadyInProgress(status, kind, text)
+    if name in {"EXPORT_JOB_STATUS_UNPROCESSABLE", "INVALID_EXPORT_JOB_STATUS_CHANGE"}:
+        return JobFinished(status, kind, text)
+    if status == 404:
+        return PleoNotFound(status, kind, text)
+    return PleoRejected(status, kind, text)

@@ -1,0 +1,79 @@
+"""Bodies of Pleo's answers: exact numbers, whole pages, and cursors that must lead on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from blocks.pleo.errors import PagingBroken
+
+_LONG_INTEGER = 40  # digits; longer ones are no amounts, and int() takes quadratic time or refuses
+
+
+class UnreadableAnswer(ValueError):
+    """A body that is not the JSON that the contract promises."""
+
+
+def decode(body: bytes) -> Any:
+    """The JSON document, every number exact: int or Decimal, never float. NaN and infinity become Decimals too.
+
+    Raises UnreadableAnswer for anything that is not JSON, or nested beyond reason.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8", "replace"), parse_float=Decimal, parse_int=_integer, parse_constant=Decimal
+        )
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise UnreadableAnswer(type(error).__name__) from error
+
+
+def _integer(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _LONG_INTEGER else Decimal(digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its elements as decoded, and the cursor of the page behind it (None: the last one)."""
+
+    data: list[Any]
+    has_next: bool
+    end_cursor: str | None
+
+
+def read_page(document: Any) -> Page:
+    """The page in an answer; raises UnreadableAnswer when it is not the envelope of the contract."""
+    if isinstance(document, dict):
+        data, pagination = document.get("data"), document.get("pagination")
+        if isinstance(data, list) and isinstance(pagination, dict):
+            has_next, cursor = pagination.get("hasNextPage"), pagination.get("endCursor")
+            if isinstance(has_next, bool) and (cursor is None or isinstance(cursor, str)):
+                return Page(data, has_next, cursor or None)
+    raise UnreadableAnswer("no page of Pleo's")
+
+
+@dataclass(slots=True)
+class Cursors:
+    """Follows one list's cursors, and notices when they do not lead to an end."""
+
+    what: str
+    _seen: set[str] = field(default_factory=set)
+    _empty: int = 0
+
+    def after(self, *, has_next: bool, end_cursor: str | None, count: int) -> str | None:
+        """The cursor of the next page, None at the end; `count` is the number of records on this page.
+
+        Raises PagingBroken when the cursor is missing or repeats, or when pages stay empty.
+        """
+        if not has_next:
+            return None
+        if end_cursor is None:
+            raise PagingBroken(f"{self.what}: Pleo says there are more pages but gives no cursor")
+        if end_cursor in self._seen or len(end_cursor) > 4096:
+            raise PagingBroken(f"{self.what}: Pleo's cursor repeats, the list would never end")
+        self._seen.add(end_cursor)
+        self._empty = self._empty + 1 if count == 0 else 0
+        if self._empty >= 5:
+            raise PagingBroken(f"{self.what}: page after page is empty and Pleo says there are more")
+        return end_cursor

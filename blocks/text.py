@@ -1,0 +1,43 @@
+"""Text from outside, made safe to store and to show. Every text from Pleo is hostile until it has passed here."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Control characters, the bidirectional controls that can turn a shown line round, lone surrogates (which no file or
+# database takes), and the separators that start a new line in some viewers.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_SPACES = re.compile(r"\s+")
+_JOINERS = {"\u200d", "\ufe0e", "\ufe0f"}
+_SLACK = 4096
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text as one line of at most `limit` characters, without control or bidirectional characters.
+
+    Markup stays what it is: text. A cut is shown by an ellipsis and never splits a character from its marks. Of a text
+    of megabytes only the beginning is ever read.
+    """
+    head = text[: limit * 4 + _SLACK]
+    line = _SPACES.sub(" ", _UNSAFE.sub(" ", head)).strip()
+    if len(head) < len(text):
+        line += " " * limit  # what was not read counts as text that does not fit
+    return cut(line, limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, an ellipsis in the last place where some had to go."""
+    if len(text) <= limit:
+        return text
+    if limit <= 0:
+        return ""
+    end = limit - 1
+    while end > 0 and (_extends(text[end]) or text[end - 1] == "\u200d"):
+        end -= 1
+    return text[:end].rstrip() + "…"
+
+
+def _extends(character: str) -> bool:
+    """Whether this character belongs to the one before it."""
+    return character in _JOINERS or unicodedata.combining(character) != 0 or "\U0001f3fb" <= character <= "\U0001f3ff"

@@ -1,0 +1,58 @@
+"""Pleo's amounts as integers in minor units (hundredths of the currency's unit), exact or refused."""
+
+from __future__ import annotations
+
+import re
+
+from blocks.pleo.models import ItemAmount
+from blocks.pleo.models import Money as PleoMoney
+from blocks.text import one_line
+from flows.failures import invalid
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
+# Codes that no account is kept in: none at all, test, metals, and units of bond markets and funds.
+_UNBOOKABLE = frozenset(
+    {"UNDEFINED", "XXX", "XTS", "XAU", "XAG", "XPD", "XPT", "XBA", "XBB", "XBC", "XBD", "XUA", "XSU"}
+)
+_MAX_DIGITS = 30  # far beyond any ERP's limit, which is checked later; keeps a hostile exponent from filling memory
+
+
+def bookable(currency: str) -> bool:
+    """Whether money can be kept in that currency: three capital letters, and no metal, test or undefined code."""
+    return _CURRENCY.fullmatch(currency) is not None and currency not in _UNBOOKABLE
+
+
+def wallet_minor(amount: ItemAmount | None, what: str, currency: str | None = None) -> tuple[str, int]:
+    """Currency and signed minor units of an amount in wallet currency; `what` names it in a failure.
+
+    Fails the item where it is missing, in a currency that cannot be booked or (with `currency`) in another one, or
+    where it has a fraction of a hundredth.
+    """
+    money = amount.in_wallet_currency if amount is not None else None
+    if money is None:
+        raise invalid(f"{what} has no amount in wallet currency. Ask Pleo's support to look at this expense.")
+    if not bookable(money.currency):
+        raise invalid(f"{what} is in {one_line(money.currency, 20)!r}, which is no currency that can be booked.")
+    if currency is not None and money.currency != currency:
+        raise invalid(f"{what} is in {money.currency}, but the expense is in {currency}.")
+    minor = to_minor(money)
+    if minor is None:
+        raise invalid(
+            f"{what} is {one_line(str(money.value), 60)} hundredths of {money.currency}, which is no whole number."
+        )
+    return money.currency, minor
+
+
+def to_minor(money: PleoMoney) -> int | None:
+    """Signed minor units, or None for a fraction of a hundredth or a number beyond reason."""
+    if money.value.adjusted() > _MAX_DIGITS:
+        return None
+    whole = int(money.value)
+    return whole if whole == money.value else None
+
+
+def show(minor: int, currency: str = "") -> str:
+    """Minor units for people, exact: -123456 in DKK is `-1234.56 DKK`."""
+    units, hundredths = divmod(abs(minor), 100)
+    text = f"{'-' if minor < 0 else ''}{units}.{hundredths:02d}"
+    return f"{text} {currency}" if currency else text

@@ -1,0 +1,304 @@
+"""The export as a Prefect flow, and its command line: `python -m flows.export`.
+
+Steps become tasks in `flows.tasks`. What they do, and in which order, is in `flows.job` and `flows.steps`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_client, get_run_logger
+from prefect.blocks.core import Block
+from prefect.client.schemas.objects import State
+from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
+from prefect.exceptions import ObjectNotFound
+from prefect.logging.configuration import setup_logging
+from prefect.states import Completed, Failed
+from pydantic import SecretStr
+from rich.console import Console
+
+from blocks import collection
+from blocks.erp.settings import ErpSettings
+from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
+from blocks.pleo.errors import PleoConfigurationError
+from blocks.pleo.models import ExportJob
+from blocks.pleo.sandbox import SandboxError
+from blocks.pleo.transport import Clock
+from blocks.text import one_line
+from flows.cli import Options, parse
+from flows.demo import running_sandbox
+from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
+from flows.report import ConsoleProgress, publish, show_run, summary_lines
+from flows.run import export as run_export
+from flows.session import Session
+from flows.stop import Stop
+from flows.tasks import JobFlow, PrefectRunner
+
+log = logging.getLogger(__name__)
+
+SLOT_WAIT_S = 3.0
+
+
+@dataclass(slots=True)
+class _Given:
+    """What the command line hands its own flow beside the parameters, which Prefect's server would store."""
+
+    credentials: PleoCredentials | None = None
+    report: RunReport = field(default_factory=RunReport)
+    progress: ConsoleProgress | None = None
+    signal: signal.Signals | None = None
+
+
+_given: ContextVar[_Given | None] = ContextVar("given", default=None)
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[], Awaitable[JobReport]]
+    stop: Stop
+    report: JobReport | None = None
+
+
+_job: ContextVar[_Job] = ContextVar("job")
+
+
+def _job_flow(stop: Stop) -> JobFlow:
+    """The way to run one job as a subflow, which can be asked to end by `stop`."""
+
+    async def run_job(job: ExportJob, run: Callable[[], Awaitable[JobReport]]) -> JobReport:
+        body = _Job(run, stop)
+        token = _job.set(body)
+        try:
+            state: State[Any] = await export_one_job(UUID(job.id), UUID(job.company_id), return_state=True)
+        finally:
+            _job.reset(token)
+        if body.report is None:
+            await state.aresult(raise_on_failure=True)
+            raise RuntimeError(f"the run of job {job.id} ended without a report")
+        return body.report
+
+    return run_job
+
+
+@flow(name="pleo-export-job", flow_run_name="job {job_id}", persist_result=False)
+async def export_one_job(job_id: UUID, company_id: UUID) -> State[Any]:
+    """One export job, from its start to its final event."""
+    body = _job.get()
+    async with _slot(str(company_id)):
+        with body.stop.on_signals():
+            body.report = await body.run()
+    get_run_logger().info("%s", "\n".join(summary_lines(body.report)))
+    await publish(body.report)
+    return _state_of_job(body.report)
+
+
+@asynccontextmanager
+async def _slot(company_id: str) -> AsyncIterator[None]:
+    """The company's concurrency slot, where one is set up: a courtesy to other runners, never a condition."""
+    name = f"pleo-export-{company_id}"
+    async with AsyncExitStack() as stack:
+        try:
+            async with get_client() as server:
+                await server.read_global_concurrency_limit_by_name(name)
+            await stack.enter_async_context(concurrency(name, occupy=1, timeout_seconds=SLOT_WAIT_S))
+        except ObjectNotFound:
+            log.debug("no slot is set up for company %s", company_id)
+        except AcquireConcurrencySlotTimeoutError:
+            log.warning("another run holds the slot of company %s, or held it when it was killed: going on", company_id)
+        yield
+
+
+def _state_of_job(report: JobReport) -> State[Any]:
+    message = "; ".join(line.strip() for line in summary_lines(report))
+    if report.ending in {Ending.COMPLETED, Ending.TAKEN}:
+        return Completed(message=message)
+    if report.ending is Ending.COMPLETED_WITH_ERRORS:
+        return Completed(name="CompletedWithErrors", message=message)
+    return Failed(name=report.ending.value.title().replace(" ", ""), message=message)
+
+
+def _state_of_run(report: RunReport) -> State[Any]:
+    jobs = [f"{job.job_id}: {job.ending.value}" for job in report.jobs]
+    message = one_line("; ".join([*jobs, *report.lines]), 1000)
+    if report.exit_status == OK:
+        return Completed(message=message)
+    if report.exit_status == WITH_ERRORS:
+        return Completed(name="CompletedWithErrors", message=message)
+    return Failed(message=message)
+
+
+@flow(name="pleo-export", persist_result=False)
+async def export(
+    pleo: str | None = None,
+    erp: str | None = None,
+    ledger: str = "books.sqlite",
+    company_id: UUID | None = None,
+    job_id: UUID | None = None,
+    dry_run: bool = False,
+) -> State[Any]:
+    """Book every waiting expense of Pleo once, and tell Pleo what became of it.
+
+    Args:
+        pleo: Block with the Pleo credentials, as NAME or TYPE/NAME. Empty: PLEO_API_KEY or PLEO_ACCESS_TOKEN and
+            PLEO_BASE_URL of the worker's environment.
+        erp: Block with the settings of the accounting system, as TYPE/NAME. Empty: the embedded ledger.
+        ledger: File of the embedded ledger, used when no block is given.
+        company_id: Only this Pleo company. Empty: every company that the credentials show.
+        job_id: Only this export job. Empty: every job that is waiting.
+        dry_run: Change nothing, only show what would be posted.
+    """
+    given = _given.get() or _Given()
+    report, stop, started = given.report, Stop(), time.monotonic()
+    with _private_files(), stop.on_signals():
+        try:
+            credentials = given.credentials or await _credentials(pleo)
+            settings = await _settings(erp, ledger)
+        except PleoConfigurationError as error:
+            report.say(str(error), USAGE)
+            return _state_of_run(report)
+        system = settings.connect(Path.cwd())
+        client = credentials.client(page_size=settings.page_size, clock=Clock(sleep=stop.sleep))
+        runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress)
+        session = Session(client, system, runner, stop, time.monotonic, settings.update_batch_size, dry_run)
+        try:
+            async with client:
+                await run_export(
+                    session,
+                    report,
+                    company_id=str(company_id) if company_id else None,
+                    job_id=str(job_id) if job_id else None,
+                )
+        finally:
+            report.pleo_requests = client.requests_sent
+            report.seconds = time.monotonic() - started
+            given.signal = stop.signal
+            await system.close()
+    return _state_of_run(report)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Whatever is written meanwhile (books, stored pages) can be read by the owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+async def _credentials(name: str | None) -> PleoCredentials:
+    """The credentials block of that name, else what the environment holds. Raises PleoConfigurationError."""
+    if not name:
+        return credentials_from_environment(os.environ)
+    block = await _block(name if "/" in name else f"{PleoCredentials.get_block_type_slug()}/{name}")
+    if not isinstance(block, PleoCredentials):
+        raise PleoConfigurationError(f"block {one_line(name, 100)} holds no Pleo credentials")
+    return block
+
+
+async def _settings(name: str | None, ledger: str) -> ErpSettings:
+    """The settings block of that name, else those of the embedded ledger. Raises PleoConfigurationError."""
+    if not name:
+        return collection.LedgerSettings(path=ledger)
+    block = await _block(name)
+    if not isinstance(block, ErpSettings):
+        raise PleoConfigurationError(f"block {one_line(name, 100)} holds no settings of an accounting system")
+    return block
+
+
+async def _block(name: str) -> Block:
+    try:
+        return await Block.aload(name)
+    except ValueError as error:
+        raise PleoConfigurationError(
+            f"block {one_line(name, 100)} cannot be used: {one_line(str(error), 200)} (prefect block ls lists them)"
+        ) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = parse(sys.argv[1:] if arguments is None else arguments, os.environ.get("PLEO_COMPANY_ID"))
+    errors = Console(stderr=True, soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _set_up_logging()
+    with ConsoleProgress(errors) as progress:
+        given = _Given(progress=progress)
+        try:
+            _run(options, given)
+        except (PleoConfigurationError, SandboxError) as error:
+            given.report.say(str(error), USAGE)
+        except KeyboardInterrupt:
+            given.signal = given.signal or signal.SIGINT
+        except RuntimeError as error:
+            log.debug("the run broke", exc_info=True)
+            given.report.say(f"the run could not be carried out: {one_line(str(error), 300)}", JOB_FAILED)
+    _print(given.report, options, errors)
+    return 128 + given.signal if given.signal is not None else given.report.exit_status
+
+
+def _run(options: Options, given: _Given) -> None:
+    with running_sandbox(options) as sandbox:
+        if sandbox is not None:
+            given.credentials = PleoCredentials(base_url=sandbox.base_url, api_key=SecretStr(sandbox.api_key))
+        elif options.pleo is None:
+            given.credentials = credentials_from_environment(os.environ)
+        _given.set(given)
+        asyncio.run(_flow(options))
+
+
+async def _flow(options: Options) -> None:
+    await export(
+        pleo=options.pleo,
+        erp=options.erp,
+        ledger=str(options.ledger),
+        company_id=UUID(options.company_id) if options.company_id else None,
+        job_id=UUID(options.job_id) if options.job_id else None,
+        dry_run=options.dry_run,
+        return_state=True,
+    )
+
+
+def _print(report: RunReport, options: Options, errors: Console) -> None:
+    if options.json:
+        for line in (*(f"job {job.job_id}: {job.reason}" for job in report.jobs if job.reason), *report.lines):
+            errors.print(line, markup=False, highlight=False)
+        sys.stdout.write(json.dumps(report.document()) + "\n")
+        sys.stdout.flush()
+        return
+    if report.jobs:
+        show_run(report.jobs, Console(soft_wrap=True))
+    for line in report.lines:
+        (errors if report.exit_status not in (OK, WITH_ERRORS) else Console(soft_wrap=True)).print(
+            line, markup=False, highlight=False
+        )
+
+
+def _set_up_logging() -> None:
+    """Our own warnings on standard error; Prefect's lines in its UI only, unless somebody asks for them here."""
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    if "PREFECT_LOGGING_LEVEL" in os.environ:
+        return
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    setup_logging()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    for name in ("flows", "blocks"):
+        logging.getLogger(name).addHandler(handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""The order of the seven steps for one job, once, as plain code.
+
+    start → validate → retrieve job items → fetch item data → record page by page, reporting as we go → complete
+
+Clock, waiting, transport and the way a step is called come from outside, so this also runs without Prefect.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from blocks.erp.errors import ErpError
+from blocks.pleo.errors import JobFinished, PleoError, PleoNotFound
+from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobStatus
+from blocks.pleo.wire import Cursors
+from blocks.text import one_line
+from flows.bookkeeping import Books
+from flows.failures import Failure, JobFails
+from flows.outcome import Ending, JobReport
+from flows.reporting import ItemsRefused, Reporting
+from flows.results import Results, failed
+from flows.session import Session
+from flows.steps.complete import FinalEvent, complete_job, final_event
+from flows.steps.detect import read_job, start_job
+from flows.steps.fetch import PageKey, fetch_page
+from flows.steps.record import record_page
+from flows.steps.retrieve import ControlList, retrieve_page
+from flows.steps.validate import validate_job
+from flows.stop import Stopped
+
+log = logging.getLogger(__name__)
+
+NO_DATA = Failure(
+    ItemFailure.VALIDATION, "Pleo lists this expense in the job but sent no data for it. Export it again."
+)
+
+
+class Unfinished(Exception):
+    """The job cannot be ended in this run; it stays open, and the next run goes on with it."""
+
+
+async def export_job(session: Session, job: ExportJob) -> JobReport:
+    """Take one job as far as it goes. Whatever happens, the report says how it ended; nothing is raised for it."""
+    run = _JobRun(session, job)
+    report = run.report
+    try:
+        async with run.books_brought_up_to_date():
+            await run.all_steps()
+    except Stopped as error:
+        report.ending, report.reason = Ending.INTERRUPTED, str(error)
+    except (JobFinished, PleoNotFound) as error:
+        await run.finished_elsewhere(error)
+    except ItemsRefused as error:
+        report.reason = str(error)
+        report.notices += error.lines
+    except (PleoError, ErpError, Unfinished) as error:
+        report.reason = str(error)
+    except Exception as error:
+        log.exception("Unexpected while exporting job %s", job.id)
+        report.reason = f"something unforeseen ({type(error).__name__}), the log has the cause"
+    if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED} or session.dry_run:
+        await session.runner.forget(job)
+    return report
+
+
+class _JobRun:
+    """One job under way."""
+
+    def __init__(self, session: Session, job: ExportJob) -> None:
+        self.session = session
+        self.job = job
+        self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run)
+        self.control = ControlList()
+
+    async def all_steps(self) -> None:
+        """Steps 1 to 7. Raises whatever keeps the job from its end; a job that cannot be done is failed here."""
+        if not await self.start():
+            return
+        try:
+            reference = await self.session.runner.call(validate_job, self.session.erp, self.job)
+            await self.retrieve()
+            pages = await self.fetch() if self.control.to_do else []
+        except JobFails as error:
+            self.report.reason = error.reason
+            await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
+            return
+        books = Books(self.job.id, self.job.company_id, reference, self.session.erp.describe())
+        await self.record(pages, books)
+        await self.end()
+
+    async def start(self) -> bool:
+        """Step 1: take ownership; False when another was faster. A job in progress is resumed without an event."""
+        if self.session.dry_run or self.job.status != JobStatus.PENDING:
+            return True
+        try:
+            await self.session.runner.call(start_job, self.session.pleo, self.job.id)
+        except JobFinished:
+            now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
+            if now.status != JobStatus.IN_PROGRESS:
+                raise
+            self.report.ending = Ending.TAKEN
+            self.report.reason = "another runner or integration has just started it"
+            return False
+        return True
+
+    async def retrieve(self) -> None:
+        """Step 3: all rows, before anything is done."""
+        cursors = Cursors("items of the job")
+        cursor: str | None = None
+        number = 0
+        while number == 0 or cursor is not None:
+            number += 1
+            self.session.stop.check()
+            page = await self.session.runner.call(
+                retrieve_page, self.session.pleo, self.job.id, cursor, label=f"page {number}"
+            )
+            self.control.add(page)
+            count = len(page.rows) + page.unreadable
+            cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=count)
+        self.report.already_final = self.control.already_final
+
+    async def fetch(self) -> list[PageKey]:
+        """Step 4: all pages of data into the store; returns where they are.
+
+        Pages kept from an earlier run are fetched anew if an open item is on none of them.
+        """
+        pages, ids, stored = await self._fetch_all()
+        if stored and not ids.issuperset(self.control.to_do):
+            await self.session.runner.forget(self.job)
+            pages, _, _ = await self._fetch_all()
+        return pages
+
+    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool]:
+        pages: list[PageKey] = []
+        ids: set[str] = set()
+        any_stored = False
+        cursors = Cursors("export items of the job")
+        cursor: str | None = None
+        while not pages or cursor is not None:
+            self.session.stop.check()
+            key = self._key(cursor)
+            page, stored = await self.session.runner.fetch(
+                key, fetch_page, self.session.pleo, self.job.id, cursor, label=f"page {len(pages) + 1}"
+            )
+            any_stored |= stored
+            ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
+            pages.append(key)
+            await self.session.runner.progress("fetched", len(ids), len(self.control.to_do))
+            cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
+        return pages, ids, any_stored
+
+    def _key(self, cursor: str | None) -> PageKey:
+        pleo = self.session.pleo
+        return PageKey(pleo.base_url, self.job.company_id, self.job.id, cursor or "", pleo.page_size)
+
+    async def record(self, pages: list[PageKey], books: Books) -> None:
+        """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
+        session = self.session
+        results = Results(session.update_batch_size, session.clock)
+        remaining = dict(self.control.to_do)
+        total = len(remaining)
+        async with Reporting(session, self.job.id, results) as reporting:
+            for number, key in enumerate(pages, 1):
+                session.stop.check()
+                text, wanted = await self._wanted_on(key, remaining)
+                if wanted:
+                    page = await session.runner.call(
+                        record_page, session.erp, books, text, wanted, session.dry_run, label=f"page {number}"
+                    )
+                    self.report.count(page.rows)
+                    self.report.preview += page.entries
+                    await reporting.add(page.rows)
+                    await session.runner.progress("recorded", total - len(remaining), total)
+            without_data = [failed(id_, NO_DATA) for id_ in remaining]
+            self.report.count(without_data)
+            await reporting.add(without_data)
+
+    async def _wanted_on(self, key: PageKey, remaining: dict[str, None]) -> tuple[str, list[str]]:
+        """A stored page's text and the items on it that are still to do, which then no longer remain."""
+        page = await self.session.runner.load(key)
+        if page is None:  # the store lost it: it can be fetched again as long as the job is open
+            page, _ = await self.session.runner.fetch(
+                key, fetch_page, self.session.pleo, self.job.id, key.cursor or None, label="again"
+            )
+        wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
+        for id_ in wanted:
+            del remaining[id_]
+        return page.text, wanted
+
+    async def end(self) -> None:
+        """Step 7, once every row of the job is final and the sums agree."""
+        difference = self.report.difference()
+        if difference:
+            raise Unfinished(f"Pleo and the books differ: {difference}")
+        control, expected = self.control, self.job.number_of_items
+        if control.unreadable:
+            raise Unfinished(
+                f"{control.unreadable} rows of the job cannot be read, so it cannot be said to be complete"
+            )
+        if expected is not None and control.count < expected:
+            raise Unfinished(f"Pleo says the job has {expected} items but lists only {control.count}")
+        types = control.failure_types.copy()
+        types.update(item.type.value for item in self.report.failures)
+        successful = control.successful + self.report.successful
+        await self.complete(final_event(successful, control.not_successful + self.report.failed, types))
+
+    async def complete(self, final: FinalEvent) -> None:
+        """Post the final event, or only note it in a dry run."""
+        if not self.session.dry_run:
+            await self._bring_books_up_to_date()
+            await self.session.runner.call(complete_job, self.session.pleo, self.job.id, final)
+        self.report.end(final.event)
+
+    async def finished_elsewhere(self, error: PleoError) -> None:
+        """The job was over before we ended it: say how, and what was booked."""
+        self.report.ending = Ending.FINISHED_ELSEWHERE
+        try:
+            now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
+        except (PleoError, Stopped):
+            self.report.reason = str(error)
+            return
+        why = " ".join(part for part in (now.failure_reason_type, now.failure_reason) if part)
+        expired = "it expired" if now.expired_at is not None else f"it is {one_line(now.status, 40)}"
+        self.report.reason = f"{expired} in Pleo{': ' + one_line(why, 200) if why else ''}; what is booked stays booked"
+
+    @asynccontextmanager
+    async def books_brought_up_to_date(self) -> AsyncIterator[None]:
+        """Whatever way the job leaves, what is derived from the books is brought up to date."""
+        self._up_to_date = self.session.dry_run
+        try:
+            yield
+        finally:
+            await self._bring_books_up_to_date()
+
+    async def _bring_books_up_to_date(self) -> None:
+        if self._up_to_date:
+            return
+        self._up_to_date = True
+        try:
+            await self.session.erp.finish_job()
+        except ErpError as error:
+            self.report.notices.append(str(error))

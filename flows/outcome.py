@@ -1,0 +1,162 @@
+"""How a run and its jobs ended: figures, exit status, and the JSON document that others build on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from blocks.erp.entries import JournalEntry
+from blocks.pleo.models import ExportJob, ItemFailure, ItemStatus, JobEvent, JobStatus
+from flows.bookkeeping.money import show
+from flows.results import Row
+
+OK, JOB_FAILED, USAGE, WITH_ERRORS = 0, 1, 2, 3
+_BY_SEVERITY = (OK, WITH_ERRORS, JOB_FAILED, USAGE)
+
+
+class Ending(StrEnum):
+    """How our work on a job ended."""
+
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed with errors"
+    FAILED = "failed"
+    UNFINISHED = "not finished"
+    FINISHED_ELSEWHERE = "finished elsewhere"
+    TAKEN = "taken by another"
+    INTERRUPTED = "interrupted"
+
+
+_STATUS = {Ending.COMPLETED: OK, Ending.TAKEN: OK, Ending.COMPLETED_WITH_ERRORS: WITH_ERRORS}
+_ENDINGS = {
+    JobEvent.COMPLETED: Ending.COMPLETED,
+    JobEvent.COMPLETED_WITH_ERRORS: Ending.COMPLETED_WITH_ERRORS,
+    JobEvent.FAILED: Ending.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """One item that failed in this run."""
+
+    accounting_entry_id: str
+    type: ItemFailure
+    reason: str
+
+
+@dataclass(slots=True)
+class JobReport:
+    """What one run did for one job. Totals are in minor units by currency, of this run's successful items:
+    `totals` as Pleo states them, `books` as the accounting system holds them."""
+
+    job_id: str
+    company_id: str
+    dry_run: bool = False
+    ending: Ending = Ending.UNFINISHED
+    event: JobEvent | None = None
+    reason: str = ""
+    successful: int = 0
+    found: int = 0
+    failed: int = 0
+    already_final: int = 0
+    totals: Counter[str] = field(default_factory=Counter)
+    books: Counter[str] = field(default_factory=Counter)
+    failures: list[FailedItem] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    preview: list[JournalEntry] = field(default_factory=list)
+
+    def count(self, rows: Iterable[Row]) -> None:
+        """Take in the outcome of a page."""
+        for row in rows:
+            if row.status is ItemStatus.SUCCESSFUL and row.currency is not None and row.amount_minor is not None:
+                self.successful += 1
+                self.found += row.found
+                self.totals[row.currency] += row.amount_minor
+                self.books[row.currency] += row.book_minor or 0
+            else:
+                self.failed += 1
+                self.failures.append(
+                    FailedItem(
+                        row.accounting_entry_id,
+                        row.failure_reason_type or ItemFailure.UNEXPECTED,
+                        row.failure_reason or "",
+                    )
+                )
+            if row.notice:
+                self.notices.append(row.notice)
+
+    def end(self, event: JobEvent) -> None:
+        """The job was ended by this event, or would be in a dry run."""
+        self.ending = _ENDINGS[event]
+        self.event = None if self.dry_run else event
+
+    def difference(self) -> str:
+        """Where the books and Pleo differ, in words; empty when they agree to the cent."""
+        return ", ".join(
+            f"{show(self.books[currency])} {currency} in the books against {show(self.totals[currency])} in Pleo"
+            for currency in sorted(self.totals.keys() | self.books.keys())
+            if self.books[currency] != self.totals[currency]
+        )
+
+    @property
+    def exit_status(self) -> int:
+        """0 completed · 3 completed with errors · 1 anything else."""
+        return _STATUS.get(self.ending, JOB_FAILED)
+
+    def document(self) -> dict[str, Any]:
+        """The job's part of the JSON document."""
+        return {
+            "job_id": self.job_id,
+            "company_id": self.company_id,
+            "event": self.event.value if self.event is not None else None,
+            "successful": self.successful,
+            "failed": self.failed,
+            "already_final": self.already_final,
+            "totals": {currency: show(minor) for currency, minor in sorted(self.totals.items())},
+            "failures": [
+                {"accounting_entry_id": item.accounting_entry_id, "type": item.type.value, "reason": item.reason}
+                for item in self.failures
+            ],
+        }
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What one run did. `lines` are what the user is told besides the jobs' figures, `status` what they make of it."""
+
+    jobs: list[JobReport] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    status: int = OK
+    pleo_requests: int = 0
+    seconds: float = 0.0
+
+    def say(self, line: str, status: int = OK) -> None:
+        """Tell the user something, and what it means for the exit status."""
+        self.lines.append(line)
+        self.status = worst((self.status, status))
+
+    @property
+    def exit_status(self) -> int:
+        """The worst of the jobs and of what was said."""
+        return worst((self.status, *(job.exit_status for job in self.jobs)))
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of the run."""
+        return {
+            "jobs": [job.document() for job in self.jobs],
+            "pleo_requests": self.pleo_requests,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def worst(statuses: Iterable[int]) -> int:
+    """The exit status that says most: wrong usage, then a failed job, then errors, then success."""
+    return max(statuses, key=_BY_SEVERITY.index, default=OK)
+
+
+def status_of(job: ExportJob) -> int:
+    """The exit status for a job that was over before we came."""
+    by_state = {JobStatus.COMPLETED: OK, JobStatus.COMPLETED_WITH_ERRORS: WITH_ERRORS}
+    return by_state.get(JobStatus(job.status), JOB_FAILED) if job.status in set(JobStatus) else JOB_FAILED

@@ -1,0 +1,156 @@
+"""What people see of a run: the table at the end on the console, and the artifacts in the Prefect UI."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from blocks.erp.entries import JournalEntry
+from flows.bookkeeping.money import show
+from flows.outcome import JobReport
+
+MAX_ARTIFACT_ROWS = 1000
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:])")
+
+
+class ConsoleProgress:
+    """A progress bar on a terminal, for work that lasts longer than a second; nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._console = console
+        self._tasks: dict[str, TaskID] = {}
+        self._first_shown: float | None = None
+        self._started = False
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            self._bar.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """So many of all items are fetched, recorded …"""
+        if not self._console.is_terminal:
+            return
+        now = time.monotonic()
+        if self._first_shown is None:
+            self._first_shown = now
+        if now - self._first_shown >= 1.0 and not self._started:
+            self._bar.start()
+            self._started = True
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+
+
+def show_run(jobs: Sequence[JobReport], console: Console) -> None:
+    """The end of a run on the console: totals by currency, outcome, and every failure with its reason.
+
+    On a terminal these are tables, elsewhere plain lines of text.
+    """
+    for job in jobs:
+        for line in (*summary_lines(job), *_preview_lines(job)):
+            console.print(Text(line))
+        if console.is_terminal and job.failures:
+            console.print(_failure_table(job))
+        else:
+            for item in job.failures:
+                console.print(Text(f"  failed {item.accounting_entry_id}  {item.type.value}: {item.reason}"))
+        for notice in job.notices:
+            console.print(Text(f"  note: {notice}"))
+
+
+def summary_lines(job: JobReport) -> Iterator[str]:
+    """A job's figures in words: outcome, counts, totals as Pleo states them beside what the books hold."""
+    mode = " (dry run: nothing was changed)" if job.dry_run else ""
+    yield f"Export job {job.job_id}: {job.ending.value}{mode}"
+    if job.reason:
+        yield f"  {job.reason}"
+    yield f"  {counts(job)}"
+    for currency, minor in sorted(job.totals.items()):
+        agrees = "as in the books" if job.books[currency] == minor else f"but {show(job.books[currency])} in the books"
+        yield f"  total {show(minor, currency):>20}  {'' if job.dry_run else agrees}".rstrip()
+
+
+def counts(job: JobReport) -> str:
+    """How many items came to what end."""
+    verb = "would be booked" if job.dry_run else "booked"
+    found = f" ({job.found} of them found in the books already)" if job.found else ""
+    earlier = f", {job.already_final} reported by an earlier run" if job.already_final else ""
+    return f"{job.successful} {verb}{found}, {job.failed} failed{earlier}"
+
+
+def _preview_lines(job: JobReport) -> Iterator[str]:
+    for entry in job.preview:
+        yield from entry_lines(entry)
+
+
+def entry_lines(entry: JournalEntry) -> Iterator[str]:
+    """A journal entry as an accountant would write it."""
+    yield f"  {entry.posting_date} {entry.item_type} {show(entry.amount_minor, entry.currency)}  {entry.description}"
+    for line in entry.lines:
+        side, amount = (
+            ("Dr", line.debit_minor) if line.debit_minor or not line.credit_minor else ("Cr", line.credit_minor)
+        )
+        tax = f"  tax {line.tax_code}" if line.tax_code else ""
+        yield f"      {side} {line.account.code:<28} {show(amount):>16}{tax}"
+
+
+def _failure_table(job: JobReport) -> Table:
+    table = Table("Accounting entry", "Type", "Reason", title="Failed items", title_justify="left")
+    for item in job.failures:
+        table.add_row(Text(item.accounting_entry_id), Text(item.type.value), Text(item.reason))
+    return table
+
+
+def markdown(text: str) -> str:
+    """Text as Markdown that shows it as it is: no link, no markup, no table cell can come of it."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def summary_markdown(job: JobReport) -> str:
+    """The job's summary for the Prefect UI."""
+    rows = [
+        f"| {markdown(currency)} | {markdown(show(minor))} | {markdown(show(job.books[currency]))} |"
+        for currency, minor in sorted(job.totals.items())
+    ]
+    parts = [
+        f"## Export job {markdown(job.job_id)}: {job.ending.value}",
+        f"Company {markdown(job.company_id)}. {markdown(counts(job))}.",
+        *([markdown(job.reason)] if job.reason else []),
+        *(["| Currency | Pleo | Books |\n| --- | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
+        *(f"* {markdown(notice)}" for notice in job.notices[:MAX_ARTIFACT_ROWS]),
+    ]
+    return "\n\n".join(parts)
+
+
+async def publish(job: JobReport) -> None:
+    """The job's summary and its failed items as artifacts of the Prefect run under way."""
+    await acreate_markdown_artifact(
+        summary_markdown(job), key="pleo-export-summary", description="What this run did for the job."
+    )
+    if job.failures:
+        await acreate_table_artifact(
+            [
+                {"accounting entry": item.accounting_entry_id, "type": item.type.value, "reason": item.reason}
+                for item in job.failures[:MAX_ARTIFACT_ROWS]
+            ],
+            key="pleo-export-failed-items",
+            description=f"Items of job {job.job_id} that failed, and why.",
+        )

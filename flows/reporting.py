@@ -1,0 +1,125 @@
+"""Step 6 while step 5 goes on: batches go out in the background, one at a time, and none is left in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+
+from blocks.pleo.errors import PleoError
+from blocks.pleo.models import ItemUpdate, JobItem
+from blocks.pleo.wire import Cursors
+from blocks.text import one_line
+from flows.results import Results, Row, updates_of
+from flows.session import Session
+from flows.steps.retrieve import retrieve_page
+from flows.steps.update import still_to_send, update_batch
+from flows.stop import Stopped
+
+log = logging.getLogger(__name__)
+
+MAX_ROUNDS = 3
+
+
+class ItemsRefused(Exception):
+    """Pleo keeps refusing to update some items; `lines` names each with what Pleo said."""
+
+    def __init__(self, refused: dict[str, str]) -> None:
+        super().__init__(f"Pleo did not take the outcome of {len(refused)} items; the job stays open")
+        self.lines = [f"{id_}: not updated in Pleo, {one_line(why, 200)}" for id_, why in refused.items()]
+
+
+class Reporting:
+    """Reports the rows of a job to Pleo. As a context manager it sends what is left, whichever way the block ends."""
+
+    def __init__(self, session: Session, job_id: str, results: Results) -> None:
+        self._session = session
+        self._job_id = job_id
+        self._results = results
+        self._under_way: asyncio.Task[None] | None = None
+        self._not_taken: dict[str, tuple[ItemUpdate, str]] = {}
+        self._batches = 0
+
+    async def __aenter__(self) -> Reporting:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self._send_due(everything=True)
+            await self._settled()
+            await self._settle_what_was_not_taken()
+        elif not isinstance(error, (PleoError, asyncio.CancelledError)):
+            await self._send_what_can_be_sent()
+        elif self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.gather(self._under_way, return_exceptions=True)
+
+    async def add(self, rows: Iterable[Row]) -> None:
+        """Take in rows and start to send what is due; waits only for the batch before."""
+        if self._session.dry_run:
+            return
+        self._results.add(rows)
+        await self._send_due(everything=False)
+
+    async def _send_due(self, *, everything: bool) -> None:
+        for batch in self._results.due(everything=everything):
+            await self._settled()
+            self._batches += 1
+            self._under_way = asyncio.create_task(self._send(updates_of(batch), f"batch {self._batches}"))
+
+    async def _settled(self) -> None:
+        """Wait for the batch under way; what went wrong with it is raised here."""
+        if self._under_way is not None:
+            task, self._under_way = self._under_way, None
+            await task
+
+    async def _send(self, updates: list[ItemUpdate], label: str) -> None:
+        not_taken = await self._session.runner.call(
+            update_batch, self._session.pleo, self._job_id, updates, label=label
+        )
+        by_id = {update.accounting_entry_id: update for update in updates}
+        self._not_taken |= {id_: (by_id[id_], why) for id_, why in not_taken.items()}
+
+    async def _send_what_can_be_sent(self) -> None:
+        """The run is ending early: what is recorded should still reach Pleo, but no trouble may hide the cause."""
+        try:
+            await self._settled()
+            await self._send_due(everything=True)
+            await self._settled()
+        except (PleoError, Stopped) as error:
+            log.warning("Some outcomes could not be reported, the next run will: %s", error)
+
+    async def _settle_what_was_not_taken(self) -> None:
+        """Re-read what Pleo refused, send again what is not as wanted, a few times; then give up on the job."""
+        for round_ in range(1, MAX_ROUNDS + 1):
+            if not self._not_taken:
+                return
+            wanted = still_to_send({id_: update for id_, (update, _) in self._not_taken.items()}, await self._rows())
+            reasons = {id_: self._not_taken[id_][1] for id_ in wanted}
+            self._not_taken = {}
+            if wanted and round_ == MAX_ROUNDS:
+                raise ItemsRefused(reasons)
+            if round_ > 1 and wanted:
+                await self._session.stop.sleep(float(round_))
+            for start in range(0, len(wanted), self._session.update_batch_size):
+                updates = list(wanted.values())[start : start + self._session.update_batch_size]
+                await self._send(updates, f"again, round {round_}")
+
+    async def _rows(self) -> list[JobItem]:
+        """The job's rows that concern what was not taken, as Pleo has them now."""
+        rows: list[JobItem] = []
+        cursors = Cursors("items of the job")
+        cursor: str | None = None
+        while True:
+            page = await self._session.runner.call(
+                retrieve_page, self._session.pleo, self._job_id, cursor, label="again"
+            )
+            rows += [row for row in page.rows if row.accounting_entry_id in self._not_taken]
+            cursor = cursors.after(
+                has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.rows) + page.unreadable
+            )
+            if cursor is None:
+                return rows

@@ -1,0 +1,102 @@
+"""One run: find the jobs, take them one at a time, company by company, until none is left."""
+
+from __future__ import annotations
+
+from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
+from blocks.pleo.errors import PleoConfigurationError, PleoError, PleoRejected, PleoUnavailable
+from blocks.pleo.models import ExportJob, JobStatus
+from blocks.text import one_line
+from flows.job import export_job
+from flows.outcome import JOB_FAILED, OK, USAGE, Ending, RunReport, status_of
+from flows.session import Session
+from flows.steps.detect import detect_jobs, read_job
+from flows.stop import Stopped
+
+_WORKABLE = {JobStatus.PENDING, JobStatus.IN_PROGRESS}
+_GO_ON = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}
+
+
+async def export(session: Session, report: RunReport, *, company_id: str | None, job_id: str | None) -> None:
+    """Run the export and write into `report` what came of it. Nothing that can be foreseen is raised."""
+    try:
+        if job_id is not None:
+            await _one_job(session, report, job_id, company_id)
+        else:
+            await _all_jobs(session, report, company_id)
+    except Stopped as error:
+        report.say(str(error), JOB_FAILED)
+    except (PleoConfigurationError, PleoRejected, ErpConfigurationError) as error:
+        report.say(str(error), JOB_FAILED if report.jobs else USAGE)
+    except PleoUnavailable as error:
+        report.say(f"Pleo cannot be reached: {error}", JOB_FAILED)
+    except (PleoError, ErpError) as error:
+        report.say(str(error), JOB_FAILED)
+
+
+async def _one_job(session: Session, report: RunReport, job_id: str, company_id: str | None) -> None:
+    """The job that was asked for, and no other."""
+    job = await session.runner.call(read_job, session.pleo, job_id)
+    if company_id is not None and job.company_id != company_id:
+        report.say(f"job {job.id} belongs to company {job.company_id}, not to {company_id}", USAGE)
+    elif job.status not in _WORKABLE:
+        why = " ".join(part for part in (job.failure_reason_type, job.failure_reason) if part)
+        report.say(
+            f"job {job.id} is {one_line(job.status, 40)} already{': ' + one_line(why, 200) if why else ''}",
+            status_of(job),
+        )
+    elif await _open_books(session, report, job.company_id):
+        await _export(session, report, job)
+
+
+async def _all_jobs(session: Session, report: RunReport, company_id: str | None) -> None:
+    """Every open job of the company, or of every company that the credentials show, each by itself."""
+    jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
+    if not jobs:
+        report.say(f"nothing to do: no export job is waiting{' for company ' + company_id if company_id else ''}")
+        return
+    companies = list(dict.fromkeys(job.company_id for job in jobs))
+    limits = session.erp.describe()
+    if len(companies) > 1 and limits.one_company and session.erp.company() is None:
+        names = ", ".join(companies)
+        report.say(
+            f"jobs of {len(companies)} companies are waiting, and {limits.name} holds one: "
+            f"choose with --company-id ({names})",
+            USAGE,
+        )
+        return
+    for company in companies:
+        if await _open_books(session, report, company):
+            await _company(session, report, company, [job for job in jobs if job.company_id == company])
+
+
+async def _company(session: Session, report: RunReport, company_id: str, jobs: list[ExportJob]) -> None:
+    """One job after the other; Pleo is asked again after each, as another may have come."""
+    done: set[str] = set()
+    while jobs := [job for job in jobs if job.id not in done]:
+        job = jobs[0]
+        done.add(job.id)
+        if await _export(session, report, job) not in _GO_ON:
+            return
+        session.stop.check()
+        if session.dry_run:
+            continue
+        jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
+
+
+async def _export(session: Session, report: RunReport, job: ExportJob) -> Ending:
+    outcome = await session.runner.job(job, lambda: export_job(session, job))
+    report.jobs.append(outcome)
+    return outcome.ending
+
+
+async def _open_books(session: Session, report: RunReport, company_id: str) -> bool:
+    """Make the accounting system ready for a company before any of its jobs is touched."""
+    try:
+        await session.erp.open(company_id, dry_run=session.dry_run)
+    except ErpBusy as error:
+        report.say(str(error), OK)
+    except ErpConfigurationError as error:
+        report.say(str(error), USAGE)
+    else:
+        return True
+    return False

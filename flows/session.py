@@ -1,0 +1,24 @@
+"""What a run works with, handed from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from blocks.erp.base import Erp
+from blocks.pleo.client import PleoClient
+from flows.runner import Runner
+from flows.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Pleo, the accounting system, and the way steps are called. `clock` gives seconds that only grow."""
+
+    pleo: PleoClient
+    erp: Erp
+    runner: Runner
+    stop: Stop
+    clock: Callable[[], float]
+    update_batch_size: int = 100
+    dry_run: bool = False

@@ -1,0 +1,31 @@
+"""Step 1, detect and start: find the jobs that are ready, and take ownership of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from blocks.pleo.client import PleoClient
+from blocks.pleo.models import ExportJob, JobEvent, JobStatus
+
+_LAST = datetime.max.replace(tzinfo=UTC)
+
+
+async def detect_jobs(pleo: PleoClient, company_id: str | None) -> list[ExportJob]:
+    """The jobs that can be worked on: those in progress first (they are resumed), then the oldest pending ones.
+
+    Jobs of another company than the one asked for are left out, whatever Pleo sends.
+    """
+    open_statuses = (JobStatus.IN_PROGRESS, JobStatus.PENDING)
+    jobs = await pleo.list_jobs(company_id=company_id, statuses=open_statuses)
+    eligible = [job for job in jobs if job.status in open_statuses and company_id in (None, job.company_id)]
+    return sorted(eligible, key=lambda job: (job.status != JobStatus.IN_PROGRESS, job.created_at or _LAST, job.id))
+
+
+async def read_job(pleo: PleoClient, job_id: str) -> ExportJob:
+    """The job as Pleo has it now."""
+    return await pleo.get_job(job_id)
+
+
+async def start_job(pleo: PleoClient, job_id: str) -> None:
+    """Tell Pleo that we work on this job. Raises JobFinished when somebody else was faster."""
+    await pleo.post_event(job_id, JobEvent.STARTED)

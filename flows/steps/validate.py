@@ -1,0 +1,24 @@
+"""Step 2, pre-export validation: can this job be done at all? Nothing is written to the accounting system yet."""
+
+from __future__ import annotations
+
+from blocks.erp.base import Erp, Reference
+from blocks.erp.errors import ErpConfigurationError
+from blocks.pleo.models import ExportJob, JobFailure
+from flows.failures import JOB_FAILURES, JobFails
+
+
+async def validate_job(erp: Erp, job: ExportJob) -> Reference:
+    """The accounting system's reference data, once it is known to take entries. Raises JobFails with what to change."""
+    limits = erp.describe()
+    if job.vendor_based_bookkeeping and not limits.bills:
+        raise JobFails(
+            JobFailure.INVALID_CONFIGURATION,
+            f"This export asks for vendor-based bookkeeping, which {limits.name} cannot do here: "
+            "switch Vendor Tagging off in Pleo and export again.",
+        )
+    try:
+        await erp.validate()
+        return await erp.load_reference()
+    except ErpConfigurationError as error:
+        raise JobFails(JOB_FAILURES[error.problem], str(error)) from error

@@ -1,0 +1,61 @@
+"""Asking a run to end: between two requests or pages, never in the middle of one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stopped(Exception):
+    """The run was asked to end; what is recorded stays, and the next run goes on from there."""
+
+
+class Stop:
+    """Remembers that SIGINT or SIGTERM came, and interrupts waiting. A second signal ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._set = asyncio.Event()
+
+    def request(self, signum: signal.Signals) -> None:
+        """Ask the run to end."""
+        if self.signal is not None:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        self.signal = signum
+        self._set.set()
+
+    def check(self) -> None:
+        """Raise Stopped when the run was asked to end."""
+        if self._set.is_set():
+            raise Stopped(f"stopped by {self.signal.name if self.signal else 'request'}")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but raise Stopped as soon as the run is asked to end."""
+        self.check()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._set.wait()
+        except TimeoutError:
+            return
+        self.check()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Listen to SIGINT and SIGTERM while the block runs, in place of whoever else does."""
+        loop = asyncio.get_running_loop()
+        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for signum in before:
+                loop.add_signal_handler(signum, self.request, signum)
+        except (NotImplementedError, RuntimeError, ValueError):
+            yield  # not the main thread, or a platform without: whoever called us handles signals
+            return
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                loop.remove_signal_handler(signum)
+                signal.signal(signum, handler)

@@ -1,0 +1,208 @@
+"""Steps as Prefect tasks, with their retries and caching; pages as persisted results.
+
+What is called here knows nothing of Prefect: see `flows.steps`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
+from prefect.filesystems import LocalFileSystem
+from prefect.results import ResultStore
+from prefect.serializers import JSONSerializer
+from prefect.settings import get_current_settings
+from prefect.states import Failed
+
+from blocks.pleo.models import ExportJob
+from blocks.text import one_line
+from flows.outcome import JobReport
+from flows.report import ConsoleProgress
+from flows.runner import RETRY_WAITS_S, Step, is_retriable
+from flows.steps.fetch import FetchedPage, PageKey
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+PAGE_LIFE = timedelta(hours=20)
+"""How long a stored page may be used: less than the 24 hours that its file links live."""
+
+PROGRESS_EVERY_S = 2.0
+
+JobFlow = Callable[[ExportJob, Callable[[], Awaitable[JobReport]]], Awaitable[JobReport]]
+
+
+class _Call:
+    """One call of a step on its way through a Prefect task: opaque, so that Prefect neither copies nor hashes it."""
+
+    def __init__(self, step: Step[Any], args: tuple[Any, ...], label: str, key: str | None = None) -> None:
+        self.step = step
+        self.args = args
+        self.key = key
+        self.name = f"{step.__name__.replace('_', ' ')} {label}".strip()
+        self.tries = 0
+        self.result: Any = None
+        self.error: Exception | None = None
+
+
+def _run_name() -> str:
+    context = TaskRunContext.get()
+    return context.parameters["call"].name if context is not None else "step"
+
+
+def _retry(_task: object, _run: object, state: State[Any]) -> bool:
+    return isinstance(state.data, Exception) and is_retriable(state.data)
+
+
+async def _perform(call: _Call) -> None:
+    """Make the call. What can be foreseen ends the task run as Failed with one line and no traceback."""
+    call.tries += 1
+    call.error = None
+    try:
+        call.result = await call.step(*call.args)
+    except Exception as error:
+        call.error = error
+        if is_retriable(error) and call.tries <= len(RETRY_WAITS_S):
+            raise  # Prefect waits and calls again
+
+
+def _outcome(call: _Call) -> State[Any] | None:
+    return Failed(message=one_line(str(call.error), 300)) if call.error is not None else None
+
+
+@task(
+    task_run_name=_run_name,
+    retries=len(RETRY_WAITS_S) + 1,  # the last one is never used: it keeps Prefect from logging a traceback
+    retry_delay_seconds=list(RETRY_WAITS_S),
+    retry_condition_fn=_retry,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def step(call: _Call) -> State[Any] | None:
+    """One step, page or batch of the export."""
+    await _perform(call)
+    return _outcome(call)
+
+
+@task(
+    task_run_name=_run_name,
+    retries=1,
+    retry_condition_fn=_retry,
+    cache_key_fn=lambda _context, parameters: parameters["call"].key,
+    cache_expiration=PAGE_LIFE,
+    persist_result=True,
+    result_serializer="json",
+    cache_result_in_memory=False,
+)
+async def stored_step(call: _Call) -> State[Any] | dict[str, object]:
+    """One page of export items, kept in the result store until its job has ended."""
+    await _perform(call)
+    return _outcome(call) or call.result.to_json()
+
+
+class PrefectRunner:
+    """Calls steps as Prefect tasks, keeps pages as persisted results, runs a job by `job_flow`."""
+
+    def __init__(self, base_url: str, job_flow: JobFlow, console: ConsoleProgress | None) -> None:
+        self._job_flow = job_flow
+        self._base_url = base_url
+        self._console = console
+        self._root = Path(get_current_settings().results.local_storage_path) / "pleo-export-pages"
+        self._artifact: UUID | None = None
+        self._shown_at = time.monotonic()
+
+    async def call(self, function: Step[T], *args: Any, label: str = "") -> T:
+        """Call a step as a task."""
+        call = _Call(function, args, label)
+        state = cast(State[Any], await step(call, return_state=True))  # type: ignore[misc]
+        if call.error is not None:
+            raise call.error
+        await state.aresult(raise_on_failure=True)
+        result: T = call.result
+        return result
+
+    async def fetch(
+        self, key: PageKey, function: Step[FetchedPage], *args: Any, label: str
+    ) -> tuple[FetchedPage, bool]:
+        """A page from the result store, or from the step as a task whose result is persisted."""
+        folder = self._folder(key.company_id, key.job_id)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        digest = key.digest()
+        call = _Call(function, args, label, digest)
+        stored = stored_step.with_options(result_storage=folder)
+        state = cast(State[Any], await stored(call, return_state=True))  # type: ignore[misc]
+        if call.error is not None:
+            raise call.error
+        if call.result is not None:
+            page: FetchedPage = call.result
+            return page, False
+        try:
+            return FetchedPage.from_json(await state.aresult(raise_on_failure=True)), True
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("a stored page cannot be read and is fetched again: %s", type(error).__name__)
+            (folder / digest).unlink(missing_ok=True)
+            return await self.fetch(key, function, *args, label=label)
+
+    async def load(self, key: PageKey) -> FetchedPage | None:
+        """A stored page, or None when it is gone."""
+        folder, digest = self._folder(key.company_id, key.job_id), key.digest()
+        if not (folder / digest).is_file():
+            return None
+        store = ResultStore(
+            result_storage=LocalFileSystem(basepath=str(folder)),
+            serializer=JSONSerializer(),
+            cache_result_in_memory=False,
+        )
+        record = await store.aread(digest)
+        return FetchedPage.from_json(record.result)
+
+    async def forget(self, job: ExportJob) -> None:
+        """Delete the pages of a job, and those that a run without an end left behind more than a day ago."""
+        await asyncio.to_thread(_delete, self._folder(job.company_id, job.id), self._root)
+
+    async def progress(self, what: str, done: int, total: int) -> None:
+        """Show how far the job is, on the console and as a progress artifact."""
+        if self._console is not None:
+            self._console.show(what, done, total)
+        now = time.monotonic()
+        if now - self._shown_at < PROGRESS_EVERY_S and not (self._artifact is not None and done == total):
+            return
+        self._shown_at = now
+        percent = 100.0 * done / max(total, 1)
+        description = f"{done} of {total} items {what}"
+        if self._artifact is None:
+            made = await acreate_progress_artifact(percent, key="pleo-export-progress", description=description)
+            self._artifact = made if isinstance(made, UUID) else None
+        else:
+            await aupdate_progress_artifact(self._artifact, percent, description=description)
+
+    async def job(self, job: ExportJob, run: Callable[[], Awaitable[JobReport]]) -> JobReport:
+        """Run all the steps of one job as a subflow that is named after it."""
+        self._artifact = None
+        return await self._job_flow(job, run)
+
+    def _folder(self, company_id: str, job_id: str) -> Path:
+        name = json.dumps([self._base_url, company_id, job_id])
+        return self._root / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _delete(folder: Path, root: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    yesterday = time.time() - timedelta(days=1).total_seconds()
+    for other in root.iterdir() if root.is_dir() else ():
+        if other.stat().st_mtime < yesterday:
+            shutil.rmtree(other, ignore_errors=True)
