@@ -1,0 +1,98 @@
+"""What went wrong with a file, in one line for the user: which file, what is the matter, what to do."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from pathlib import Path
+
+from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable
+
+Fault = sqlite3.Error | OSError
+
+_FULL = "cannot be written: the disk is full; free some space and run again", ConfigurationProblem.UNREACHABLE
+_READ_ONLY = (
+    "cannot be written: the file or its folder is read-only; make both writable or give another --ledger file",
+    ConfigurationProblem.PERMISSION,
+)
+_LOCKED = (
+    "is locked by another program; close that program and run again",
+    ConfigurationProblem.UNREACHABLE,
+)
+_NOT_SQLITE = "is not a SQLite file; give another --ledger file", ConfigurationProblem.INVALID
+_DAMAGED = (
+    "is damaged; restore it from a backup or give another --ledger file",
+    ConfigurationProblem.INVALID,
+)
+
+_BY_SQLITE_CODE = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+}
+_BY_ERRNO = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+}
+_NEARLY_FULL_BYTES = 65536
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code of an error; 0 for one that Python's module made itself."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def is_damage(error: Fault) -> bool:
+    """Whether the file itself is broken, which no waiting mends."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+    }
+
+
+def not_usable(path: Path, error: Fault) -> ErpConfigurationError:
+    """The error for a file that cannot be used as it is."""
+    text, problem = explain(path, error)
+    return ErpConfigurationError(f"{path} {text}", problem)
+
+
+def not_taken(path: Path, error: Fault) -> ErpConfigurationError | ErpUnavailable:
+    """The error for a call that the file did not take, in the midst of work."""
+    return not_usable(path, error) if is_damage(error) else ErpUnavailable(f"{path} {explain(path, error)[0]}")
+
+
+def damaged(path: Path) -> ErpConfigurationError:
+    """The error for books whose structure is broken."""
+    return ErpConfigurationError(f"{path} {_DAMAGED[0]}", _DAMAGED[1])
+
+
+def not_sqlite(path: Path) -> ErpConfigurationError:
+    """The error for a file of another format."""
+    return ErpConfigurationError(f"{path} {_NOT_SQLITE[0]}", _NOT_SQLITE[1])
+
+
+def explain(path: Path, error: Fault) -> tuple[str, ConfigurationProblem]:
+    if isinstance(error, OSError):
+        known = _BY_ERRNO.get(error.errno or 0)
+        return known or (f"cannot be used: {error.strerror or error}", ConfigurationProblem.INVALID)
+    code = primary_code(error)
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and _disk_is_full(path):
+        return _FULL  # SQLite says "I/O error" when there is no room for its own side files
+    return _BY_SQLITE_CODE.get(code) or (f"cannot be used: {error}", ConfigurationProblem.UNREACHABLE)
+
+
+def _disk_is_full(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _NEARLY_FULL_BYTES
+    except OSError:
+        return False  # then the folder itself is the trouble, and the first error says so

@@ -1,0 +1,100 @@
+"""Opening the books: everything that can be wrong with a ledger file is found out here, before any work begins."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+from blocks.erp.errors import ErpConfigurationError
+from blocks.erp.ledger.beancount_file import refuse_foreign_beancount
+from blocks.erp.ledger.books import Books, Link
+from blocks.erp.ledger.faults import damaged, not_usable
+from blocks.erp.ledger.files import (
+    beancount_path,
+    look_at,
+    refuse_foreign_company,
+    refuse_newer,
+    refuse_read_only,
+)
+from blocks.erp.ledger.lock import FileLock
+from blocks.erp.ledger.reader import Reader, company_of
+from blocks.erp.ledger.schema import APPLICATION_ID, migrate, version_of
+
+BUSY_TIMEOUT_S = 4.0
+"""How long another program's lock is waited for."""
+
+
+def open_reader(path: Path, company_id: str) -> Reader:
+    """Look into a company's ledger file, which may be missing; raises ErpConfigurationError as `open_books` would."""
+    _refuse_unsuitable(path, company_id)
+    return Reader(path)
+
+
+def open_books(path: Path, company_id: str, now: datetime, link: Link) -> Books:
+    """Open or create a company's ledger file for writing, alone, and prove with a small write that it takes one.
+
+    Raises ErpConfigurationError, ErpBusy.
+    """
+    _refuse_unsuitable(path, company_id)
+    lock = FileLock(path)
+    lock.acquire()
+    fresh = False
+    connection = None
+    try:
+        fresh = not look_at(path) and not path.exists()
+        connection = sqlite3.connect(os.path.realpath(path), isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        _prepare(path, connection)
+        books = Books(path, connection, company_id, link, lock)
+        books.bind(now)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if fresh:
+            _remove(path)
+        lock.release()
+        if isinstance(error, sqlite3.Error):
+            raise not_usable(path, error) from error
+        raise
+    return books
+
+
+def _refuse_unsuitable(path: Path, company_id: str) -> None:
+    refuse_foreign_company(path, company_of(path), company_id)
+    try:
+        refuse_read_only(path)
+        refuse_foreign_beancount(beancount_path(path), company_id)
+    except OSError as error:
+        raise not_usable(beancount_path(path), error) from error
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    refuse_newer(path, version_of(connection))
+    # Into the file itself before there is a log, so that its first bytes always tell whose it is.
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise ErpConfigurationError(
+            f"{path} lies where SQLite can keep no write-ahead log; use a --ledger file on a local disk"
+        )
+    migrate(connection)
+    _refuse_damaged(path, connection)
+
+
+def _refuse_damaged(path: Path, connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise damaged(path)
+    if connection.execute(
+        "SELECT 1 FROM line WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry) LIMIT 1"
+    ).fetchone():
+        raise ErpConfigurationError(
+            f"{path} holds lines without an entry, which another program wrote; restore it from a backup"
+        )
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{os.path.realpath(path)}{suffix}").unlink(missing_ok=True)
