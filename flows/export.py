@@ -185,7 +185,6 @@ async def export(
             report.pleo_requests = client.requests_sent
             report.seconds = time.monotonic() - started
             given.signal = stop.signal
-            await system.close()
     return _state_of_run(report)
 
 

@@ -44,8 +44,12 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
             f"job {job.id} is {one_line(job.status, 40)} already{': ' + one_line(why, 200) if why else ''}",
             status_of(job),
         )
-    elif await _open_books(session, report, job.company_id):
-        await _export(session, report, job)
+    else:
+        try:
+            if await _open_books(session, report, job.company_id):
+                await _export(session, report, job)
+        finally:
+            await session.erp.close()
 
 
 async def _all_jobs(session: Session, report: RunReport, company_id: str | None) -> None:
@@ -65,8 +69,11 @@ async def _all_jobs(session: Session, report: RunReport, company_id: str | None)
         )
         return
     for company in companies:
-        if await _open_books(session, report, company):
-            await _company(session, report, company, [job for job in jobs if job.company_id == company])
+        try:
+            if await _open_books(session, report, company):
+                await _company(session, report, company, [job for job in jobs if job.company_id == company])
+        finally:
+            await session.erp.close()
 
 
 async def _company(session: Session, report: RunReport, company_id: str, jobs: list[ExportJob]) -> None:

@@ -1,0 +1,90 @@
+"""A whole export without Prefect, for tests: a sandbox over HTTP, a ledger on disk, the steps as plain calls."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from blocks.erp.base import Erp
+from blocks.erp.ledger import Ledger
+from blocks.pleo.client import PleoClient
+from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
+from blocks.pleo.transport import Clock
+from flows.outcome import RunReport
+from flows.run import export
+from flows.runner import PlainRunner, Runner
+from flows.session import Session
+from flows.stop import Stop
+
+NO_JITTER = 0.0
+
+
+async def no_waiting(_seconds: float) -> None:
+    """Waits for nothing: between tries, tests need the order of things and not the time."""
+
+
+@dataclass
+class Office:
+    """A Pleo, the books, and a way to run the export between them."""
+
+    sandbox: Sandbox
+    base_url: str
+    books: Path
+    api_key: str = SANDBOX_API_KEY
+    runners: list[Runner] = field(default_factory=list)
+
+    async def export(
+        self,
+        *,
+        company_id: str | None = None,
+        job_id: str | None = None,
+        dry_run: bool = False,
+        page_size: int = 100,
+        update_batch_size: int = 100,
+        erp: Erp | None = None,
+        runner: Runner | None = None,
+        stop: Stop | None = None,
+    ) -> RunReport:
+        """One run, as the command line makes it, with a runner of its own."""
+        report = RunReport()
+        clock = Clock(sleep=no_waiting, jitter=lambda: NO_JITTER)
+        auth = httpx.BasicAuth(self.api_key, "")
+        async with PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo:
+            session = Session(
+                pleo,
+                erp or Ledger(self.books),
+                runner or PlainRunner(no_waiting),
+                stop or Stop(),
+                time.monotonic,
+                update_batch_size,
+                dry_run,
+            )
+            await export(session, report, company_id=company_id, job_id=job_id)
+            report.pleo_requests = pleo.requests_sent
+        return report
+
+    def journal(self, query: str = "SELECT * FROM journal") -> list[tuple[object, ...]]:
+        """Rows of the ledger's documented view."""
+        with closing(sqlite3.connect(self.books)) as connection:
+            return connection.execute(query).fetchall()
+
+    def entries(self) -> int:
+        """How many entries stand in the books; fails if an expense has two."""
+        if not self.books.exists():
+            return 0
+        rows = self.journal("SELECT accounting_entry_id, count(DISTINCT external_id) FROM journal GROUP BY 1")
+        assert all(count == 1 for _, count in rows)
+        return len(rows)
+
+
+@contextmanager
+def office(folder: Path, *, rate_limit: bool = False, page_cap: int = 100) -> Iterator[Office]:
+    """A sandbox on a free port and a ledger in the folder."""
+    with Sandbox(rate_limit=rate_limit, page_cap=page_cap) as sandbox, serve(sandbox) as base_url:
+        yield Office(sandbox, base_url, folder / "books.sqlite")

@@ -1,0 +1,437 @@
+"""The seven steps from end to end, without Prefect: a sandbox over HTTP, a ledger on disk."""
+
+import json
+import logging
+from math import ceil
+
+import pytest
+from exporting import Office
+
+from blocks.erp.base import Outcome
+from blocks.erp.entries import JournalEntry
+from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.ledger import Ledger
+from blocks.pleo.errors import PleoUnavailable
+from flows.outcome import Ending
+from flows.runner import PlainRunner
+from flows.stop import Stop
+
+PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
+GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
+GET_DATA = "GET /v3/export-items"
+EVENTS = "POST /v3/export-job-events"
+LIST_JOBS = "GET /v3/export-jobs"
+
+
+async def test_a_job_of_every_type_ends_with_each_item_final_and_the_books_equal(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=100, seed=3)
+    report = await at_work.export()
+    (job,) = report.jobs
+    assert (job.event, report.exit_status) == ("completed_with_errors", 3)
+    outcome = at_work.sandbox.outcome(job_id)
+    assert outcome == {"successful": job.successful, "failed": job.failed}
+    assert job.successful + job.failed == 100
+    assert at_work.entries() == job.successful
+    assert job.totals == job.books
+    sums = at_work.journal("SELECT currency, sum(debit_minor), sum(credit_minor) FROM journal GROUP BY currency")
+    assert all(debit == credit for _, debit, credit in sums)
+
+
+async def test_what_pleo_is_told_is_what_stands_in_the_books(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=60, seed=4)
+    await at_work.export()
+    books = dict(at_work.journal("SELECT DISTINCT accounting_entry_id, external_id FROM journal"))
+    told = {
+        item.accounting_entry_id: item.external_id
+        for item in at_work.sandbox.items(job_id)
+        if item.status == "successful"
+    }
+    assert told == books
+    links = [item.external_url for item in at_work.sandbox.items(job_id) if item.status == "successful"]
+    assert all(link and link.startswith("http://127.0.0.1:5000/") for link in links)
+    assert all(item.exported_at_sent for item in at_work.sandbox.items(job_id) if item.status == "successful")
+    assert all(item.failure_reason for item in at_work.sandbox.items(job_id) if item.status == "failed")
+
+
+async def test_a_job_without_failures_is_completed(at_work: Office) -> None:
+    at_work.sandbox.add_job(items=30, failing=False)
+    report = await at_work.export()
+    assert (report.jobs[0].event, report.exit_status) == ("completed", 0)
+
+
+async def test_a_job_whose_items_all_fail_is_failed_with_their_common_type(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30, failing=False)
+    for item in at_work.sandbox.items(job_id):
+        at_work.sandbox.edit_export_item(item.accounting_entry_id, {"type": "unheard_of"})
+    report = await at_work.export()
+    assert (report.jobs[0].event, report.exit_status) == ("failed", 1)
+    job = at_work.sandbox.job(job_id)
+    assert (job.failure_reason_type, job.failure_reason) == (
+        "validation_failure",
+        "All 30 items failed; each item says why.",
+    )
+    assert at_work.entries() == 0
+
+
+async def test_a_job_of_no_items_is_completed(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=0)
+    report = await at_work.export()
+    assert (report.jobs[0].event, report.exit_status) == ("completed", 0)
+    assert at_work.sandbox.job(job_id).status == "completed"
+    assert GET_DATA not in at_work.sandbox.received().by_call
+
+
+async def test_nothing_to_do_is_one_line_and_success(at_work: Office) -> None:
+    report = await at_work.export()
+    assert (report.lines, report.exit_status) == (["nothing to do: no export job is waiting"], 0)
+    assert not at_work.books.exists()
+
+
+@pytest.mark.parametrize(("items", "page"), [(1, 100), (100, 100), (101, 100), (250, 100), (90, 40)])
+async def test_no_request_is_made_that_is_not_needed(at_work: Office, items: int, page: int) -> None:
+    at_work.sandbox.add_job(items=items, failing=False)
+    report = await at_work.export(page_size=page)
+    pages, batches = ceil(items / page), ceil(items / 100)
+    assert at_work.sandbox.received().by_call == {
+        LIST_JOBS: 2,
+        EVENTS: 2,
+        GET_ITEMS: pages,
+        GET_DATA: pages,
+        PUT_ITEMS: batches,
+    }
+    assert report.pleo_requests == 4 + 2 * pages + batches
+
+
+async def test_jobs_are_taken_oldest_first_until_none_is_left(at_work: Office) -> None:
+    ids = [at_work.sandbox.add_job(items=5, seed=seed, failing=False) for seed in (1, 2, 3)]
+    report = await at_work.export()
+    assert [job.job_id for job in report.jobs] == ids
+    assert {job.status for job in at_work.sandbox.jobs()} == {"completed"}
+
+
+async def test_with_a_job_given_only_that_one_is_taken(at_work: Office) -> None:
+    first, second = (at_work.sandbox.add_job(items=5, seed=seed, failing=False) for seed in (1, 2))
+    report = await at_work.export(job_id=second)
+    assert [job.job_id for job in report.jobs] == [second]
+    assert at_work.sandbox.job(first).status == "pending"
+
+
+async def test_a_dry_run_tells_what_would_happen_and_changes_nothing(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=80, seed=5)
+    dry = await at_work.export(dry_run=True)
+    assert not at_work.books.exists()
+    assert at_work.sandbox.outcome(job_id) == {"pending": 80}
+    assert {call.split()[0] for call in at_work.sandbox.received().by_call} == {"GET"}
+    real = await at_work.export()
+    assert (dry.jobs[0].event, real.jobs[0].event) == (None, "completed_with_errors")
+    assert dry.exit_status == real.exit_status == 3
+    expected, actual = dry.document()["jobs"][0], real.document()["jobs"][0]
+    assert expected == {**actual, "event": None}
+    assert len(dry.jobs[0].preview) == real.jobs[0].successful
+
+
+async def test_the_same_expenses_exported_again_are_found_and_not_booked_twice(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=40, failing=False)
+    await at_work.export()
+    before = at_work.journal()
+    again = at_work.sandbox.export_again(first)
+    report = await at_work.export()
+    assert (report.jobs[0].successful, report.jobs[0].found) == (40, 40)
+    assert at_work.journal() == before
+    ids = {item.accounting_entry_id: item.external_id for item in at_work.sandbox.items(first)}
+    assert {item.accounting_entry_id: item.external_id for item in at_work.sandbox.items(again)} == ids
+
+
+async def test_an_expense_exported_again_with_another_amount_fails_and_names_both(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=40, failing=False)
+    await at_work.export()
+    entry_id = next(
+        item.accounting_entry_id
+        for item in at_work.sandbox.items(first)
+        if len(at_work.sandbox.export_item(item.accounting_entry_id)["accountingEntryLines"]) == 1
+        and at_work.sandbox.export_item(item.accounting_entry_id)["accountingEntryLines"][0].get("tax") is None
+    )
+    item = at_work.sandbox.export_item(entry_id)
+    old = item["amount"]["inWalletCurrency"]["value"]
+    money = {"currency": item["amount"]["inWalletCurrency"]["currency"], "value": old + 100}
+    both = {"inWalletCurrency": money, "inSupplierCurrency": money}
+    line = {**item["accountingEntryLines"][0], "lineAmount": both, "netAmount": both}
+    at_work.sandbox.edit_export_item(entry_id, {"amount": both, "accountingEntryLines": [line]})
+    at_work.sandbox.export_again(first)
+    report = await at_work.export()
+    (failure,) = report.jobs[0].failures
+    assert failure.accounting_entry_id == entry_id
+    assert failure.type == "validation_failure"
+    assert f"{old / 100:.2f}" in failure.reason
+    assert f"{(old + 100) / 100:.2f}" in failure.reason
+    assert at_work.entries() == 40
+
+
+async def test_an_expense_on_another_account_now_is_found_and_the_difference_is_shown(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=40, failing=False)
+    await at_work.export()
+    entry_id, line = next(
+        (item.accounting_entry_id, lines[0])
+        for item in at_work.sandbox.items(first)
+        for document in [at_work.sandbox.export_item(item.accounting_entry_id)]
+        for lines in [document["accountingEntryLines"]]
+        if len(lines) == 1 and document["type"] == "card_purchase"
+    )
+    account = {**line["account"], "code": "6999"}
+    at_work.sandbox.edit_export_item(entry_id, {"accountingEntryLines": [{**line, "account": account}]})
+    at_work.sandbox.export_again(first)
+    report = await at_work.export()
+    assert (report.jobs[0].failed, report.jobs[0].found) == (0, 40)
+    assert any("6999" in notice for notice in report.jobs[0].notices)
+
+
+class _Trouble(Ledger):
+    """A real ledger in front of which calls get lost, before or after they were carried out."""
+
+    def __init__(self, office: Office, *, before: int = 0, after: int = 0) -> None:
+        super().__init__(office.books)
+        self.before, self.after = before, after
+        self.looked_up: list[int] = []
+
+    async def find(self, accounting_entry_ids):  # type: ignore[no-untyped-def]
+        self.looked_up.append(len(accounting_entry_ids))
+        return await super().find(accounting_entry_ids)
+
+    async def record(self, entries: list[JournalEntry]) -> list[Outcome]:  # type: ignore[override]
+        if self.before:
+            self.before -= 1
+            raise ErpUnavailable("the ledger is away")
+        outcomes = await super().record(entries)
+        if self.after:
+            self.after -= 1
+            raise ErpOutcomeUnknown("the answer was lost")
+        return outcomes
+
+
+@pytest.mark.parametrize(("before", "after", "tries"), [(5, 0, 6), (0, 5, 2), (2, 3, 4)])
+async def test_a_write_without_an_answer_is_looked_up_before_it_is_tried_again(
+    at_work: Office, before: int, after: int, tries: int
+) -> None:
+    at_work.sandbox.add_job(items=30, failing=False)
+    trouble = _Trouble(at_work, before=before, after=after)
+    report = await at_work.export(erp=trouble)
+    assert (report.jobs[0].event, report.jobs[0].successful) == ("completed", 30)
+    assert at_work.entries() == 30
+    assert trouble.looked_up == [30] * tries
+
+
+async def test_an_erp_that_stays_away_leaves_the_job_open_for_the_next_run(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30, failing=False)
+    report = await at_work.export(erp=_Trouble(at_work, before=6))
+    assert (report.jobs[0].ending, report.exit_status) == (Ending.UNFINISHED, 1)
+    assert "away" in report.jobs[0].reason
+    assert at_work.sandbox.job(job_id).status == "in_progress"
+    again = await at_work.export()
+    assert (again.jobs[0].event, again.jobs[0].successful) == ("completed", 30)
+    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed"]
+
+
+@pytest.mark.parametrize("kind", ["drop", "lost", "cut", "html"])
+@pytest.mark.parametrize("call", [LIST_JOBS, EVENTS, GET_ITEMS, GET_DATA, PUT_ITEMS])
+async def test_one_bad_answer_anywhere_changes_nothing(at_work: Office, kind: str, call: str) -> None:
+    job_id = at_work.sandbox.add_job(items=40, seed=6)
+    at_work.sandbox.inject(kind, call, skip=1 if call in {LIST_JOBS, EVENTS} else 0)  # type: ignore[arg-type]
+    report = await at_work.export(page_size=20, update_batch_size=20)
+    assert report.jobs[0].event == "completed_with_errors"
+    assert at_work.entries() == report.jobs[0].successful
+    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed_with_errors"]
+    assert all(item.updates == 1 or call == PUT_ITEMS for item in at_work.sandbox.items(job_id))
+
+
+async def test_a_pleo_that_stays_away_leaves_the_job_open_and_no_item_reported_twice(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=60, failing=False)
+    at_work.sandbox.inject("status", PUT_ITEMS, skip=1, times=6)
+    report = await at_work.export(page_size=20, update_batch_size=20)
+    assert (report.jobs[0].ending, report.exit_status) == (Ending.UNFINISHED, 1)
+    first = at_work.sandbox.outcome(job_id)["successful"]
+    assert first == 20
+    again = await at_work.export(page_size=20, update_batch_size=20)
+    assert (again.jobs[0].event, again.jobs[0].already_final) == ("completed", 20)
+    assert again.jobs[0].successful == 40
+    assert all(item.updates == 1 for item in at_work.sandbox.items(job_id))
+    assert at_work.entries() == 60
+
+
+async def test_items_that_pleo_refuses_for_a_while_are_read_again_and_sent_again(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30, failing=False)
+    items = at_work.sandbox.items(job_id)
+    at_work.sandbox.refuse_item(job_id, items[0].accounting_entry_id, times=2)
+    at_work.sandbox.refuse_item(job_id, items[1].accounting_entry_id, times=1, applied=True)
+    report = await at_work.export()
+    assert report.jobs[0].event == "completed"
+    assert {item.updates for item in at_work.sandbox.items(job_id)} == {1}
+
+
+async def test_items_that_pleo_keeps_refusing_keep_the_job_open_with_a_line_each(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30, failing=False)
+    refused = at_work.sandbox.items(job_id)[0].accounting_entry_id
+    at_work.sandbox.refuse_item(job_id, refused, times=50)
+    report = await at_work.export()
+    assert (report.jobs[0].event, report.exit_status) == (None, 1)
+    assert any(notice.startswith(refused) for notice in report.jobs[0].notices)
+    assert at_work.sandbox.job(job_id).status == "in_progress"
+
+
+async def test_missing_contra_accounts_fail_the_job_and_name_them(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30)
+    at_work.sandbox.miss_contra_accounts(["SEK"], job_id=job_id)
+    report = await at_work.export()
+    job = at_work.sandbox.job(job_id)
+    assert (report.jobs[0].event, job.failure_reason_type) == ("failed", "missing_configuration")
+    assert "SEK" in (job.failure_reason or "")
+    assert "contra accounts" in (job.failure_reason or "").lower()
+    assert report.exit_status == 1
+
+
+async def test_a_job_that_asks_for_bills_is_failed_before_anything_is_read(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=30, vendor_based=True)
+    report = await at_work.export()
+    assert at_work.sandbox.job(job_id).failure_reason_type == "invalid_configuration"
+    assert report.exit_status == 1
+    assert GET_ITEMS not in at_work.sandbox.received().by_call
+
+
+async def test_expenses_of_two_companies_never_mix(at_work: Office) -> None:
+    other = "11111111-1111-4111-8111-111111111111"
+    ours = at_work.sandbox.add_job(items=5, failing=False)
+    theirs = at_work.sandbox.add_job(items=5, company_id=other, failing=False)
+    report = await at_work.export()
+    assert report.exit_status == 2
+    assert "--company-id" in report.lines[0]
+    assert {at_work.sandbox.job(id_).status for id_ in (ours, theirs)} == {"pending"}
+    one = await at_work.export(company_id=at_work.sandbox.job(ours).company_id)
+    assert [job.job_id for job in one.jobs] == [ours]
+    refused = await at_work.export()
+    assert refused.exit_status == 2
+    assert at_work.sandbox.job(theirs).status == "pending"
+    assert at_work.entries() == 5
+
+
+async def test_a_run_that_is_asked_to_stop_reports_what_it_recorded_and_the_next_goes_on(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=60, failing=False)
+    stop = Stop()
+
+    class StopsAfterOnePage(PlainRunner):
+        async def progress(self, what: str, done: int, total: int) -> None:
+            if what == "recorded":
+                stop._set.set()
+
+    report = await at_work.export(page_size=20, stop=stop, runner=StopsAfterOnePage())
+    assert report.jobs[0].ending is Ending.INTERRUPTED
+    assert at_work.sandbox.outcome(job_id) == {"successful": 20, "pending": 40}
+    assert at_work.sandbox.job(job_id).status == "in_progress"
+    again = await at_work.export(page_size=20)
+    assert (again.jobs[0].event, again.jobs[0].already_final) == ("completed", 20)
+
+
+async def test_pages_of_an_earlier_run_that_do_not_hold_an_open_item_are_fetched_anew(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=30, failing=False)
+    runner = PlainRunner()
+    at_work.sandbox.inject("status", PUT_ITEMS, times=6)
+    await at_work.export(runner=runner)
+    stale = {key: page for key, page in runner._pages.items() if key.job_id == first}
+    assert stale
+    for key, page in stale.items():
+        runner._pages[key] = type(page)('{"data": [], "pagination": {"hasNextPage": false}}', (), 0, False, None)
+    report = await at_work.export(runner=runner)
+    assert (report.jobs[0].event, report.jobs[0].successful) == ("completed", 30)
+    assert runner._pages == {}
+
+
+async def test_an_item_that_is_listed_but_never_sent_fails_and_says_so(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=10, failing=False)
+    lost = at_work.sandbox.items(job_id)[3].accounting_entry_id
+
+    class Forgetful(PlainRunner):
+        async def fetch(self, key, step, *args, label):  # type: ignore[no-untyped-def]
+            page, stored = await super().fetch(key, step, *args, label=label)
+            document = json.loads(page.text)
+            document["data"] = [item for item in document["data"] if item["accountingEntryId"] != lost]
+            ids = tuple(id_ for id_ in page.ids if id_ != lost)
+            self._pages[key] = type(page)(json.dumps(document), ids, page.count - 1, page.has_next, page.end_cursor)
+            return self._pages[key], stored
+
+    report = await at_work.export(runner=Forgetful())
+    (failure,) = report.jobs[0].failures
+    assert (failure.accounting_entry_id, failure.type) == (lost, "validation_failure")
+    assert at_work.sandbox.outcome(job_id) == {"successful": 9, "failed": 1}
+
+
+async def test_a_bug_in_bookkeeping_costs_one_item_and_leaves_its_cause_in_the_log(
+    at_work: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = at_work.sandbox.add_job(items=10, failing=False)
+    cursed = at_work.sandbox.items(job_id)[0].accounting_entry_id
+    ledger = Ledger(at_work.books)
+    check = ledger.check
+
+    def broken(entry: JournalEntry) -> object:
+        if entry.accounting_entry_id == cursed:
+            raise ZeroDivisionError("unforeseen")
+        return check(entry)
+
+    monkeypatch.setattr(ledger, "check", broken)
+    with caplog.at_level(logging.ERROR):
+        report = await at_work.export(erp=ledger)
+    (failure,) = report.jobs[0].failures
+    assert (failure.accounting_entry_id, failure.type) == (cursed, "unexpected_failure")
+    assert "ZeroDivisionError" in caplog.text
+    assert report.jobs[0].event == "completed_with_errors"
+
+
+async def test_another_integration_that_ends_the_job_meanwhile_stops_us_cleanly(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=60, failing=False)
+    company = at_work.sandbox.job(job_id).company_id
+
+    class Rival(PlainRunner):
+        async def progress(self, what: str, done: int, total: int) -> None:
+            if what == "recorded" and done == 20:
+                import httpx
+
+                body = {
+                    "jobId": job_id,
+                    "event": "failed",
+                    "failureReason": "x",
+                    "failureReasonType": "canceled_by_user",
+                }
+                async with httpx.AsyncClient(auth=(at_work.api_key, "")) as rival:
+                    answer = await rival.post(f"{at_work.base_url}/v3/export-job-events", json=body)
+                assert answer.status_code == 202
+
+    report = await at_work.export(page_size=20, update_batch_size=20, runner=Rival(), company_id=company)
+    job = report.jobs[0]
+    assert (job.ending, job.event, report.exit_status) == (Ending.FINISHED_ELSEWHERE, None, 1)
+    assert "canceled_by_user" in job.reason
+    assert job.successful >= 20
+    assert at_work.entries() == job.successful
+
+
+async def test_a_job_that_is_over_already_is_one_line_by_its_state(at_work: Office) -> None:
+    completed = at_work.sandbox.add_job(items=5, failing=False)
+    with_errors = at_work.sandbox.add_job(items=85, seed=2)
+    await at_work.export()
+    assert (await at_work.export(job_id=completed)).exit_status == 0
+    report = await at_work.export(job_id=with_errors)
+    assert (report.exit_status, report.jobs) == (3, [])
+    assert report.lines == [f"job {with_errors} is completed_with_errors already"]
+
+
+async def test_an_unknown_job_and_a_wrong_key_are_wrong_usage_and_cost_one_request(at_work: Office) -> None:
+    unknown = await at_work.export(job_id="00000000-0000-4000-8000-000000000000")
+    assert (unknown.exit_status, unknown.pleo_requests) == (2, 1)
+    at_work.api_key = "not-the-key"
+    wrong = await at_work.export()
+    assert (wrong.exit_status, wrong.pleo_requests) == (2, 1)
+    assert "not-the-key" not in wrong.lines[0]
+
+
+async def test_exhausted_tries_raise_one_error_after_six_requests(at_work: Office) -> None:
+    at_work.sandbox.inject("status", LIST_JOBS, times=100)
+    report = await at_work.export()
+    assert (report.exit_status, report.pleo_requests) == (1, 6)
+    assert PleoUnavailable.__name__ not in report.lines[0]
