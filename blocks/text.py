@@ -19,6 +19,8 @@ def one_line(text: str, limit: int) -> str:
     Markup stays what it is: text. A cut is shown by an ellipsis and never splits a character from its marks. Of a text
     of megabytes only the beginning is ever read.
     """
+    if len(text) <= limit and text.isprintable() and "  " not in text:
+        return text.strip()  # most texts: nothing of what is taken out below is printable
     head = text[: limit * 4 + _SLACK]
     line = _SPACES.sub(" ", _UNSAFE.sub(" ", head)).strip()
     if len(head) < len(text):

@@ -26,7 +26,7 @@ from flows.steps.complete import FinalEvent, complete_job, final_event
 from flows.steps.detect import read_job, start_job
 from flows.steps.fetch import PageKey, fetch_page
 from flows.steps.record import record_page
-from flows.steps.retrieve import ControlList, retrieve_page
+from flows.steps.retrieve import ControlList, retrieve_items
 from flows.steps.validate import validate_job
 from flows.stop import Stopped
 
@@ -107,18 +107,9 @@ class _JobRun:
 
     async def retrieve(self) -> None:
         """Step 3: all rows, before anything is done."""
-        cursors = Cursors("items of the job")
-        cursor: str | None = None
-        number = 0
-        while number == 0 or cursor is not None:
-            number += 1
-            self.session.stop.check()
-            page = await self.session.runner.call(
-                retrieve_page, self.session.pleo, self.job.id, cursor, label=f"page {number}"
-            )
-            self.control.add(page)
-            count = len(page.rows) + page.unreadable
-            cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=count)
+        self.control = await self.session.runner.call(
+            retrieve_items, self.session.pleo, self.job.id, self.session.stop.check
+        )
         self.report.already_final = self.control.already_final
 
     async def fetch(self) -> list[PageKey]:

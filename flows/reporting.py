@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from blocks.pleo.errors import PleoError
-from blocks.pleo.models import ItemUpdate, JobItem
-from blocks.pleo.wire import Cursors
+from blocks.pleo.models import ItemUpdate
 from blocks.text import one_line
 from flows.results import Results, Row, updates_of
 from flows.session import Session
-from flows.steps.retrieve import retrieve_page
+from flows.steps.retrieve import reread_items
 from flows.steps.update import still_to_send, update_batch
 from flows.stop import Stopped
 
@@ -97,7 +96,10 @@ class Reporting:
         for round_ in range(1, MAX_ROUNDS + 1):
             if not self._not_taken:
                 return
-            wanted = still_to_send({id_: update for id_, (update, _) in self._not_taken.items()}, await self._rows())
+            rows = await self._session.runner.call(
+                reread_items, self._session.pleo, self._job_id, set(self._not_taken), label="that were refused"
+            )
+            wanted = still_to_send({id_: update for id_, (update, _) in self._not_taken.items()}, rows)
             reasons = {id_: self._not_taken[id_][1] for id_ in wanted}
             self._not_taken = {}
             if wanted and round_ == MAX_ROUNDS:
@@ -107,19 +109,3 @@ class Reporting:
             for start in range(0, len(wanted), self._session.update_batch_size):
                 updates = list(wanted.values())[start : start + self._session.update_batch_size]
                 await self._send(updates, f"again, round {round_}")
-
-    async def _rows(self) -> list[JobItem]:
-        """The job's rows that concern what was not taken, as Pleo has them now."""
-        rows: list[JobItem] = []
-        cursors = Cursors("items of the job")
-        cursor: str | None = None
-        while True:
-            page = await self._session.runner.call(
-                retrieve_page, self._session.pleo, self._job_id, cursor, label="again"
-            )
-            rows += [row for row in page.rows if row.accounting_entry_id in self._not_taken]
-            cursor = cursors.after(
-                has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.rows) + page.unreadable
-            )
-            if cursor is None:
-                return rows

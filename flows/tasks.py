@@ -27,6 +27,7 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer
 from prefect.settings import get_current_settings
 from prefect.states import Failed
+from prefect.tasks import Task
 
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
@@ -122,8 +123,11 @@ class PrefectRunner:
         self._base_url = base_url
         self._console = console
         self._root = Path(get_current_settings().results.local_storage_path) / "pleo-export-pages"
+        self._stored_steps: dict[Path, Task[[_Call], Any]] = {}
         self._artifact: UUID | None = None
         self._shown_at = time.monotonic()
+        # "Finished in state Completed()" for every page would cost more than it tells; failures are still logged.
+        logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
 
     async def call(self, function: Step[T], *args: Any, label: str = "") -> T:
         """Call a step as a task."""
@@ -140,11 +144,9 @@ class PrefectRunner:
     ) -> tuple[FetchedPage, bool]:
         """A page from the result store, or from the step as a task whose result is persisted."""
         folder = self._folder(key.company_id, key.job_id)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = key.digest()
         call = _Call(function, args, label, digest)
-        stored = stored_step.with_options(result_storage=folder)
-        state = cast(State[Any], await stored(call, return_state=True))  # type: ignore[misc]
+        state = cast(State[Any], await self._stored_step(folder)(call, return_state=True))  # type: ignore[misc]
         if call.error is not None:
             raise call.error
         if call.result is not None:
@@ -167,8 +169,11 @@ class PrefectRunner:
             serializer=JSONSerializer(),
             cache_result_in_memory=False,
         )
-        record = await store.aread(digest)
-        return FetchedPage.from_json(record.result)
+        try:
+            record = await store.aread(digest)
+            return FetchedPage.from_json(record.result)
+        except (KeyError, TypeError, ValueError):
+            return None  # cut off or not ours: whoever asked fetches it again
 
     async def forget(self, job: ExportJob) -> None:
         """Delete the pages of a job, and those that a run without an end left behind more than a day ago."""
@@ -194,6 +199,11 @@ class PrefectRunner:
         """Run all the steps of one job as a subflow that is named after it."""
         self._artifact = None
         return await self._job_flow(job, run)
+
+    def _stored_step(self, folder: Path) -> Task[[_Call], Any]:
+        if folder not in self._stored_steps:
+            self._stored_steps = {folder: stored_step.with_options(result_storage=folder)}
+        return self._stored_steps[folder]
 
     def _folder(self, company_id: str, job_id: str) -> Path:
         name = json.dumps([self._base_url, company_id, job_id])

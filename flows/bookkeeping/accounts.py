@@ -49,7 +49,7 @@ def line_account(line: ItemLine, n: int, kind: AccountKind) -> Account:
 
 def tax_account(role: Role, code: str | None, currency: str, item: ExportItem, reference: Reference) -> Account:
     """A tax account: the one Pleo names on the line, else the role's."""
-    text = one_line(code or "", _MAX_CODE)
+    text = _code(code)
     if text:
         return Account(text, text, ROLE_KINDS[role])
     return counter_account(role, currency, item, reference)
@@ -58,16 +58,26 @@ def tax_account(role: Role, code: str | None, currency: str, item: ExportItem, r
 def main_account(
     role: Role | None, line: ItemLine, n: int, currency: str, item: ExportItem, reference: Reference
 ) -> Account:
-    """The account on the main side of one line: the line's own, or the role's with the line's as a fallback."""
+    """The account on the main side of one line: the line's own, or the role's with the line's as a fallback.
+
+    Where a role has neither it is the role that is missing: its account can be set up, the line needs none.
+    """
     kind = AccountKind.INCOME if item.type == "cashback" else AccountKind.EXPENSE
     if role is None:
         return line_account(line, n, kind)
-    return role_account(role, currency, item, reference) or line_account(line, n, kind)
+    fallback = _named(line.account, kind)
+    return role_account(role, currency, item, reference) or fallback or counter_account(role, currency, item, reference)
 
 
 def _named(account: ItemAccount | None, kind: AccountKind) -> Account | None:
     """The account that Pleo names, or None where it names none: absent, all zeros, or without code and identifier."""
     if account is None or account.id == _NO_ACCOUNT:
         return None
-    code = one_line(account.code or "", _MAX_CODE) or one_line(account.identifier or "", _MAX_CODE)
+    code = _code(account.code) or _code(account.identifier)
     return Account(code, one_line(account.name, _MAX_NAME) or code, kind) if code else None
+
+
+def _code(text: str | None) -> str:
+    """An account's code as one line; empty where there is none, or nobody chose one."""
+    code = one_line(text or "", _MAX_CODE).strip()
+    return "" if code == _NO_ACCOUNT else code

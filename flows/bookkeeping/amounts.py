@@ -97,8 +97,8 @@ def _split(n: int, line: ItemLine, gross: int, other: int, tax: int) -> LineAmou
     if not (less_tax or (equal and kind != "exclusive")):
         raise invalid(f"The amounts do not add up with {kind} tax: {figures}.")
     signed_tax = tax_size if gross >= 0 else -tax_size
+    if tax_size > size:
+        raise invalid(f"The tax is more than the amount itself: {figures}.")
     if kind == "reverse":
         return LineAmounts(gross, gross, signed_tax, reverse=True)
-    if tax_size > size:
-        raise invalid(f"The tax is more than the amount that holds it: {figures}.")
     return LineAmounts(gross, gross - signed_tax, signed_tax, reverse=False)

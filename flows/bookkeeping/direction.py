@@ -68,7 +68,7 @@ def rule_for(item_type: str, sub_type: str | None) -> Rule:
         return rule
     if sub_type not in known:
         raise invalid(
-            f"The subtype {one_line(sub_type, 60)!r} of a {item_type} is not known, so its direction cannot be told."
+            f"The subtype {one_line(sub_type, 60)!r} of {item_type} is not known, so its direction cannot be told."
         )
     return Rule(rule.main, rule.counter, known[sub_type])
 

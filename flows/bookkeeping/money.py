@@ -37,18 +37,21 @@ def wallet_minor(amount: ItemAmount | None, what: str, currency: str | None = No
         raise invalid(f"{what} is in {money.currency}, but the expense is in {currency}.")
     minor = to_minor(money)
     if minor is None:
-        raise invalid(
-            f"{what} is {one_line(str(money.value), 60)} hundredths of {money.currency}, which is no whole number."
-        )
+        problem = "more than can be booked" if _beyond_reason(money) else "which is no whole number"
+        raise invalid(f"{what} is {one_line(str(money.value), 60)} hundredths of {money.currency}, {problem}.")
     return money.currency, minor
 
 
 def to_minor(money: PleoMoney) -> int | None:
     """Signed minor units, or None for a fraction of a hundredth or a number beyond reason."""
-    if money.value.adjusted() > _MAX_DIGITS:
+    if _beyond_reason(money):
         return None
     whole = int(money.value)
     return whole if whole == money.value else None
+
+
+def _beyond_reason(money: PleoMoney) -> bool:
+    return money.value != 0 and money.value.adjusted() >= _MAX_DIGITS
 
 
 def show(minor: int, currency: str = "") -> str:

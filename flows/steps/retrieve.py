@@ -1,17 +1,17 @@
-"""Step 3, retrieve job items: where Pleo stands with each item. Always fresh, and complete before anything is done."""
+"""Step 3, retrieve job items: where Pleo stands with each item. Always fresh, and complete before anything is done.
+
+The rows are light and never kept, so all their pages are one task.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from blocks.pleo.client import JobItems, PleoClient
 from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemStatus, JobItem
-
-
-async def retrieve_page(pleo: PleoClient, job_id: str, cursor: str | None) -> JobItems:
-    """One page of the job's items."""
-    return await pleo.get_job_items(job_id, cursor)
+from blocks.pleo.wire import Cursors
 
 
 @dataclass(slots=True)
@@ -54,3 +54,30 @@ class ControlList:
     def count(self) -> int:
         """How many items the job has."""
         return len(self.to_do) + self.already_final
+
+
+async def retrieve_items(pleo: PleoClient, job_id: str, check: Callable[[], None]) -> ControlList:
+    """All rows of the job; `check` is called between two pages and may raise to end the run."""
+    control = ControlList()
+    async for page in pages_of(pleo, job_id):
+        check()
+        control.add(page)
+    return control
+
+
+async def reread_items(pleo: PleoClient, job_id: str, wanted: Collection[str]) -> list[JobItem]:
+    """The rows of these accounting entries as Pleo has them now."""
+    return [row async for page in pages_of(pleo, job_id) for row in page.rows if row.accounting_entry_id in wanted]
+
+
+async def pages_of(pleo: PleoClient, job_id: str) -> AsyncIterator[JobItems]:
+    """The pages of a job's items to the last. Raises PagingBroken when they do not come to an end."""
+    cursors = Cursors("items of the job")
+    cursor: str | None = None
+    while True:
+        page = await pleo.get_job_items(job_id, cursor)
+        yield page
+        count = len(page.rows) + page.unreadable
+        cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=count)
+        if cursor is None:
+            return

@@ -1,0 +1,68 @@
+"""A sandbox of its own for each test, with a clock that stands still, talked to over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
+
+
+class Clock:
+    """Seconds since 1970 that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def pass_by(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
+    with Sandbox(rate_limit=False, clock=clock) as made:
+        yield made
+
+
+class Door:
+    """What is served for the whole session, since a server takes a moment to stop: whichever sandbox stands behind."""
+
+    def __init__(self) -> None:
+        self.behind: Sandbox | None = None
+        self.app = self
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert self.behind is not None, "a request outside of a test"
+        await self.behind.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def door() -> Iterator[tuple[Door, str]]:
+    made = Door()
+    with serve(cast("Sandbox", made)) as url:
+        yield made, url
+
+
+@pytest.fixture
+def base_url(sandbox: Sandbox, door: tuple[Door, str]) -> Iterator[str]:
+    stands, url = door
+    stands.behind = sandbox
+    yield url
+    stands.behind = None
+
+
+@pytest.fixture
+def api(base_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=base_url, auth=(SANDBOX_API_KEY, ""), trust_env=False) as client:
+        yield client

@@ -1,0 +1,166 @@
+"""The control page and the JSON calls beside it."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+
+
+def test_the_page_of_a_new_sandbox_says_that_there_is_nothing(api):
+    answer = api.get("/")
+    assert answer.status_code == 200
+    assert "No job yet." in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_the_page_shows_jobs_outcomes_events_and_requests(sandbox, api):
+    job_id = sandbox.add_job(80)
+    api.post("/v3/export-job-events", json={"jobId": job_id, "event": "started"})
+    names = [item.accounting_entry_id for item in sandbox.items(job_id)]
+    done = [{"accountingEntryId": name, "status": "successful"} for name in names[:72]]
+    api.put(f"/v3/export-jobs/{job_id}/items", json=done)
+    api.get("/v3/export-jobs/nowhere")
+    api.post(
+        "/v3/export-job-events",
+        json={"jobId": job_id, "event": "failed", "failureReason": "<script>x</script>"},
+    )
+    text = api.get("/").text
+    seen = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
+    assert f'href="/jobs/{job_id}"' in text
+    assert "72 successful" in seen
+    assert "8 abandoned" in seen
+    assert "<script>" not in text
+    assert "<script>x</script>" in seen
+    assert "4 to the API, 0 for receipts. By status: 200 × 1, 202 × 2, 404 × 1." in seen
+    assert "/v3/export-jobs/nowhere" in seen
+    assert "72 items" in seen
+
+
+def test_the_items_of_a_job_come_fifty_a_page_with_their_outcome(sandbox, api):
+    job_id = sandbox.add_job(120)
+    items = sandbox.items(job_id)
+    updates = [
+        {"accountingEntryId": items[0].accounting_entry_id, "status": "successful", "externalId": "<JE-1>"},
+        {
+            "accountingEntryId": items[1].accounting_entry_id,
+            "status": "failed",
+            "failureReason": "Account <b>6010</b> missing",
+            "failureReasonType": "missing_configuration",
+        },
+        {
+            "accountingEntryId": items[2].accounting_entry_id,
+            "status": "successful",
+            "externalId": "JE-3",
+            "externalUrl": "https://books.example/?a=1&b=2",
+        },
+        {
+            "accountingEntryId": items[3].accounting_entry_id,
+            "status": "successful",
+            "externalId": "JE-4",
+            "externalUrl": "javascript:alert(1)",
+        },
+    ]
+    api.put(f"/v3/export-jobs/{job_id}/items", json=updates)
+    pages = [api.get(f"/jobs/{job_id}", params={"start": start}).text for start in (1, 51, 101, 151)]
+    for number, text in enumerate(pages[:3]):
+        shown = [item.position for item in items if item.accounting_entry_id in text]
+        assert shown == list(range(50 * number + 1, min(50 * number + 50, 120) + 1))
+    assert "No items here." in pages[3]
+    assert ("Earlier" in pages[0], "Later" in pages[0], "Earlier" in pages[2], "Later" in pages[2]) == (
+        False,
+        True,
+        True,
+        False,
+    )
+    assert "&lt;JE-1&gt;" in pages[0]
+    assert "Account &lt;b&gt;6010&lt;/b&gt; missing" in pages[0]
+    assert 'href="https://books.example/?a=1&amp;b=2"' in pages[0]
+    assert 'href="javascript' not in pages[0]
+    assert "javascript:alert(1)" in pages[0]
+
+
+def test_nothing_that_a_supplier_is_called_is_markup_on_the_page(sandbox, api):
+    job_id = sandbox.add_job(600)
+    text = "".join(api.get(f"/jobs/{job_id}", params={"start": start}).text for start in range(1, 600, 50))
+    assert "&lt;script&gt;alert" in text
+    assert "<script>" not in text
+    assert "<b>Ltd" not in text
+
+
+def test_an_item_that_no_page_can_format_is_shown_all_the_same(sandbox, api):
+    entry = "00000000-0000-4000-8000-0000000000aa"
+    job_id = sandbox.add_job_of([{"accountingEntryId": entry, "amount": None}])
+    answer = api.get(f"/jobs/{job_id}")
+    assert answer.status_code == 200
+    assert entry in answer.text
+
+
+def test_a_form_makes_a_job_and_leads_back(sandbox, api):
+    answer = api.post("/sandbox/jobs", data={"items": "12", "seed": "3"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    job = sandbox.jobs()[0]
+    assert job.number_of_items == 12
+    again = api.post(f"/sandbox/jobs/{job.id}/export-again", data={"from": "page"})
+    assert (again.status_code, again.headers["location"]) == (303, "/")
+    assert [made.number_of_items for made in sandbox.jobs()] == [12, 12]
+
+
+def test_a_job_is_made_flagged_exported_again_and_read_by_json(sandbox, api):
+    asked = {"items": 4, "seed": 9, "company_id": SANDBOX_COMPANY_ID, "failing": False, "vendor_based": True}
+    made = api.post("/sandbox/jobs", json=asked)
+    assert made.status_code == 201
+    job_id = made.json()["job_id"]
+    job = sandbox.job(job_id)
+    assert (job.number_of_items, job.vendor_based) == (4, True)
+    names = [item.accounting_entry_id for item in sandbox.items(job_id)]
+    flags = {"missing_contra_accounts": ["EUR"], "refuse": [{"accounting_entry_id": names[0], "times": 1}]}
+    assert api.post(f"/sandbox/jobs/{job_id}/flags", json=flags).status_code == 204
+    assert api.get("/v3/export-items", params={"job_id": job_id}).json()["type"] == "MISSING_CONTRA_ACCOUNTS"
+    update = [{"accountingEntryId": names[0], "status": "successful"}]
+    assert len(api.put(f"/v3/export-jobs/{job_id}/items", json=update).json()["errors"]) == 1
+    again = api.post(f"/sandbox/jobs/{job_id}/export-again", json={"accounting_entry_ids": names[1:3]})
+    assert again.status_code == 201
+    assert [item.accounting_entry_id for item in sandbox.items(again.json()["job_id"])] == names[1:3]
+    read = api.get(f"/sandbox/jobs/{job_id}").json()
+    assert read["outcome"] == {"pending": 4}
+    assert [item["accounting_entry_id"] for item in read["items"]] == names
+    assert [job["id"] for job in api.get("/sandbox/jobs").json()["jobs"]] == [job_id, again.json()["job_id"]]
+    received = api.get("/sandbox/received").json()
+    assert received["total"] == 2
+    assert received["by_status"] == {"400": 1, "200": 1}
+    assert api.delete("/sandbox/received").status_code == 204
+    assert api.get("/sandbox/received").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/sandbox/jobs", {"items": -1}, 400),
+        ("/sandbox/jobs", {"items": "many"}, 400),
+        ("/sandbox/jobs", {"items": 1.5}, 400),
+        ("/sandbox/jobs", {"item": 1}, 400),
+        ("/sandbox/jobs", [], 400),
+        ("/sandbox/jobs", {"company_id": "ACME"}, 400),
+        ("/sandbox/jobs/nowhere/flags", {}, 404),
+        ("/sandbox/jobs/nowhere/export-again", {}, 404),
+    ],
+)
+def test_a_wrong_request_is_told_in_a_line(sandbox, api, path, body, status):
+    answer = api.post(path, json=body)
+    assert (answer.status_code, answer.json()["type"]) == (status, "SANDBOX_ERROR")
+    assert "\n" not in answer.json()["message"]
+    assert sandbox.jobs() == []
+
+
+@pytest.mark.parametrize("flags", [{"missing_contra_accounts": "EUR"}, {"refuse": ["x"]}, {"refuse": 1}])
+def test_flags_that_are_none_are_refused(sandbox, api, flags):
+    job_id = sandbox.add_job(1)
+    assert api.post(f"/sandbox/jobs/{job_id}/flags", json=flags).status_code == 400
+
+
+def test_a_page_of_an_unknown_job_is_404(api):
+    assert api.get("/jobs/nowhere").status_code == 404

@@ -1,0 +1,99 @@
+"""Faults on order, and the count of what was received."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+JOBS = "GET /v3/export-jobs"
+PUT = "PUT /v3/export-jobs/{jobId}/items"
+
+
+@pytest.fixture
+def job_id(sandbox):
+    return sandbox.add_job(30)
+
+
+def test_a_status_comes_instead_of_an_answer_as_often_as_told(sandbox, api, job_id):
+    sandbox.inject("status", JOBS, status=503, times=2, retry_after="7")
+    answers = [api.get("/v3/export-jobs") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [503, 503, 200]
+    assert [answer.headers.get("retry-after") for answer in answers] == ["7", "7", None]
+
+
+def test_a_fault_meets_its_call_only_and_lets_some_pass(sandbox, api, job_id):
+    sandbox.inject("status", JOBS, status=500, skip=1)
+    assert api.get(f"/v3/export-jobs/{job_id}").status_code == 200
+    assert [api.get("/v3/export-jobs").status_code for _ in range(3)] == [200, 500, 200]
+
+
+def test_a_web_page_comes_with_success(sandbox, api, job_id):
+    sandbox.inject("html")
+    answer = api.get("/v3/export-jobs")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.text.startswith("<!doctype html>")
+    assert api.get("/v3/export-jobs").json()["data"]
+
+
+def test_half_an_answer_comes(sandbox, api, job_id):
+    sandbox.inject("cut", JOBS)
+    cut, whole = api.get("/v3/export-jobs"), api.get("/v3/export-jobs")
+    assert cut.status_code == 200
+    assert cut.text == whole.text[: len(cut.text)]
+    assert len(cut.text) == len(whole.text) // 2
+
+
+@pytest.mark.parametrize(("kind", "done"), [("drop", "pending"), ("lost", "successful")])
+def test_the_connection_breaks_before_or_after_the_work(sandbox, api, job_id, kind, done):
+    name = sandbox.items(job_id)[0].accounting_entry_id
+    sandbox.inject(kind, PUT)
+    body = [{"accountingEntryId": name, "status": "successful"}]
+    with pytest.raises(httpx.TransportError):
+        api.put(f"/v3/export-jobs/{job_id}/items", json=body)
+    assert sandbox.items(job_id)[0].status == done
+    assert sandbox.received().requests[-1].status == 0
+    assert api.put(f"/v3/export-jobs/{job_id}/items", json=body).status_code == 200
+
+
+def test_faults_can_be_taken_back(sandbox, api, job_id):
+    sandbox.inject("status", times=100)
+    assert api.get("/v3/export-jobs").status_code == 503
+    sandbox.clear_faults()
+    assert api.get("/v3/export-jobs").status_code == 200
+
+
+def test_every_request_is_counted_refused_ones_too(sandbox, api, base_url, job_id):
+    api.get("/v3/export-jobs", params={"statuses": "pending"})
+    httpx.get(f"{base_url}/v3/export-jobs")
+    api.post("/v3/export-job-events", json={"jobId": job_id, "event": "started"})
+    api.post("/v3/export-job-events", json={"jobId": job_id, "event": "started"})
+    name = sandbox.items(job_id)[0].accounting_entry_id
+    api.put(f"/v3/export-jobs/{job_id}/items", json=[{"accountingEntryId": name, "status": "failed"}])
+    items = api.get("/v3/export-items", params={"job_id": job_id, "limit": 30}).json()["data"]
+    link = next(file["url"] for item in items for file in item["files"] or [])
+    httpx.get(link)
+    api.get("/")
+    received = sandbox.received()
+    assert (received.total, received.receipts) == (6, 1)
+    assert received.by_call == {
+        "GET /v3/export-jobs": 2,
+        "POST /v3/export-job-events": 2,
+        "PUT /v3/export-jobs/{jobId}/items": 1,
+        "GET /v3/export-items": 1,
+        "GET /receipts": 1,
+    }
+    assert received.by_status == {200: 4, 401: 1, 202: 1, 422: 1}
+    assert [(request.method, request.status, request.detail) for request in received.requests] == [
+        ("GET", 200, ""),
+        ("GET", 401, ""),
+        ("POST", 202, "started"),
+        ("POST", 422, ""),
+        ("PUT", 200, "1 item"),
+        ("GET", 200, "30 items"),
+        ("GET", 200, ""),
+    ]
+    assert received.requests[0].path == "/v3/export-jobs?statuses=pending"
+    assert [(event.job_id, event.name) for event in received.events] == [(job_id, "started")]
+    sandbox.forget_requests()
+    assert (sandbox.received().total, sandbox.received().requests) == (0, ())

@@ -1,0 +1,301 @@
+"""The made-up month: every type, arithmetic that holds, and a few items that cannot be booked."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, SandboxError
+from blocks.pleo.sandbox.plan import BREAKS
+
+TYPES = {
+    "card_purchase",
+    "card_invoice",
+    "out_of_pocket",
+    "mileage",
+    "per_diem",
+    "external_reimbursement",
+    "direct_reimbursement",
+    "invoice",
+    "invoice_payment",
+    "chargeback",
+    "refund",
+    "cashback",
+    "atm_withdrawal",
+    "wallet_topup",
+    "wallet_unload",
+    "personal_spend",
+    "fee",
+}
+NO_CONTRA_ACCOUNT = {"out_of_pocket", "mileage", "per_diem", "external_reimbursement", "invoice"}
+REIMBURSEMENTS = {"direct_reimbursement", "external_reimbursement"}
+INVOICES = {"invoice", "invoice_payment", "card_invoice"}
+SUB_TYPES = {
+    "direct_reimbursement": {
+        "reimbursement_to_employee",
+        "reimbursement_to_employee_refund",
+        "reimbursement_to_company",
+    },
+    "external_reimbursement": {"reimbursement_to_employee", "reimbursement_to_company"},
+    "invoice_payment": {"invoice_payment_sent", "invoice_payment_returned"},
+    "fee": {None, "interest"},
+}
+
+
+def month(items, seed=1, failing=True):
+    with Sandbox() as sandbox:
+        job_id = sandbox.add_job(items, seed, failing=failing)
+        return [sandbox.export_item(item.accounting_entry_id) for item in sandbox.items(job_id)]
+
+
+def wallet(amount):
+    return amount["inWalletCurrency"]["value"]
+
+
+def whole(item):
+    return [
+        wallet(item["amount"]),
+        *(wallet(line[name]) for line in lines(item) for name in ("lineAmount", "netAmount")),
+    ]
+
+
+def lines(item):
+    return item["accountingEntryLines"]
+
+
+def faults(item):
+    """Why this item cannot be booked, by a reading of its own."""
+    found = []
+    if item["type"] not in TYPES:
+        found.append("unknown_type")
+    if not lines(item):
+        return ["no_lines"]
+    if item["type"] == "card_purchase" and any(line["account"] is None for line in lines(item)):
+        found.append("no_account")
+    if item["amount"]["inWalletCurrency"]["currency"] == "XXX":
+        found.append("currency_xxx")
+    if any(value != int(value) for value in whole(item)):
+        found.append("fraction")
+    sums = {sum(wallet(line[name]) for line in lines(item)) for name in ("lineAmount", "netAmount")}
+    if wallet(item["amount"]) not in sums:
+        found.append("amounts_differ")
+    if item["type"] in REIMBURSEMENTS and item["subType"] not in SUB_TYPES["direct_reimbursement"]:
+        found.append("unknown_sub_type")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("items", [40, 80, 300])
+def test_every_type_and_sub_type_comes_among_the_items_that_can_be_booked(items, seed):
+    good = [item for item in month(items, seed) if not faults(item)]
+    assert {item["type"] for item in good} == TYPES
+    for name, sub_types in SUB_TYPES.items():
+        assert {item["subType"] for item in good if item["type"] == name} == sub_types
+    assert {item["subType"] for item in good if item["type"] not in SUB_TYPES} == {None}
+
+
+@pytest.mark.parametrize(("items", "failing"), [(0, 0), (1, 0), (14, 1), (40, 3), (80, 6), (94, 7), (1000, 7)])
+def test_a_few_items_cannot_be_booked_each_for_another_reason(items, failing):
+    made = month(items)
+    assert len(made) == items
+    assert sorted(itertools.chain(*map(faults, made))) == sorted(BREAKS[:failing])
+
+
+@pytest.mark.parametrize(("failing", "expected"), [(False, 0), (0, 0), (1, 1), (9, 9), (True, 3)])
+def test_how_many_cannot_be_booked_can_be_said(failing, expected):
+    assert sum(map(len, map(faults, month(40, failing=failing)))) == expected
+
+
+def gross_readings(item):
+    """Which of the two fields is the gross, by the rules of bookkeeping: none, one or both of them."""
+    readings = []
+    for gross, other in (("lineAmount", "netAmount"), ("netAmount", "lineAmount")):
+        if sum(wallet(line[gross]) for line in lines(item)) != wallet(item["amount"]):
+            continue
+        if all(line_fits(line, wallet(line[gross]), wallet(line[other])) for line in lines(item)):
+            readings.append(gross)
+    return readings
+
+
+def line_fits(line, gross, other):
+    if line["tax"] is None:
+        return other == gross
+    tax, kind = wallet(line["tax"]["amount"]), line["tax"]["type"]
+    if kind == "reverse":
+        return other == gross
+    if kind == "exclusive":
+        return other == gross - tax
+    return other in (gross, gross - tax)
+
+
+def test_the_amounts_of_every_line_hold_together():
+    items = [item for seed in range(3) for item in month(1500, seed) if not faults(item)]
+    kinds, forms = Counter(), Counter()
+    for item in items:
+        assert gross_readings(item), json.dumps(item)
+        for line in lines(item):
+            for name in ("lineAmount", "netAmount"):
+                assert line[name]["inWalletCurrency"]["currency"] == item["amount"]["inWalletCurrency"]["currency"]
+                assert line[name]["inSupplierCurrency"]["currency"] == item["amount"]["inSupplierCurrency"]["currency"]
+            tax = line["tax"]
+            if tax is None:
+                kinds["none"] += 1
+                continue
+            due, gross = wallet(tax["amount"]), max(wallet(line["lineAmount"]), wallet(line["netAmount"]), key=abs)
+            share = tax["rate"] if tax["type"] == "reverse" else tax["rate"] / (1 + tax["rate"])
+            assert abs(due - gross * share) <= 0.5 + 1e-6
+            kinds["zero" if not tax["rate"] else tax["type"]] += 1
+            if tax["type"] == "inclusive" and due:
+                forms[wallet(line["lineAmount"]) - wallet(line["netAmount"]) > 0] += 1
+            assert ("outgoingTaxAccount" in tax) is (tax["type"] == "reverse")
+        supplier_sums = {
+            sum(line[name]["inSupplierCurrency"]["value"] for line in lines(item))
+            for name in ("lineAmount", "netAmount")
+        }
+        assert item["amount"]["inSupplierCurrency"]["value"] in supplier_sums
+    assert set(kinds) == {"none", "zero", "exclusive", "inclusive", "reverse"}
+    assert len(forms) == 2
+    assert max(len(lines(item)) for item in items) == 5
+
+
+def test_amounts_are_whole_hundredths_of_either_sign_and_zero():
+    items = [item for item in month(200) if not faults(item)]
+    assert all(isinstance(value, int) for item in items for value in whole(item))
+    signs = {(wallet(item["amount"]) > 0) - (wallet(item["amount"]) < 0) for item in items}
+    assert signs == {-1, 0, 1}
+    assert any(wallet(line["lineAmount"]) < 0 < wallet(item["amount"]) for item in items for line in lines(item))
+
+
+def test_wallets_and_suppliers_have_several_currencies():
+    items = [item for item in month(1500) if not faults(item)]
+    wallets = {item["amount"]["inWalletCurrency"]["currency"] for item in items}
+    suppliers = {item["amount"]["inSupplierCurrency"]["currency"] for item in items}
+    assert wallets == {"DKK", "EUR", "GBP", "SEK"}
+    assert {"USD", "JPY"} <= suppliers
+    yen = [item["amount"]["inSupplierCurrency"]["value"] for item in items if supplier_currency(item) == "JPY"]
+    assert all(value % 100 == 0 for value in yen)
+
+
+def supplier_currency(item):
+    return item["amount"]["inSupplierCurrency"]["currency"]
+
+
+def test_the_contra_account_is_there_for_the_types_that_touch_the_wallet():
+    accounts = {}
+    for item in month(1500):
+        if item["type"] in TYPES:
+            assert (item["contraAccount"] is None) is (item["type"] in NO_CONTRA_ACCOUNT), item["type"]
+        if item["contraAccount"] and not faults(item):
+            accounts.setdefault(item["amount"]["inWalletCurrency"]["currency"], set()).add(
+                item["contraAccount"]["code"]
+            )
+    assert sorted(map(len, accounts.values())) == [1, 1, 1, 1]
+
+
+def test_invoices_carry_their_information_and_payments_name_the_invoice():
+    items = month(600)
+    for item in items:
+        if item["type"] in TYPES:
+            assert (item["additionalInformation"]["invoiceInformation"] is not None) is (item["type"] in INVOICES)
+    numbers = {}
+    for item in items:
+        if item["type"] in ("invoice", "invoice_payment"):
+            number = item["additionalInformation"]["invoiceInformation"]["invoiceNumber"]
+            numbers.setdefault(number, {})[item["type"]] = item["amount"]
+    pairs = [pair for pair in numbers.values() if len(pair) == 2]
+    assert len(pairs) > 5
+    assert all(pair["invoice"] == pair["invoice_payment"] for pair in pairs)
+    dates = {
+        len(item["additionalInformation"]["invoiceInformation"]["invoiceDate"])
+        for item in items
+        if "invoice" in item["type"]
+    }
+    assert dates == {len("2026-10-01"), len("2026-10-01T00:00:00Z")}
+
+
+def test_reimbursements_name_the_expenses_that_they_settle():
+    items = month(600)
+    owed = {item["additionalInformation"]["reconciliationId"]: item for item in items}
+    settled = 0
+    for item in items:
+        names = item["additionalInformation"]["reconciledEntries"]
+        assert (names is not None) is (item["type"] in REIMBURSEMENTS)
+        known = [owed[name] for name in names or [] if name in owed]
+        if known:
+            settled += 1
+            assert {one["user"]["id"] for one in known} == {item["user"]["id"]}
+            assert {one["type"] for one in known} <= {"out_of_pocket", "mileage", "per_diem"}
+            assert sum(wallet(one["amount"]) for one in known) == wallet(item["amount"])
+    assert settled > 10
+    assert len(owed) == 600
+
+
+def test_what_companies_send_is_there_texts_of_many_scripts_included():
+    items = month(400)
+    names = " ".join(item["supplier"]["name"] for item in items if item["supplier"])
+    for text in ('"', "<b>", "=HYPERLINK", "\u202b", "東京", "Θάλασσα", "Почта", "Müller", "@SUM", "🍕"):
+        assert text in names
+    assert any(line["tags"] for item in items for line in lines(item))
+    assert any(item["servicePeriod"] for item in items)
+    assert any(item["additionalInformation"]["attendees"] for item in items)
+    assert {None, False, True} == {None if item["files"] is None else bool(item["files"]) for item in items}
+    assert any("type" not in file for item in items for file in item["files"] or [])
+    assert {item["companyId"] for item in items} == {SANDBOX_COMPANY_ID}
+    assert all(item["date"].startswith("2026-10-") for item in items)
+    assert sum(item["date"].endswith("T00:00:00Z") for item in items) > 20
+    assert {bool(item["user"]) for item in items} == {True, False}
+
+
+def test_a_seed_always_gives_the_same_job_and_another_seed_another_one():
+    assert month(60, 1) == month(60, 1)
+    ids = [{item["accountingEntryId"] for item in month(60, seed)} for seed in (1, 2)]
+    assert ids[0].isdisjoint(ids[1])
+
+
+def test_a_second_job_of_a_seed_has_expenses_of_its_own():
+    with Sandbox() as sandbox:
+        one, two = sandbox.add_job(20), sandbox.add_job(20)
+        names = [{item.accounting_entry_id for item in sandbox.items(job)} for job in (one, two)]
+    assert one != two
+    assert names[0].isdisjoint(names[1])
+
+
+def test_every_id_is_a_uuid_in_lower_case_and_comes_once():
+    items = month(300)
+    ids = [item["accountingEntryId"] for item in items]
+    ids += [line["accountingEntryLineId"] for item in items for line in lines(item)]
+    assert len(set(ids)) == len(ids)
+    assert all(len(name) == 36 and name == name.lower() and name[14] == "4" for name in ids)
+
+
+@pytest.mark.parametrize("wrong", [{"items": -1}, {"failing": -1}, {"items": 3, "failing": 4}, {"company_id": "ACME"}])
+def test_a_job_that_cannot_be_made_is_refused_with_a_line(wrong):
+    with Sandbox() as sandbox:
+        with pytest.raises(SandboxError) as caught:
+            sandbox.add_job(**wrong)
+        assert "\n" not in str(caught.value)
+        assert sandbox.jobs() == []
+
+
+def test_an_entry_id_is_taken_once():
+    with Sandbox() as sandbox:
+        item = sandbox.export_item(sandbox.items(sandbox.add_job(1))[0].accounting_entry_id)
+        with pytest.raises(SandboxError, match="there already"):
+            sandbox.add_job_of([{**item, "accountingEntryId": "00000000-0000-4000-8000-0000000000aa"}, item])
+        assert len(sandbox.jobs()) == 1
+
+
+@pytest.mark.slow
+def test_fifty_thousand_items_are_made_and_served_in_seconds():
+    with Sandbox() as sandbox:
+        began = time.perf_counter()
+        job_id = sandbox.add_job(50_000)
+        took_s = time.perf_counter() - began
+        assert sandbox.job(job_id).number_of_items == 50_000
+        last = sandbox.items(job_id, start=50_000)
+        assert [item.position for item in last] == [50_000]
+        assert took_s < 30
