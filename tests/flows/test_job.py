@@ -2,10 +2,12 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from math import ceil
+from pathlib import Path
 
 import pytest
-from exporting import Office
+from exporting import Office, office
 
 from blocks.erp.base import Outcome
 from blocks.erp.entries import JournalEntry
@@ -21,6 +23,13 @@ GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
 GET_DATA = "GET /v3/export-items"
 EVENTS = "POST /v3/export-job-events"
 LIST_JOBS = "GET /v3/export-jobs"
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[Office]:
+    """A Pleo without a job yet, and books without an entry."""
+    with office(tmp_path) as made:
+        yield made
 
 
 async def test_a_job_of_every_type_ends_with_each_item_final_and_the_books_equal(at_work: Office) -> None:

@@ -1,0 +1,81 @@
+"""What every test has: an environment without settings of the person who runs it, and, where asked for, a Prefect server.
+
+Prefect reads its settings when it is imported, so the cleaning happens when this file is, before any test module.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from processes import free_port, running, until
+
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_"))]:
+    del os.environ[_name]
+_HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))
+os.environ.update(
+    PREFECT_HOME=str(_HOME),
+    PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    DO_NOT_TRACK="1",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="90",
+    NO_PROXY="127.0.0.1,localhost",
+)
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A Prefect server: its address, and the environment of programs that are to use it."""
+
+    api_url: str
+    environment: dict[str, str]
+
+
+@contextmanager
+def a_prefect_server(home: Path) -> Iterator[PrefectServer]:
+    """A real Prefect server with its own home, database and port."""
+    port = free_port()
+    api_url = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": api_url}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"{api_url}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    with running(command, environment=environment, log=log) as process:
+        until(answers, within_s=120, otherwise="the Prefect server did not answer")
+        yield PrefectServer(api_url, environment)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """One Prefect server for the whole session; starting it takes some ten seconds."""
+    with a_prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefect_api(prefect_server: PrefectServer) -> Iterator[PrefectServer]:
+    """The Prefect server as the one that this very process talks to."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    changes = {PREFECT_API_URL: prefect_server.api_url, PREFECT_HOME: prefect_server.environment["PREFECT_HOME"]}
+    with temporary_settings(updates=changes):
+        yield prefect_server

@@ -1,0 +1,70 @@
+"""Programs that tests run beside themselves: in a process group of their own, on a free port, ended with the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+ROOT = Path(__file__).parent.parent
+END_S = 20.0
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def until(check: Callable[[], T], *, within_s: float, every_s: float = 0.1, otherwise: str = "nothing came") -> T:
+    """The first answer of `check` that is true; fails the test when none came in time."""
+    deadline = time.monotonic() + within_s
+    while not (answer := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{otherwise} within {within_s:g} s")
+        time.sleep(every_s)
+    return answer
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program with its own process group while the context lasts; what it prints goes to `log`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)  # whatever it left behind
+    except ProcessLookupError:
+        pass
+    process.wait(END_S)
