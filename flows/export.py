@@ -6,6 +6,7 @@ Steps become tasks in `flows.tasks`. What they do, and in which order, is in `fl
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -27,7 +28,7 @@ from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, conc
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import setup_logging
 from prefect.states import Completed, Failed
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
 from blocks import collection
@@ -41,7 +42,7 @@ from blocks.text import one_line
 from flows.cli import Options, parse
 from flows.demo import running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.report import ConsoleProgress, publish, show_run, summary_lines
+from flows.report import ConsoleProgress, publish, publish_run, show_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
 from flows.stop import Stop
@@ -122,7 +123,7 @@ async def _slot(company_id: str) -> AsyncIterator[None]:
 
 
 def _state_of_job(report: JobReport) -> State[Any]:
-    message = "; ".join(line.strip() for line in summary_lines(report))
+    message = one_line("; ".join(summary_lines(report)), 1000)
     if report.ending in {Ending.COMPLETED, Ending.TAKEN}:
         return Completed(message=message)
     if report.ending is Ending.COMPLETED_WITH_ERRORS:
@@ -185,6 +186,7 @@ async def export(
             report.pleo_requests = client.requests_sent
             report.seconds = time.monotonic() - started
             given.signal = stop.signal
+    await publish_run(report)
     return _state_of_run(report)
 
 
@@ -221,10 +223,18 @@ async def _settings(name: str | None, ledger: str) -> ErpSettings:
 async def _block(name: str) -> Block:
     try:
         return await Block.aload(name)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise PleoConfigurationError(
-            f"block {one_line(name, 100)} cannot be used: {one_line(str(error), 200)} (prefect block ls lists them)"
+            f"block {one_line(name, 100)} cannot be used: {_why(error)} (prefect block ls lists them)"
         ) from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a block: its fields by name, their values never, as one of them may be a key."""
+    if not isinstance(error.__cause__, ValidationError):
+        return one_line(str(error), 200)
+    problems = error.__cause__.errors(include_input=False, include_context=False, include_url=False)
+    return "; ".join(": ".join([*map(str, problem["loc"]), problem["msg"]]) for problem in problems)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,6 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _set_up_logging()
+    gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     with ConsoleProgress(errors) as progress:
         given = _Given(progress=progress)
         try:
@@ -255,11 +266,11 @@ def _run(options: Options, given: _Given) -> None:
         elif options.pleo is None:
             given.credentials = credentials_from_environment(os.environ)
         _given.set(given)
-        asyncio.run(_flow(options))
+        asyncio.run(_flow(options, given.report))
 
 
-async def _flow(options: Options) -> None:
-    await export(
+async def _flow(options: Options, report: RunReport) -> None:
+    state: State[Any] = await export(
         pleo=options.pleo,
         erp=options.erp,
         ledger=str(options.ledger),
@@ -268,6 +279,8 @@ async def _flow(options: Options) -> None:
         dry_run=options.dry_run,
         return_state=True,
     )
+    if report.exit_status == OK and not state.is_completed():
+        report.say(f"the run could not be carried out: {one_line(state.message or state.name or '', 300)}", JOB_FAILED)
 
 
 def _print(report: RunReport, options: Options, errors: Console) -> None:

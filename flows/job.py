@@ -11,9 +11,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from blocks.erp.errors import ErpError
+from blocks.erp.base import Reference
+from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpUnavailable
 from blocks.pleo.errors import JobFinished, PleoError, PleoNotFound
-from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobStatus
+from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
 from blocks.pleo.wire import Cursors
 from blocks.text import one_line
 from flows.bookkeeping import Books
@@ -79,7 +80,7 @@ class _JobRun:
         if not await self.start():
             return
         try:
-            reference = await self.session.runner.call(validate_job, self.session.erp, self.job)
+            reference = await self.validate()
             await self.retrieve()
             pages = await self.fetch() if self.control.to_do else []
         except JobFails as error:
@@ -104,6 +105,13 @@ class _JobRun:
             self.report.reason = "another runner or integration has just started it"
             return False
         return True
+
+    async def validate(self) -> Reference:
+        """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun."""
+        try:
+            return await self.session.runner.call(validate_job, self.session.erp, self.job)
+        except (ErpUnavailable, ErpOutcomeUnknown) as error:
+            raise JobFails(JobFailure.ERP_UNREACHABLE, str(error)) from error
 
     async def retrieve(self) -> None:
         """Step 3: all rows, before anything is done."""
@@ -133,7 +141,7 @@ class _JobRun:
             self.session.stop.check()
             key = self._key(cursor)
             page, stored = await self.session.runner.fetch(
-                key, fetch_page, self.session.pleo, self.job.id, cursor, label=f"page {len(pages) + 1}"
+                key, fetch_page, self.session.pleo, self.job.id, cursor, label=str(len(pages) + 1)
             )
             any_stored |= stored
             ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
@@ -158,7 +166,7 @@ class _JobRun:
                 text, wanted = await self._wanted_on(key, remaining)
                 if wanted:
                     page = await session.runner.call(
-                        record_page, session.erp, books, text, wanted, session.dry_run, label=f"page {number}"
+                        record_page, session.erp, books, text, wanted, session.dry_run, label=str(number)
                     )
                     self.report.count(page.rows)
                     self.report.preview += page.entries

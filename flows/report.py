@@ -14,9 +14,10 @@ from rich.text import Text
 
 from blocks.erp.entries import JournalEntry
 from flows.bookkeeping.money import show
-from flows.outcome import JobReport
+from flows.outcome import JobReport, RunReport
 
 MAX_ARTIFACT_ROWS = 1000
+FIRST_FAILURES = 20
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:])")
 
 
@@ -135,9 +136,17 @@ def summary_markdown(job: JobReport) -> str:
         f"Company {markdown(job.company_id)}. {markdown(counts(job))}.",
         *([markdown(job.reason)] if job.reason else []),
         *(["| Currency | Pleo | Books |\n| --- | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
+        *(["### Failed items\n\n" + "\n".join(_failure_points(job))] if job.failures else []),
         *(f"* {markdown(notice)}" for notice in job.notices[:MAX_ARTIFACT_ROWS]),
     ]
     return "\n\n".join(parts)
+
+
+def _failure_points(job: JobReport) -> Iterator[str]:
+    for item in job.failures[:FIRST_FAILURES]:
+        yield f"* {markdown(item.reason)} ({markdown(item.type.value)}, {markdown(item.accounting_entry_id)})"
+    if len(job.failures) > FIRST_FAILURES:
+        yield f"* … and {len(job.failures) - FIRST_FAILURES} more, in the table of failed items"
 
 
 async def publish(job: JobReport) -> None:
@@ -148,9 +157,23 @@ async def publish(job: JobReport) -> None:
     if job.failures:
         await acreate_table_artifact(
             [
-                {"accounting entry": item.accounting_entry_id, "type": item.type.value, "reason": item.reason}
+                {
+                    "type": markdown(item.type.value),
+                    "reason": markdown(item.reason),  # the UI renders cells, too
+                    "accounting entry": markdown(item.accounting_entry_id),
+                }
                 for item in job.failures[:MAX_ARTIFACT_ROWS]
             ],
             key="pleo-export-failed-items",
             description=f"Items of job {job.job_id} that failed, and why.",
         )
+
+
+async def publish_run(report: RunReport) -> None:
+    """What the run found and how its jobs ended, as an artifact of the Prefect run under way."""
+    lines = [
+        f"* Job {markdown(job.job_id)}: **{job.ending.value}**, {markdown(counts(job))}" for job in report.jobs
+    ] + [f"* {markdown(line)}" for line in report.lines]
+    await acreate_markdown_artifact(
+        "\n".join(lines), key="pleo-export-run", description="The jobs of this run; each has a run of its own below."
+    )

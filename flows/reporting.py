@@ -67,7 +67,7 @@ class Reporting:
         for batch in self._results.due(everything=everything):
             await self._settled()
             self._batches += 1
-            self._under_way = asyncio.create_task(self._send(updates_of(batch), f"batch {self._batches}"))
+            self._under_way = asyncio.create_task(self._send(updates_of(batch), str(self._batches)))
 
     async def _settled(self) -> None:
         """Wait for the batch under way; what went wrong with it is raised here."""

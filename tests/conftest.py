@@ -1,4 +1,4 @@
-"""What every test has: an environment without settings of the person who runs it, and, where asked for, a Prefect server.
+"""What every test has: an environment without the settings of whoever runs it, and, where asked for, a Prefect server.
 
 Prefect reads its settings when it is imported, so the cleaning happens when this file is, before any test module.
 """
@@ -10,14 +10,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
-from processes import free_port, running, until
+from processes import ROOT, PrefectServer, a_prefect_server
 
+sys.path.append(str(ROOT))  # pytest puts this folder on the path, where `blocks` and `flows` would else be the tests'
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_"))]:
     del os.environ[_name]
 _HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))
@@ -33,35 +31,6 @@ os.environ.update(
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(_HOME, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class PrefectServer:
-    """A Prefect server: its address, and the environment of programs that are to use it."""
-
-    api_url: str
-    environment: dict[str, str]
-
-
-@contextmanager
-def a_prefect_server(home: Path) -> Iterator[PrefectServer]:
-    """A real Prefect server with its own home, database and port."""
-    port = free_port()
-    api_url = f"http://127.0.0.1:{port}/api"
-    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": api_url}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    log = home / "server.log"
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"{api_url}/health", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
-
-    with running(command, environment=environment, log=log) as process:
-        until(answers, within_s=120, otherwise="the Prefect server did not answer")
-        yield PrefectServer(api_url, environment)
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import httpx
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -56,15 +60,40 @@ def running(
         _end(process)
 
 
+@dataclass(frozen=True)
+class PrefectServer:
+    """A Prefect server: its address, and the environment of programs that are to use it."""
+
+    api_url: str
+    environment: dict[str, str]
+
+
+@contextmanager
+def a_prefect_server(home: Path) -> Iterator[PrefectServer]:
+    """A real Prefect server with its own home, database and port."""
+    port = free_port()
+    api_url = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": api_url}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(f"{api_url}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    with running(command, environment=environment, log=log) as process:
+        until(answers, within_s=120, otherwise="the Prefect server did not answer")
+        yield PrefectServer(api_url, environment)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # whatever it left behind
-    except ProcessLookupError:
-        pass
     process.wait(END_S)

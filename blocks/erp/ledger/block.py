@@ -32,6 +32,7 @@ class LedgerSettings(ErpSettings):
     kind: Literal["ledger"] = Field(default="ledger", description="Tells this block from those of other systems.")
     path: str = Field(
         default="books.sqlite",
+        min_length=1,
         title="Ledger file",
         description="The SQLite file that holds the books of one Pleo company. It is made at the first run.",
     )

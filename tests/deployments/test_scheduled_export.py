@@ -1,0 +1,126 @@
+"""From an empty Prefect server to an export that its scheduler made."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+from installing import Installation
+from processes import ROOT, running, until
+
+EVERY_S = 10
+
+
+def test_the_deployment_is_the_one_of_prefect_yaml(installation: Installation) -> None:
+    made = installation.deployment
+    assert made["entrypoint"] == "flows/export.py:export"
+    assert made["work_pool_name"] == "pleo-export"
+    assert made["parameters"] == {"pleo": "pleo", "erp": "ledger/books"}
+    assert made["tags"] == ["pleo", "export"]
+    assert made["description"].startswith("Books every expense that waits for export in Pleo, once")
+    [schedule] = made["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["cron"] == "*/10 * * * *"
+    assert not made["paused"]
+
+
+def test_runs_work_in_the_folder_that_was_deployed_from(installation: Installation) -> None:
+    [step] = installation.deployment["pull_steps"]
+    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+
+
+def test_runs_never_overlap_and_do_not_queue_up(installation: Installation) -> None:
+    assert installation.deployment["global_concurrency_limit"]["limit"] == 1
+    assert installation.deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+
+
+def test_every_parameter_is_explained_in_the_form_of_the_ui(installation: Installation) -> None:
+    schema = installation.deployment["parameter_openapi_schema"]
+    assert list(schema["properties"]) == ["pleo", "erp", "ledger", "company_id", "job_id", "dry_run"]
+    assert "required" not in schema
+    for name, field in schema["properties"].items():
+        assert len(field["description"]) > 20, name
+        assert field["description"].endswith("."), name
+    assert schema["properties"]["dry_run"]["type"] == "boolean"
+    assert {"type": "string", "format": "uuid"} in schema["properties"]["company_id"]["anyOf"]
+
+
+def test_a_parameter_that_cannot_be_is_refused_before_a_run_is_made(installation: Installation) -> None:
+    address = f"{installation.server.api_url}/deployments/{installation.deployment['id']}/create_flow_run"
+    answer = httpx.post(address, json={"parameters": {"dry_run": "perhaps"}}, trust_env=False)
+    assert answer.status_code == 409
+    assert "perhaps" in answer.text
+
+
+def test_the_scheduler_makes_a_run_that_exports_the_job_and_shows_what_became_of_it(
+    installation: Installation, tmp_path: Path
+) -> None:
+    [job] = installation.pleo.get("/sandbox/jobs").json()["jobs"]
+    _schedule(installation)
+    worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "pleo-export"]
+    environment = {**installation.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    log = tmp_path / "worker.log"
+    with running(worker, environment=environment, log=log):
+        done = until(
+            lambda: _runs(installation, state={"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}),
+            within_s=120,
+            every_s=0.5,
+            otherwise="no scheduled run ended",
+        )[0]
+    assert done["state_name"] == "CompletedWithErrors", log.read_text()
+    assert done["state_type"] == "COMPLETED"
+    assert done["auto_scheduled"]
+    assert done["created_by"]["type"] == "SCHEDULE"
+
+    outcome = installation.pleo.get(f"/sandbox/jobs/{job['id']}").json()
+    assert outcome["job"]["status"] == "completed_with_errors"
+    assert set(outcome["outcome"]) == {"successful", "failed"}
+    booked, failed = outcome["outcome"]["successful"], outcome["outcome"]["failed"]
+    assert failed
+
+    assert _entries(installation.books) == booked
+    assert not list(ROOT.glob("books.sqlite*")), "the books landed in the repository"
+
+    [subflow] = installation.ask("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [done["id"]]}}})
+    assert subflow["name"] == f"job {job['id']}"
+    assert subflow["state_name"] == "CompletedWithErrors"
+    artifacts = {
+        artifact["key"]: artifact
+        for artifact in installation.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [subflow["id"]]}}})
+    }
+    assert artifacts["pleo-export-summary"]["type"] == "markdown"
+    assert f"{booked} booked, {failed} failed" in artifacts["pleo-export-summary"]["data"]
+    assert artifacts["pleo-export-failed-items"]["type"] == "table"
+    assert artifacts["pleo-export-failed-items"]["data"].count('"reason"') == failed
+
+
+def _schedule(installation: Installation) -> None:
+    """A short interval in place of ten minutes."""
+    deployment = installation.deployment
+    address = f"{installation.server.api_url}/deployments/{deployment['id']}/schedules"
+    for schedule in deployment["schedules"]:
+        httpx.delete(f"{address}/{schedule['id']}", trust_env=False).raise_for_status()
+    often = [{"active": True, "schedule": {"interval": EVERY_S}}]
+    httpx.post(address, json=often, trust_env=False).raise_for_status()
+
+
+def _runs(installation: Installation, **flow_runs: Any) -> list[dict[str, Any]]:
+    """Runs that the scheduler made of the deployment, the first one first."""
+    question = {
+        "deployments": {"id": {"any_": [installation.deployment["id"]]}},
+        "flow_runs": flow_runs,
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    return [run for run in installation.ask("flow_runs/filter", question) if run["auto_scheduled"]]
+
+
+def _entries(books: Path) -> int:
+    with closing(sqlite3.connect(books)) as connection:
+        query = "SELECT count(DISTINCT accounting_entry_id), count(DISTINCT external_id) FROM journal"
+        by_id, by_entry = connection.execute(query).fetchone()
+    assert by_id == by_entry
+    return int(by_id)
