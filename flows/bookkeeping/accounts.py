@@ -6,9 +6,11 @@ from blocks.erp.base import ROLE_KINDS, Reference, Role
 from blocks.erp.entries import Account, AccountKind
 from blocks.pleo.models import ExportItem, ItemAccount, ItemLine
 from blocks.text import one_line
-from flows.failures import missing
+from flows.failures import invalid, missing
 
-_NO_ACCOUNT = "00000000-0000-0000-0000-000000000000"  # what Pleo stores for "I don't know"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The id that Pleo stores where the user chose "I don't know", for an account or a tag."""
+
 _MAX_CODE = 60
 _MAX_NAME = 120
 
@@ -71,13 +73,18 @@ def main_account(
 
 def _named(account: ItemAccount | None, kind: AccountKind) -> Account | None:
     """The account that Pleo names, or None where it names none: absent, all zeros, or without code and identifier."""
-    if account is None or account.id == _NO_ACCOUNT:
+    if account is None or account.id == NOBODY:
         return None
     code = _code(account.code) or _code(account.identifier)
     return Account(code, one_line(account.name, _MAX_NAME) or code, kind) if code else None
 
 
 def _code(text: str | None) -> str:
-    """An account's code as one line; empty where there is none, or nobody chose one."""
-    code = one_line(text or "", _MAX_CODE).strip()
-    return "" if code == _NO_ACCOUNT else code
+    """An account's code as one line; empty where there is none, or nobody chose one.
+
+    Fails the item for a code that is too long: cut, it would be the code of another account.
+    """
+    code = one_line((text or "").strip(), 4 * _MAX_CODE)
+    if len(code) > _MAX_CODE:
+        raise invalid(f"The account number {one_line(code, _MAX_CODE)} is longer than {_MAX_CODE} characters.")
+    return "" if code == NOBODY else code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from blocks.erp.entries import Dimension
 from blocks.pleo.models import ExportItem, ItemLine
 from blocks.text import one_line
+from flows.bookkeeping.accounts import NOBODY
 
 _MAX_DIMENSION = 60
 
@@ -27,9 +28,13 @@ def reference_of(item: ExportItem, limit: int) -> str:
 
 
 def dimensions_of(line: ItemLine) -> tuple[Dimension, ...]:
-    """The line's tags as dimensions: the tag group is the dimension, the tag's code its value."""
-    return tuple(
+    """The line's tags as dimensions: the tag group is the dimension, the tag's code its value.
+
+    A tag that stands for "I don't know" (an id of zeros, no code) is none.
+    """
+    named = (
         Dimension(one_line(tag.group_code, _MAX_DIMENSION), one_line(tag.code, _MAX_DIMENSION))
         for tag in line.tags or ()
-        if tag is not None
+        if tag is not None and tag.id != NOBODY
     )
+    return tuple(dimension for dimension in named if dimension.code)

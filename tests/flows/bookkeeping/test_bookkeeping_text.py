@@ -1,0 +1,151 @@
+"""What an entry says in words, whatever words Pleo sends: one line, within the limit, and nothing that deceives."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bookkeeping_items import thoroughly
+from golden_table import LIMITS, books, cases
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks.erp.entries import Dimension, JournalEntry
+from blocks.pleo.models import ExportItem, ItemLine, ItemTag, parse_item
+from flows.bookkeeping import book
+from flows.bookkeeping.text import dimensions_of
+from flows.failures import MAX_REASON, Failure
+
+PURCHASE = next(case for case in cases() if case.title == "card_purchase, tax exclusive, positive").item
+ASTRONAUT = "👩🏽‍🚀"  # four characters of Unicode that are one for people
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+def item(**changes: Any) -> ExportItem:
+    parsed = parse_item({**PURCHASE, **changes})
+    assert isinstance(parsed, ExportItem)
+    return parsed
+
+
+def said(*, supplier: Any = None, user: Any = None, note: Any = None, limit: int = 200) -> str:
+    made = item(supplier={"name": supplier}, user={"name": user or "", "code": None}, note=note)
+    entry = book(made, replace(books(), limits=replace(LIMITS, max_description=limit)))
+    assert isinstance(entry, JournalEntry)
+    return entry.description
+
+
+def test_a_description_is_supplier_employee_and_note() -> None:
+    assert said(supplier="Hotel Post", user="Ada Holm", note="Two nights") == "Hotel Post · Ada Holm · Two nights"
+
+
+def test_a_description_leaves_out_what_is_missing() -> None:
+    assert said(supplier="Hotel Post", note="Two nights") == "Hotel Post · Two nights"
+    assert said(user="Ada Holm") == "Ada Holm"
+
+
+@pytest.mark.parametrize("nothing", [None, "", "   ", "\n\u2028\t", "\x00\u202e"])
+def test_an_item_without_words_is_described_by_its_type(nothing: str | None) -> None:
+    assert said(supplier=nothing, note=nothing) == "card purchase"
+
+
+def test_control_and_bidirectional_characters_leave_the_description() -> None:
+    assert said(note=f"pay\x00ment\x1b[31m {BIDI}gnp.exe{BIDI} end") == "pay ment [31m gnp.exe end"
+
+
+def test_every_kind_of_line_break_becomes_a_space() -> None:
+    assert said(note="a" + "b".join(BREAKS) + "c") == "a " + "b ".join([""] * len(BREAKS)).strip() + " c"
+
+
+def test_markup_and_formulas_stay_the_text_that_they_are() -> None:
+    for note in ("<script>alert(1)</script>", "=HYPERLINK(A1)", "+1", "@SUM(A1)", "[bold]red[/bold]", "**b** | c |"):
+        assert said(note=note) == note
+
+
+def test_half_a_character_never_reaches_the_books() -> None:
+    assert said(note="a\ud83db").encode("utf-8").decode("utf-8").startswith("a")
+
+
+@pytest.mark.parametrize("limit", range(1, 14))
+def test_a_cut_never_splits_an_emoji_from_its_modifiers(limit: int) -> None:
+    text = said(note=ASTRONAUT * 5, limit=limit)
+    assert len(text) <= limit
+    assert text == ASTRONAUT * ((limit - 1) // len(ASTRONAUT)) + "…"
+
+
+def test_an_accent_goes_with_its_letter() -> None:
+    assert said(note="caf" + "e\u0301" + " au lait", limit=5) == "caf…"
+    assert said(note="caf" + "e\u0301" + " au lait", limit=6) == "cafe\u0301…"
+
+
+def test_a_note_of_megabytes_is_cut_at_once() -> None:
+    started = time.monotonic()
+    for note in ("x" * 10_000_000, "\n" * 3000 + "x" * 10_000_000, "e" + "\u0301" * 10_000_000, ASTRONAUT * 1_000_000):
+        text = said(supplier="Hotel Post", note=note)
+        assert text.startswith("Hotel Post · ")
+        assert text.endswith("…")
+        assert len(text) <= 200
+    assert time.monotonic() - started < 5
+
+
+@thoroughly(500)
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=60),
+    st.text(st.sampled_from(BIDI + BREAKS + " ab" + ASTRONAUT + "\u0301\x00\ud83d"), max_size=60),
+    st.integers(1, 40),
+)
+def test_a_description_is_one_line_within_the_limit_whatever_is_sent(supplier: str, note: str, limit: int) -> None:
+    text = said(supplier=supplier, note=note, limit=limit)
+    assert 0 < len(text) <= limit
+    assert text == text.strip()
+    assert not set(text) & set(BIDI + BREAKS + "\x00")
+    assert text.splitlines() == [text]
+    text.encode("utf-8")
+
+
+def test_the_reference_is_pleos_reconciliation_id_on_one_line() -> None:
+    for sent, kept in (("BOOK-7", "BOOK-7"), (" BOOK\n7\u202e", "BOOK 7"), ("7" * 99, "7" * 49 + "…"), (None, "")):
+        entry = book(item(additionalInformation={"reconciliationId": sent}), books())
+        assert isinstance(entry, JournalEntry)
+        assert entry.reference == kept
+    entry = book(item(additionalInformation=None), books())
+    assert isinstance(entry, JournalEntry)
+    assert entry.reference == ""
+
+
+def test_accounts_tax_codes_and_tags_are_cleaned_too() -> None:
+    line = PURCHASE["accountingEntryLines"][0]
+    account = {"id": None, "name": "Off\u202eice\nsupplies", "code": " 61\x0000\u200e", "identifier": None}
+    tax = {**line["tax"], "code": "\u2066DKK25\n", "ingoingTaxAccount": "26\u200f41"}
+    tags = [{"groupCode": "pro\tject", "code": "P-17\u202c"}, None]
+    made = item(accountingEntryLines=[{**line, "account": account, "tax": tax, "tags": tags}])
+    entry = book(made, books())
+    assert isinstance(entry, JournalEntry)
+    cost, input_tax, counter = entry.lines
+    assert (cost.account.code, cost.account.name) == ("61 00", "Off ice supplies")
+    assert input_tax.account.code == "26 41"
+    assert cost.tax_code == input_tax.tax_code == "DKK25"
+    assert cost.dimensions == input_tax.dimensions == (Dimension("pro ject", "P-17"),)
+    assert counter.dimensions == ()
+
+
+def test_a_failure_is_one_line_that_pleo_takes_whatever_it_quotes() -> None:
+    for hostile in ("a\nb\u202ec" + "x" * 10_000_000, ASTRONAUT * 1000, "\x00", "<b>"):
+        for changes in ({"type": hostile}, {"type": "invoice_payment", "subType": hostile}):
+            failure = book(item(**changes), books())
+            assert isinstance(failure, Failure)
+            assert len(failure.reason) <= MAX_REASON
+            assert failure.reason.splitlines() == [failure.reason]
+            assert not set(failure.reason) & set(BIDI + BREAKS + "\x00")
+
+
+def test_tags_become_dimensions_and_those_that_say_nothing_do_not() -> None:
+    tags = (
+        ItemTag(group_code="project", code="P-17", id="0b9d0f3e-0000-4000-8000-000000000001"),
+        None,
+        ItemTag(group_code="team", code="T-1", id="00000000-0000-0000-0000-000000000000"),
+        ItemTag(group_code="team", code="  "),
+    )
+    assert dimensions_of(ItemLine(tags=tags)) == (Dimension("project", "P-17"),)
