@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from blocks.erp.base import Capabilities, Reference, Role
-from blocks.erp.entries import Account, JournalEntry, Line
+from blocks.erp.entries import Account, Dimension, JournalEntry, Line, Money
 from blocks.pleo.models import ExportItem, ItemLine
 from blocks.text import one_line
 from flows.bookkeeping.accounts import counter_account, main_account, tax_account
@@ -71,7 +71,7 @@ def _lines(item: ExportItem, rule: Rule, amounts: Amounts, books: Books) -> tupl
     for n, (line, split) in enumerate(zip(item.accounting_entry_lines or (), amounts.lines, strict=True), 1):
         lines += _main_lines(item, rule, line, n, _relative(split, flip), turned, amounts.currency, books)
     counter = counter_account(rule.counter, amounts.currency, item, books.reference)
-    lines.append(_line(counter, abs(amounts.header_minor), debit=turned, counter=True))
+    lines.append(_line(counter, abs(amounts.header_minor), turned, counter=True))
     return tuple(lines)
 
 
@@ -80,18 +80,20 @@ def _main_lines(
 ) -> list[Line]:
     """One line of the expense: its cost, and its tax where the type books to the line's own account."""
     account = main_account(rule.main, line, n, currency, item, books.reference)
-    with_tax = rule.main is None and split.tax_minor != 0
-    cost = _line(account, split.cost_minor if with_tax else split.gross_minor, debit=not turned)
-    lines = [replace(cost, supplier=supplier_money(line.line_amount))]
-    if with_tax and line.tax is not None:
-        ingoing = tax_account(Role.INPUT_TAX, line.tax.ingoing_tax_account, currency, item, books.reference)
-        lines.append(_line(ingoing, split.tax_minor, debit=not turned))
-        if split.reverse:
-            outgoing = tax_account(Role.OUTPUT_TAX, line.tax.outgoing_tax_account, currency, item, books.reference)
-            lines.append(_line(outgoing, split.tax_minor, debit=turned))
     code = one_line(line.tax.code or "", _MAX_TAX_CODE) if line.tax is not None else ""
-    dimensions = dimensions_of(line)
-    return [replace(made, tax_code=code or None, dimensions=dimensions) for made in lines]
+    about = _About(code or None, dimensions_of(line))
+    supplier = supplier_money(line.line_amount)
+    if rule.main is not None or split.tax_minor == 0 or line.tax is None:
+        return [_line(account, split.gross_minor, not turned, about, supplier=supplier)]
+    ingoing = tax_account(Role.INPUT_TAX, line.tax.ingoing_tax_account, currency, item, books.reference)
+    lines = [
+        _line(account, split.cost_minor, not turned, about, supplier=supplier),
+        _line(ingoing, split.tax_minor, not turned, about),
+    ]
+    if split.reverse:
+        outgoing = tax_account(Role.OUTPUT_TAX, line.tax.outgoing_tax_account, currency, item, books.reference)
+        lines.append(_line(outgoing, split.tax_minor, turned, about))
+    return lines
 
 
 def _relative(split: LineAmounts, flip: bool) -> LineAmounts:
@@ -100,9 +102,35 @@ def _relative(split: LineAmounts, flip: bool) -> LineAmounts:
     return LineAmounts(-split.gross_minor, -split.cost_minor, -split.tax_minor, split.reverse)
 
 
-def _line(account: Account, amount_minor: int, *, debit: bool, counter: bool = False) -> Line:
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What all lines that come of one line of the expense have in common."""
+
+    tax_code: str | None = None
+    dimensions: tuple[Dimension, ...] = ()
+
+
+_NOTHING = _About()
+
+
+def _line(
+    account: Account,
+    amount_minor: int,
+    debit: bool,
+    about: _About = _NOTHING,
+    *,
+    counter: bool = False,
+    supplier: Money | None = None,
+) -> Line:
     """A line in the debit column, or in the other one where `debit` is false; a negative amount changes columns."""
     size = abs(amount_minor)
-    if debit == (amount_minor >= 0):
-        return Line(account, debit_minor=size, counter=counter)
-    return Line(account, credit_minor=size, counter=counter)
+    in_debit = debit == (amount_minor >= 0)
+    return Line(
+        account=account,
+        debit_minor=size if in_debit else 0,
+        credit_minor=0 if in_debit else size,
+        counter=counter,
+        tax_code=about.tax_code,
+        dimensions=about.dimensions,
+        supplier=supplier,
+    )

@@ -1,6 +1,6 @@
 """The yardstick: a bare asynchronous httpx script that makes the export's requests and stores the bodies.
 
-    python tests/benchmarks/bare.py BASE_URL KEY FOLDER
+python tests/benchmarks/bare.py BASE_URL KEY FOLDER
 """
 
 import asyncio
@@ -12,6 +12,8 @@ import httpx
 
 
 async def main(base_url: str, key: str, folder: Path) -> None:
+    for name in ("rows", "items"):
+        (folder / name).mkdir(parents=True)
     async with httpx.AsyncClient(base_url=base_url, auth=(key, ""), timeout=60) as pleo:
         listing = {"statuses": ["in_progress", "pending"], "limit": 100}
         (job,) = (await pleo.get("/v3/export-jobs", params=listing)).json()["data"]
@@ -30,7 +32,6 @@ async def main(base_url: str, key: str, folder: Path) -> None:
 
 
 async def _pages(pleo: httpx.AsyncClient, path: str, query: dict[str, Any], folder: Path) -> list[str]:
-    folder.mkdir(parents=True)
     ids: list[str] = []
     cursor: dict[str, str] = {}
     for number in range(1_000_000):

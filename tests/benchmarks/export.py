@@ -10,7 +10,6 @@ final event; CPU and peak memory are the operating system's account of the measu
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import socket
@@ -63,8 +62,8 @@ def main() -> None:
                 flush=True,
             )
             if options.rate_limit:
-                allowed = (export.requests - 600) / 10 if export.requests > 600 else 0.0
-                print(f"        at 600 a minute these requests take at least {allowed:.1f} s after the first 600 at once")
+                allowed = 60.0 * ((export.requests - 1) // 600)
+                print(f"        the limit alone makes it {allowed:.0f} s: 600 at once, and 600 more each minute")
 
 
 def _measure_export(items: int, folder: Path, api_url: str, *, rate_limit: bool) -> Measured:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PrefectServer
 from exporting import Office, office
-from processes import until
+from processes import PrefectServer, until
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 
@@ -160,6 +159,32 @@ def test_what_does_not_exist_is_one_line_and_status_2(shell: Shell, arguments: l
     done = shell.run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in _one_line(done.stderr)
+
+
+def test_a_base_url_that_is_not_pleo_is_one_request_one_line_and_status_2(
+    shell: Shell, prefect_server: PrefectServer
+) -> None:
+    done = shell.run("--json", PLEO_BASE_URL=prefect_server.api_url)
+    assert done.returncode == 2
+    assert "does not answer as Pleo does" in _one_line(done.stderr)
+    assert json.loads(done.stdout)["pleo_requests"] == 1
+
+
+def test_something_unforeseen_in_the_flow_itself_is_status_1_with_its_cause_in_the_log(shell: Shell) -> None:
+    code = (
+        "import sys\n"
+        "from flows import export\n"
+        "async def broken(*_, **__): raise ZeroDivisionError('unforeseen')\n"
+        "export.run_export = broken\n"
+        "sys.exit(export.main([]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=shell.folder, env=shell.environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the run could not be carried out" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "unforeseen" in done.stderr
 
 
 def test_a_ledger_that_is_none_or_another_companys_is_refused_before_the_job_is_touched(shell: Shell) -> None:

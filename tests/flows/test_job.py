@@ -444,3 +444,57 @@ async def test_exhausted_tries_raise_one_error_after_six_requests(at_work: Offic
     report = await at_work.export()
     assert (report.exit_status, report.pleo_requests) == (1, 6)
     assert PleoUnavailable.__name__ not in report.lines[0]
+
+
+async def test_items_that_are_nonsense_fail_alone_each_with_its_own_reason(at_work: Office) -> None:
+    good = at_work.sandbox.add_job(items=40, failing=False)
+    template = next(
+        document
+        for item in at_work.sandbox.items(good)
+        for document in [at_work.sandbox.export_item(item.accounting_entry_id)]
+        if document["type"] == "card_purchase"
+        and len(document["accountingEntryLines"]) == 1
+        and document["accountingEntryLines"][0]["tax"] is None
+    )
+    await at_work.export()
+    line = template["accountingEntryLines"][0]
+    variants: dict[str, dict[str, object]] = {
+        "no accounting lines": {"accountingEntryLines": []},
+        "no amount": {"amount": None},
+        "missing: provide account": {"accountingEntryLines": [{**line, "account": None}]},
+        "'surprise' is not known": {"type": "surprise"},
+        "date": {"date": "yesterday"},
+        "accountingEntryLines": {"accountingEntryLines": "none"},
+        "NaN": {"amount": "NAN"},
+        "belongs to company": {"companyId": "99999999-9999-4999-8999-999999999999"},
+    }
+    texts = []
+    for number, changes in enumerate([*variants.values(), {"note": "n" * 10_000_000}, {}]):
+        id_ = f"00000000-0000-4000-8000-{number:012d}"
+        texts.append(json.dumps({**template, "accountingEntryId": id_, "files": [], **changes}))
+    nan = {"currency": "DKK", "value": float("nan")}
+    texts = [text.replace('"NAN"', json.dumps({"inWalletCurrency": nan, "inSupplierCurrency": nan})) for text in texts]
+    at_work.sandbox.add_job_of(texts)
+    report = await at_work.export()
+    (job,) = report.jobs
+    assert (job.event, job.successful, job.failed) == ("completed_with_errors", 2, len(variants))
+    for (said, _), failure in zip(variants.items(), job.failures, strict=True):
+        assert said in failure.reason, failure
+        assert len(failure.reason) <= 500
+    ((longest,),) = at_work.journal("SELECT max(length(description)) FROM journal")
+    assert isinstance(longest, int)
+    assert longest <= 1000
+
+
+async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_anything_is_read(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=10, failing=False)
+
+    class Away(Ledger):
+        async def validate(self) -> None:
+            raise ErpUnavailable("the books are away")
+
+    report = await at_work.export(erp=Away(at_work.books))
+    job = at_work.sandbox.job(job_id)
+    assert (report.exit_status, job.failure_reason_type) == (1, "accounting_system_unreachable")
+    assert job.failure_reason == "the books are away"
+    assert GET_ITEMS not in at_work.sandbox.received().by_call
