@@ -23,8 +23,8 @@ def one_line(text: str, limit: int) -> str:
         return text.strip()  # most texts: nothing of what is taken out below is printable
     head = text[: limit * 4 + _SLACK]
     line = _SPACES.sub(" ", _UNSAFE.sub(" ", head)).strip()
-    if len(head) < len(text):
-        line += " " * limit  # what was not read counts as text that does not fit
+    if line and len(head) < len(text):
+        line += " " * (limit + 1)  # what was not read counts as text that does not fit
     return cut(line, limit)
 
 
@@ -42,4 +42,9 @@ def cut(text: str, limit: int) -> str:
 
 def _extends(character: str) -> bool:
     """Whether this character belongs to the one before it."""
-    return character in _JOINERS or unicodedata.combining(character) != 0 or "\U0001f3fb" <= character <= "\U0001f3ff"
+    return (
+        character in _JOINERS
+        or unicodedata.category(character)[0] == "M"
+        or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
+        or "\U000e0020" <= character <= "\U000e007f"  # the letters of a flag
+    )

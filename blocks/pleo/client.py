@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeVar
 
 import httpx
@@ -30,7 +31,7 @@ from blocks.pleo.models import (
     entry_id_of,
     parse_item,
 )
-from blocks.pleo.retry import MAX_TRIES, wait_s
+from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, wait_s
 from blocks.pleo.transport import Clock, Query, Transport
 from blocks.pleo.wire import Cursors, Page, UnreadableAnswer, decode, read_page
 
@@ -169,7 +170,8 @@ class PleoClient:
         if event is JobEvent.FAILED:
             body |= {"failureReason": reason or "", "failureReasonType": (reason_type or JobFailure.VALIDATION).value}
         in_doubt = False
-        for tries in range(1, MAX_TRIES + 1):
+        started = self._clock.monotonic()
+        for tries in count(1):
             try:
                 answer = await self._transport.call("POST", "/v3/export-job-events", body=body, repeatable=False)
                 if answer.status == 202:
@@ -178,20 +180,21 @@ class PleoClient:
             except PleoOutcomeUnknown as error:
                 why = str(error)
             except JobFinished:
-                if in_doubt and (await self.get_job(job_id)).status == STATUS_AFTER[event]:
+                if in_doubt and await self._has_arrived(job_id, event):
                     return
                 raise
             in_doubt = True
             if await self._has_arrived(job_id, event):
                 return
-            if tries < MAX_TRIES:
-                await self._clock.sleep(
-                    wait_s(tries, rate_limited=False, retry_after_s=None, jitter=self._clock.jitter)
-                )
-        raise PleoUnavailable(f"event {event.value}: {why}, after {MAX_TRIES} tries")
+            wait = wait_s(tries, rate_limited=False, retry_after_s=None, jitter=self._clock.jitter)
+            if tries >= MAX_TRIES or self._clock.monotonic() + wait - started > CALL_BUDGET_S:
+                raise PleoUnavailable(f"event {event.value}: {why}, after {tries} tries")
+            await self._clock.sleep(wait)
 
     async def _has_arrived(self, job_id: str, event: JobEvent) -> bool:
         job = await self.get_job(job_id)
+        if job.expired_at is not None:
+            raise JobFinished(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", "the job has expired")
         if job.status == STATUS_AFTER[event]:
             return True
         if job.status not in {JobStatus.PENDING, JobStatus.IN_PROGRESS}:

@@ -42,7 +42,7 @@ class PleoCredentials(Block):
     base_url: str = Field(
         default=PRODUCTION_URL,
         title="Base URL",
-        description="Address of Pleo's API. Staging is https://external.staging.pleo.io. Plain http is for loopback only.",
+        description="Where Pleo's API is. Staging: https://external.staging.pleo.io. Plain http is for loopback only.",
     )
     api_key: SecretStr | None = Field(
         default=None,
@@ -123,11 +123,14 @@ def usable_base_url(value: str) -> str:
         parts = urlsplit(text)
         host = parts.hostname or ""
         parts.port  # noqa: B018 - raises ValueError for a port that is none
-    except ValueError as error:
+        host.encode("idna")  # the resolver does it too, and fails with no network error
+        httpx.URL(text).host  # noqa: B018 - raises for what httpx could not send to
+    except (ValueError, httpx.InvalidURL) as error:
         raise ValueError("not a URL: it should look like https://external.pleo.io") from error
-    if parts.scheme not in {"http", "https"} or not host or not text.isascii() or any(c.isspace() for c in text):
+    odd = not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
+    if parts.scheme not in {"http", "https"} or not host or odd:
         raise ValueError("not a URL: it should look like https://external.pleo.io")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise ValueError("it may hold a host and a path only: no user name, password, query or fragment")
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError(

@@ -51,6 +51,9 @@ class PleoRejected(PleoError):
         self.reason = one_line(message, 400)
         super().__init__(f"Pleo refused: {self.type} (HTTP {status}){': ' + self.reason if self.reason else ''}")
 
+    def __reduce__(self) -> tuple[type[PleoRejected], tuple[int, str, str]]:
+        return type(self), (self.status, self.type, self.reason)  # Prefect pickles what a task raises
+
 
 class PleoNotFound(PleoRejected):
     """The job or item does not exist, or not for these credentials."""

@@ -7,6 +7,7 @@ requires them. Accounting entry, company and job ids are UUIDs in lower case.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,17 +29,21 @@ from pydantic.alias_generators import to_camel
 
 from blocks.text import one_line
 
+_USUAL_FORM = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
 
 def canonical_uuid(value: str) -> str:
     """The UUID in its usual form, lower case; raises ValueError for anything else."""
+    if _USUAL_FORM.fullmatch(value):
+        return value
     try:
-        return str(UUID(value)) if len(value) <= 64 else _no_uuid(value)
+        found = str(UUID(value)) if len(value) <= 64 else ""
     except ValueError:
-        return _no_uuid(value)
-
-
-def _no_uuid(value: str) -> str:
-    raise ValueError(f"{one_line(value, 60)!r} is not a UUID")
+        found = ""
+    # UUID() also takes what int() takes: signs, 0x, underscores, digits of other scripts.
+    if not found or found.replace("-", "") not in value.lower().replace("-", ""):
+        raise ValueError(f"{one_line(value, 60)!r} is not a UUID")
+    return found
 
 
 def _exact_number(value: object) -> Decimal:
@@ -57,7 +62,10 @@ def _moment(value: object) -> datetime:
         moment = datetime.fromisoformat(_six_digits(value.strip()))
     else:
         raise ValueError("not a date or time")
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a time before the year 1 or after 9999") from error
 
 
 def _six_digits(text: str) -> str:
@@ -242,6 +250,7 @@ class ItemTag(_Wire):
 
     group_code: Text
     code: Text
+    id: Text | None = None
 
 
 class ItemLine(_Wire):
@@ -342,8 +351,11 @@ def parse_item(document: Any) -> ExportItem | BrokenItem:
 
 
 def describe(error: ValidationError) -> str:
-    """A validation error as one line that names fields and never shows what they held."""
-    parts = [f"{'.'.join(str(step) for step in e['loc']) or 'item'}: {e['msg']}" for e in error.errors()[:3]]
+    """A validation error as one line that names fields, and shows of what they held a short id or date at most."""
+    parts = [
+        f"{'.'.join(str(step) for step in e['loc']) or 'item'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()[:3]
+    ]
     return one_line("; ".join(parts), 300)
 
 

@@ -10,7 +10,7 @@ MAX_TRIES = 6
 CALL_BUDGET_S = 300.0
 RETRY_AFTER_CAP_S = 60.0
 _BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-_RATE_LIMIT_BACKOFF_S = (1.0, 5.0, 15.0, 20.0, 25.0)  # together longer than Pleo's minute
+_RATE_LIMIT_BACKOFF_S = (1.0, 5.0, 15.0, 25.0, 40.0)  # together longer than Pleo's minute, the jitter included
 
 
 def wait_s(tries: int, *, rate_limited: bool, retry_after_s: float | None, jitter: Callable[[], float]) -> float:
@@ -44,6 +44,6 @@ def read_retry_after(value: str | None, date_header: str | None, now: Callable[[
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

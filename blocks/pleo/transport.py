@@ -38,6 +38,7 @@ ANSWER_TIMEOUT_S = 60.0
 REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _USER_AGENT = "pleo-export/0.1"
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 
 Query = Sequence[tuple[str, str]]
 Check = Callable[[Any], object]
@@ -64,11 +65,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _NoAnswer:
-    """A try that brought nothing to go on: why, and what it says about waiting."""
+    """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use."""
 
     why: str
     rate_limited: bool = False
     retry_after_s: float | None = None
+    hopeless: PleoRejected | None = None
 
 
 class Transport:
@@ -92,8 +94,8 @@ class Transport:
             timeout=_TIMEOUT,
             transport=transport,
             follow_redirects=False,
-            trust_env=self.base_url.startswith("https:"),  # no proxy stands between us and loopback
-            headers={"accept": "application/json", "user-agent": _USER_AGENT},
+            trust_env=self.base_url.lower().startswith("https:"),  # no proxy stands between us and loopback
+            headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": _USER_AGENT},
         )
 
     async def aclose(self) -> None:
@@ -120,11 +122,13 @@ class Transport:
         tries = 0
         while True:
             tries += 1
-            answer = await self._try(method, path, query, body, check)
+            answer = await self._try(method, path, query, body, check, deadline=started + CALL_BUDGET_S)
             if isinstance(answer, Answer):
                 return answer
             if not repeatable and not answer.rate_limited:
                 raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}")
+            if answer.hopeless is not None:
+                raise answer.hopeless
             wait = wait_s(
                 tries,
                 rate_limited=answer.rate_limited,
@@ -135,29 +139,31 @@ class Transport:
                 raise PleoUnavailable(f"{method} {path}: {answer.why}, after {tries} tries")
             await self._clock.sleep(wait)
 
-    async def _try(self, method: str, path: str, query: Query, body: Any, check: Check | None) -> Answer | _NoAnswer:
+    async def _try(
+        self, method: str, path: str, query: Query, body: Any, check: Check | None, *, deadline: float
+    ) -> Answer | _NoAnswer:
         content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
         headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
         url = self.base_url + path
         try:
-            async with self._pacer.place(), asyncio.timeout(ANSWER_TIMEOUT_S):
-                self.requests_sent += 1
-                async with self._http.stream(
-                    method, url, params=list(query), content=content, headers=headers
-                ) as response:
-                    received = await _read(response)
+            async with self._pacer.place():
+                left_s = max(1.0, deadline - self._clock.monotonic())
+                async with asyncio.timeout(min(ANSWER_TIMEOUT_S, left_s)):
+                    self.requests_sent += 1
+                    async with self._http.stream(
+                        method, url, params=list(query), content=content, headers=headers
+                    ) as response:
+                        received = b"" if _says_all(response.status_code) else await _read(response)
         except (httpx.TimeoutException, TimeoutError):
             return _NoAnswer("no answer in time")
+        except httpx.LocalProtocolError:
+            return _NoAnswer("the request could not be put on the wire")  # its text quotes the header that was refused
         except httpx.RequestError as error:
             return _NoAnswer(f"no connection ({one_line(str(error), 120) or type(error).__name__})")
-        if received is None:
-            raise PleoRejected(
-                response.status_code, "ANSWER_TOO_LARGE", f"{method} {path}: over {MAX_BODY_BYTES} bytes"
-            )
         return self._classify(method, path, response, received, check)
 
     def _classify(
-        self, method: str, path: str, response: httpx.Response, received: bytes, check: Check | None
+        self, method: str, path: str, response: httpx.Response, received: bytes | None, check: Check | None
     ) -> Answer | _NoAnswer:
         status = response.status_code
         if status == 401:
@@ -173,8 +179,14 @@ class Transport:
             return _NoAnswer("HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response))
         if status >= 500 or status == 408:
             return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
+        if received is None:
+            why = f"{method} {path}: over {MAX_BODY_BYTES} bytes"
+            return _NoAnswer(why, hopeless=PleoRejected(status, "ANSWER_TOO_LARGE", why))
         try:
             value = _understand(status, received, check)
+        except PleoRejected:
+            self._known_as_pleo = True
+            raise
         except UnreadableAnswer as error:
             if not self._known_as_pleo:
                 raise NotPleo(
@@ -182,15 +194,22 @@ class Transport:
                     f"{one_line(response.headers.get('content-type', 'no content type'), 60)}): check the base URL"
                 ) from error
             return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
-        self._known_as_pleo = True
+        self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
         return Answer(status, received.decode("utf-8", "replace"), value)
 
     def _asked_wait(self, response: httpx.Response) -> float | None:
         return read_retry_after(response.headers.get("retry-after"), response.headers.get("date"), self._clock.now)
 
 
+def _says_all(status: int) -> bool:
+    """Whether the status alone tells what to do, so that a body cut off or without an end changes nothing."""
+    return status in {401, 403, 408, 429} or status >= 500
+
+
 async def _read(response: httpx.Response) -> bytes | None:
     """The whole body, or None when it is larger than we take."""
+    if response.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
+        return b""  # encodings on top of each other let a few bytes become gigabytes before they can be counted
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
@@ -213,7 +232,7 @@ def _understand(status: int, received: bytes, check: Check | None) -> Any:
 def _refusal(status: int, document: Any) -> PleoRejected:
     """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo."""
     kind = document.get("type") if isinstance(document, dict) else None
-    if not isinstance(kind, str):
+    if not isinstance(kind, str) or ":" in kind:  # a URI is the type of RFC 9457, which Pleo does not use
         raise UnreadableAnswer("no ExceptionInfo")
     message = document.get("message")
     text = message if isinstance(message, str) else ""

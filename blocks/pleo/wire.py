@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from blocks.pleo.errors import PagingBroken
@@ -21,16 +22,32 @@ def decode(body: bytes) -> Any:
 
     Raises UnreadableAnswer for anything that is not JSON, or nested beyond reason.
     """
+    text = body.decode("utf-8", "replace")
     try:
-        return json.loads(
-            body.decode("utf-8", "replace"), parse_float=Decimal, parse_int=_integer, parse_constant=Decimal
-        )
-    except (ValueError, ArithmeticError, RecursionError) as error:
+        return _loads(text, int)
+    except ValueError:
+        pass  # perhaps only an integer of thousands of digits, which int() refuses and an item can bear
+    except RecursionError as error:
         raise UnreadableAnswer(type(error).__name__) from error
+    try:
+        return _loads(text, _integer)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswer(type(error).__name__) from error
+
+
+def _loads(text: str, parse_int: Callable[[str], int | Decimal]) -> Any:
+    return json.loads(text, parse_float=_fraction, parse_int=parse_int, parse_constant=Decimal)
 
 
 def _integer(digits: str) -> int | Decimal:
     return int(digits) if len(digits) <= _LONG_INTEGER else Decimal(digits)
+
+
+def _fraction(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("NaN")  # an exponent beyond any Decimal; it spoils its own item, not the page
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,564 @@
+"""Whatever comes back, or does not: a value, or one of the drawn errors, in as many requests as it should take."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import pickle
+import tracemalloc
+from typing import Any
+
+import pytest
+from scripted_pleo import (
+    COMPANY_ID,
+    ENTRY_ID,
+    JOB_ID,
+    Performance,
+    Step,
+    answer,
+    cut,
+    drop,
+    endless,
+    html,
+    job,
+    page,
+    refusal,
+    scripted,
+)
+
+from blocks.pleo import transport
+from blocks.pleo.client import items_of
+from blocks.pleo.errors import (
+    AlreadyInProgress,
+    JobFinished,
+    MissingContraAccounts,
+    NotPleo,
+    PleoAuthenticationError,
+    PleoError,
+    PleoNotFound,
+    PleoOutcomeUnknown,
+    PleoPermissionError,
+    PleoRejected,
+    PleoUnavailable,
+)
+from blocks.pleo.models import BrokenItem, ItemStatus, ItemUpdate, JobEvent
+
+GOOD = answer({"data": job()})
+TRANSIENT: dict[str, Step] = {
+    "dropped": drop,
+    "cut in the head": cut(GOOD, len(GOOD) - 10),
+    "cut in the body": cut(GOOD),
+    "500": answer(None, 500),
+    "502": html(502),
+    "503": refusal(503, "UNAVAILABLE"),
+    "504": answer("", 504),
+    "408": answer("", 408),
+    "not HTTP": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "a head with a broken line": b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}",
+    "gzip that is none": answer(b"not gzip", content_encoding="gzip"),
+}
+AFTER_A_GOOD_ANSWER: dict[str, Step] = {
+    "HTML": html(),
+    "cut JSON": answer('{"data": {"id": "'),
+    "foreign JSON": answer({"hello": "world"}),
+    "no body": answer(""),
+    "a 404 page": html(404),
+    "a redirect": answer("", 302, location="https://elsewhere.example/"),
+    "NUL bytes": answer(b"\0" * 100),
+    "a job that cannot be read": answer({"data": job(id=5)}),
+}
+
+
+@pytest.mark.parametrize("step", TRANSIENT.values(), ids=TRANSIENT.keys())
+async def test_a_passing_trouble_costs_one_more_request_and_at_most_a_second(step: Step) -> None:
+    async with scripted([step, GOOD]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+        assert client.requests_sent == 2
+    assert len(pleo.requests) == 2
+    assert len(pleo.time.sleeps) == 1
+    assert 0.5 <= pleo.time.sleeps[0] <= 1.0
+
+
+@pytest.mark.parametrize("step", TRANSIENT.values(), ids=TRANSIENT.keys())
+async def test_a_lasting_trouble_ends_after_six_tries_with_one_line(step: Step) -> None:
+    async with scripted([step] * 9) as pleo, pleo.client() as client:
+        with pytest.raises(PleoUnavailable, match="after 6 tries") as caught:
+            await client.get_job(JOB_ID)
+    assert len(pleo.requests) == 6
+    assert len(pleo.time.sleeps) == 5
+    assert sum(pleo.time.sleeps) <= 300
+    assert str(caught.value).startswith(f"GET /v3/export-jobs/{JOB_ID}: ")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("step", AFTER_A_GOOD_ANSWER.values(), ids=AFTER_A_GOOD_ANSWER.keys())
+async def test_a_first_answer_that_is_not_pleos_is_said_at_once(step: Step) -> None:
+    async with scripted([step] * 9) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo, match="check the base URL") as caught:
+            await client.get_job(JOB_ID)
+    assert len(pleo.requests) == 1
+    assert pleo.url in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("step", AFTER_A_GOOD_ANSWER.values(), ids=AFTER_A_GOOD_ANSWER.keys())
+async def test_the_same_after_a_good_answer_passes(step: Step) -> None:
+    async with scripted([GOOD, step, step, GOOD]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+    assert len(pleo.requests) == 4
+
+
+async def test_a_refusal_in_pleos_words_is_a_good_answer_too() -> None:
+    async with scripted([refusal(404, "EXPORT_NOT_FOUND"), html(), GOOD]) as pleo, pleo.client() as client:
+        with pytest.raises(PleoNotFound):
+            await client.get_job(JOB_ID)
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_an_answer_without_a_body_to_check_does_not_prove_that_it_was_pleo() -> None:
+    async with scripted([html(200), html(200)]) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo):
+            await client.post_event(JOB_ID, JobEvent.STARTED)
+    assert len(pleo.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"type": "about:blank", "title": "Not Found", "status": 404},
+        {"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found"},
+        {"detail": "Not Found"},
+        {"type": 404},
+        {"type": None, "message": "x"},
+        ["type"],
+        "type",
+        None,
+    ],
+)
+async def test_another_systems_404_is_not_an_unknown_job(first: Any) -> None:
+    async with scripted([answer(first if first is not None else "null", 404)]) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo):
+            await client.get_job(JOB_ID)
+    assert len(pleo.requests) == 1
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"data": None}, {"data": []}, {"data": [job()]}, 5, "x", None, True])
+async def test_json_of_another_shape_is_not_pleos(wrong: Any) -> None:
+    async with scripted([answer(wrong if wrong is not None else "null")]) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo):
+            await client.get_job(JOB_ID)
+    assert len(pleo.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data": []},
+        {"data": [], "pagination": {}},
+        {"data": [], "pagination": None},
+        {"data": {}, "pagination": {"hasNextPage": False}},
+        {"data": [], "pagination": {"hasNextPage": "false"}},
+        {"data": [], "pagination": {"hasNextPage": 0}},
+        {"data": [], "pagination": {"hasNextPage": True, "endCursor": 5}},
+    ],
+)
+async def test_a_list_without_the_contracts_envelope_is_not_pleos(wrong: Any) -> None:
+    async with scripted([answer(wrong)]) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo):
+            await client.list_jobs()
+
+
+async def test_the_content_type_does_not_matter_where_the_body_is_right() -> None:
+    good = answer({"data": job()}, content_type="text/plain")
+    async with scripted([good]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+# -- 401 and 403 --------------------------------------------------------------------------------------------------
+
+REFUSALS = [(401, PleoAuthenticationError), (403, PleoPermissionError)]
+
+
+@pytest.mark.parametrize(("status", "error"), REFUSALS)
+@pytest.mark.parametrize("form", ["ExceptionInfo", "HTML", "no body", "cut", "without end", "too large"])
+async def test_401_and_403_are_one_request_whatever_their_body(
+    status: int, error: type[PleoError], form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "ANSWER_TIMEOUT_S", 2.0)
+    whole = refusal(status, "UNAUTHORIZED")
+    head = whole.split(b"\r\n\r\n")[0].replace(b"content-length", b"x-length")
+    steps: dict[str, Step] = {
+        "ExceptionInfo": whole,
+        "HTML": html(status),
+        "no body": answer("", status),
+        "cut": cut(whole),
+        "without end": endless(head + b"\r\n\r\n", b"x", 0.01),
+        "too large": head + b"\r\ncontent-length: 99999999999\r\n\r\n",
+    }
+    async with scripted([steps[form]] * 3) as pleo, pleo.client() as client:
+        with pytest.raises(error) as caught:
+            await client.list_jobs()
+        for call in (
+            client.get_job(JOB_ID),
+            client.create_job(COMPANY_ID, []),
+            client.update_job_items(JOB_ID, [ItemUpdate(accounting_entry_id=ENTRY_ID, status=ItemStatus.SUCCESSFUL)]),
+        ):
+            pleo.requests.clear()
+            with pytest.raises(error):
+                await call
+            assert len(pleo.requests) == 1
+    assert pleo.time.sleeps == []
+    assert str(status) in str(caught.value)
+
+
+# -- refusals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "error"),
+    [
+        (400, "MISSING_CONTRA_ACCOUNTS", MissingContraAccounts),
+        (400, "missing_contra_accounts", MissingContraAccounts),
+        (409, "EXPORT_ALREADY_IN_PROGRESS", AlreadyInProgress),
+        (422, "EXPORT_JOB_STATUS_UNPROCESSABLE", JobFinished),
+        (422, "INVALID_EXPORT_JOB_STATUS_CHANGE", JobFinished),
+        (404, "EXPORT_NOT_FOUND", PleoNotFound),
+        (413, "EXPORT_JOB_ITEMS_UPDATE_LIMIT", PleoRejected),
+        (400, "SOMETHING_NEW", PleoRejected),
+    ],
+)
+async def test_a_refusal_is_classed_by_its_type_and_never_repeated(
+    status: int, type_: str, error: type[PleoRejected]
+) -> None:
+    async with scripted([refusal(status, type_, "why\nnot")]) as pleo, pleo.client() as client:
+        with pytest.raises(PleoRejected) as caught:
+            await client.get_export_items(JOB_ID)
+    assert type(caught.value) is error
+    assert (caught.value.status, caught.value.type, caught.value.reason) == (status, type_, "why not")
+    assert str(caught.value) == f"Pleo refused: {type_} (HTTP {status}): why not"
+    assert len(pleo.requests) == 1
+
+
+@pytest.mark.parametrize("message", [None, "", "x" * 5_000_000, "\ud800\u202e\x1b[31m", "a\u2028b"])
+async def test_what_pleo_says_is_cut_to_one_printable_line(message: str | None) -> None:
+    async with scripted([refusal(400, "T" * 500_000, message)]) as pleo, pleo.client() as client:
+        with pytest.raises(PleoRejected) as caught:
+            await client.get_job(JOB_ID)
+    assert len(str(caught.value)) < 600
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("error", [PleoRejected, PleoNotFound, JobFinished, MissingContraAccounts, AlreadyInProgress])
+def test_a_refusal_survives_the_way_out_of_a_prefect_task(error: type[PleoRejected]) -> None:
+    made = error(422, "A_TYPE", "a reason")
+    back = pickle.loads(pickle.dumps(made))
+    assert type(back) is error
+    assert (back.status, back.type, back.reason, str(back)) == (422, "A_TYPE", "a reason", str(made))
+
+
+# -- redirects ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_never_takes_the_key_to_another_host(status: int) -> None:
+    async with scripted(lambda _: GOOD) as elsewhere:
+        there = answer({"data": job()}, status, location=f"{elsewhere.url}/v3/export-jobs/{JOB_ID}")
+        async with scripted([there, GOOD, there, there, GOOD]) as pleo, pleo.client() as client:
+            with pytest.raises(NotPleo):
+                await client.get_job(JOB_ID)
+            assert len(pleo.requests) == 1
+            await client.get_job(JOB_ID)
+            await client.get_job(JOB_ID)
+            assert len(pleo.requests) == 5
+    assert elsewhere.requests == []
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scripted(lambda _: GOOD) as proxy, scripted([GOOD]) as pleo:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        async with pleo.client() as client:
+            await client.get_job(JOB_ID)
+    assert proxy.requests == []
+
+
+# -- time and size ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["silence", "dribble"])
+async def test_an_answer_that_never_ends_is_given_up(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "ANSWER_TIMEOUT_S", 0.15)
+    head = b"" if form == "silence" else b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
+    slow = endless(head, b"" if form == "silence" else b" ", 0.02)
+    async with scripted([slow, slow, GOOD]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+    assert len(pleo.requests) == 3
+
+
+async def test_a_slow_answer_that_ends_in_time_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def pieces(writer: asyncio.StreamWriter) -> None:
+        for at in range(0, len(GOOD), 40):
+            writer.write(GOOD[at : at + 40])
+            await writer.drain()
+            await asyncio.sleep(0.005)
+
+    async with scripted([pieces]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+    assert len(pleo.requests) == 1
+
+
+async def test_no_try_begins_after_five_minutes_when_every_try_is_slow() -> None:
+    async with scripted(lambda _: slow) as pleo:
+        began: list[float] = []
+
+        async def slow(writer: asyncio.StreamWriter) -> None:
+            began.append(pleo.time.seconds)
+            pleo.time.seconds += 59.0
+            writer.close()
+
+        async with pleo.client() as client:
+            started = pleo.time.seconds
+            with pytest.raises(PleoUnavailable):
+                await client.get_job(JOB_ID)
+        assert began[-1] - started <= 300
+        assert len(began) == 5
+
+
+async def test_the_last_try_gets_only_what_is_left_of_the_five_minutes() -> None:
+    async with scripted(lambda _: slow) as pleo:
+
+        async def slow(writer: asyncio.StreamWriter) -> None:
+            if len(pleo.requests) == 1:
+                pleo.time.seconds += 298.0
+                writer.close()
+            else:
+                await asyncio.sleep(5.0)
+
+        async with pleo.client() as client:
+            before = asyncio.get_running_loop().time()
+            with pytest.raises(PleoUnavailable, match="no answer in time"):
+                await client.get_job(JOB_ID)
+            assert asyncio.get_running_loop().time() - before < 4.0
+
+
+def _chunked(mebibytes: int) -> Performance:
+    async def perform(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+        for _ in range(mebibytes):
+            writer.write(piece)
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    return perform
+
+
+BOMBS: dict[str, Step] = {
+    "65 MiB as they are": _chunked(65),
+    "a gzip bomb": answer(gzip.compress(b" " * (80 << 20)), content_encoding="gzip"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
+async def test_a_body_of_more_than_64_mib_is_refused_in_one_request(bomb: Step) -> None:
+    async with scripted([GOOD, bomb, GOOD]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+        with pytest.raises(PleoRejected, match="ANSWER_TOO_LARGE"):
+            await client.get_export_items(JOB_ID)
+        assert len(pleo.requests) == 2
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_a_gzip_bomb_inside_a_gzip_bomb_is_not_opened() -> None:
+    inner = gzip.compress(b" " * (200 << 20))
+    bomb = answer(gzip.compress(inner), content_encoding="gzip, gzip")
+    async with scripted([bomb]) as pleo, pleo.client() as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(NotPleo):
+                await client.get_job(JOB_ID)
+            assert tracemalloc.get_traced_memory()[1] < 20 << 20
+        finally:
+            tracemalloc.stop()
+
+
+async def test_a_gzipped_answer_is_read() -> None:
+    packed = answer(gzip.compress(answer({"data": job()}).split(b"\r\n\r\n")[1]), content_encoding="GZip")
+    async with scripted([packed]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_a_write_with_an_answer_too_large_is_in_doubt_and_not_refused() -> None:
+    bomb = answer(gzip.compress(b" " * (80 << 20)), content_encoding="gzip")
+    async with scripted([bomb]) as pleo, pleo.client() as client:
+        with pytest.raises(PleoOutcomeUnknown):
+            await client.create_job(COMPANY_ID, [ENTRY_ID])
+    assert len(pleo.requests) == 1
+
+
+async def test_an_answer_nested_beyond_reason_is_a_clean_error() -> None:
+    deep = answer('{"data":' + "[" * 200_000 + "]" * 200_000 + "}")
+    async with scripted([deep, GOOD, deep, GOOD]) as pleo, pleo.client() as client:
+        with pytest.raises(NotPleo):
+            await client.get_job(JOB_ID)
+        await client.get_job(JOB_ID)
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_a_page_keeps_its_good_items_beside_every_broken_one() -> None:
+    good = (
+        '{"accountingEntryId":"%s","companyId":"%s","type":"card_purchase","date":"2026-03-02T00:00:00Z",'
+        '"amount":{"inWalletCurrency":{"currency":"DKK","value":%s}}}'
+    )
+    values = ["NaN", "Infinity", "-Infinity", "1e99999999999999999999", "-1e99999999999999999999", "true", '"5"', "[]"]
+    items = [good % (ENTRY_ID, COMPANY_ID, value) for value in ["1", *values, "9007199254740993.01"]]
+    text = '{"data":[' + ",".join(items) + '],"pagination":{"hasNextPage":false}}'
+    async with scripted([answer(text)]) as pleo, pleo.client() as client:
+        found = await client.get_export_items(JOB_ID)
+    assert len(pleo.requests) == 1
+    read = items_of(found.text)
+    assert [isinstance(item, BrokenItem) for item in read] == [False, *[True] * len(values), False]
+    assert all(item.accounting_entry_id == ENTRY_ID for item in read)
+
+
+async def test_ten_megabytes_of_note_come_through_whole() -> None:
+    item = {"accountingEntryId": ENTRY_ID, "companyId": COMPANY_ID, "type": "fee", "date": "2026-03-02"}
+    async with scripted([answer(page([{**item, "note": "ø" * 5_000_000}]))]) as pleo, pleo.client() as client:
+        found = await client.get_export_items(JOB_ID)
+    (read,) = items_of(found.text)
+    assert not isinstance(read, BrokenItem)
+    assert read.note == "ø" * 5_000_000
+
+
+async def test_invalid_utf8_costs_a_character_and_not_the_answer() -> None:
+    body = b'{"data":' + answer(job(failureReason="@@")).split(b"\r\n\r\n")[1].replace(b"@@", b"a\xff\xc3") + b"}"
+    async with scripted([answer(body)]) as pleo, pleo.client() as client:
+        assert (await client.get_job(JOB_ID)).failure_reason == "a\ufffd\ufffd"
+
+
+# -- 429 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [
+        ("7", 7.0, 7.0),
+        ("0", 0.01, 1.0),
+        ("-5", 0.5, 1.0),
+        ("99999999999", 60.0, 60.0),
+        ("1e400", 0.5, 1.0),
+        ("soon", 0.5, 1.0),
+        ("", 0.5, 1.0),
+        ("nan", 0.5, 1.0),
+        ("Mon, 02 Mar 2026 12:00:30 GMT", 30.0, 30.0),
+        ("Mon, 02 Mar 2020 12:00:30 GMT", 0.5, 1.0),
+        ("Mon, 02 Mar 9999 12:00:30 GMT", 60.0, 60.0),
+        ("Mon, 02 Mar 2026 12:00:30 +99999999999999999999", 0.5, 1.0),
+        ("9" * 5000, 0.5, 1.0),
+        (None, 0.5, 1.0),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_honoured_and_capped(header: str | None, least: float, most: float, status: int) -> None:
+    headers = {} if header is None else {"retry_after": header}
+    async with scripted([answer("", status, **headers), GOOD]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+    assert len(pleo.requests) == 2
+    assert least <= pleo.time.sleeps[0] <= most
+
+
+async def test_a_date_is_measured_by_the_answers_own_clock() -> None:
+    date, due = "Mon, 02 Mar 2009 12:00:00 GMT", "Mon, 02 Mar 2009 12:00:20 GMT"
+    async with scripted([answer("", 429, retry_after=due, date=date), GOOD]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+    assert pleo.time.sleeps[0] == 20.0
+
+
+async def test_a_rate_limit_without_retry_after_is_waited_out_for_more_than_pleos_minute() -> None:
+    async with scripted([answer("", 429)] * 5 + [GOOD]) as pleo, pleo.client(jitter=0.0) as client:
+        await client.get_job(JOB_ID)
+    assert 60 < sum(pleo.time.sleeps) < 300
+
+
+async def test_a_call_ends_after_six_429s_or_five_minutes() -> None:
+    for header, tries in (("1", 6), ("60", 6), ("59", 6)):
+        async with scripted([answer("", 429, retry_after=header)] * 9) as pleo, pleo.client() as client:
+            with pytest.raises(PleoUnavailable):
+                await client.get_job(JOB_ID)
+        assert len(pleo.requests) <= tries
+        assert sum(pleo.time.sleeps) <= 300
+
+
+# -- writes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", TRANSIENT.values(), ids=TRANSIENT.keys())
+async def test_creating_a_job_is_never_repeated_blindly(step: Step) -> None:
+    async with scripted([step, GOOD]) as pleo, pleo.client() as client:
+        with pytest.raises(PleoOutcomeUnknown, match="POST /v3/export-jobs"):
+            await client.create_job(COMPANY_ID, [ENTRY_ID])
+    assert len(pleo.requests) == 1
+    assert pleo.time.sleeps == []
+
+
+async def test_creating_a_job_is_repeated_after_a_429_which_did_nothing() -> None:
+    async with scripted([answer("", 429), answer({"data": job()}, 201)]) as pleo, pleo.client() as client:
+        assert (await client.create_job(COMPANY_ID, [ENTRY_ID])).id == JOB_ID
+    assert len(pleo.requests) == 2
+
+
+async def test_a_created_job_that_cannot_be_read_is_in_doubt() -> None:
+    async with scripted([GOOD, answer("<html>", 201)]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+        with pytest.raises(PleoOutcomeUnknown):
+            await client.create_job(COMPANY_ID, [ENTRY_ID])
+    assert len(pleo.requests) == 2
+
+
+@pytest.mark.parametrize("step", TRANSIENT.values(), ids=TRANSIENT.keys())
+async def test_an_update_is_repeated_as_it_stands(step: Step) -> None:
+    update = ItemUpdate(accounting_entry_id=ENTRY_ID, status=ItemStatus.SUCCESSFUL, external_id="7")
+    async with scripted([step, answer({"data": [], "errors": []})]) as pleo, pleo.client() as client:
+        result = await client.update_job_items(JOB_ID, [update])
+    assert (result.rows, result.errors) == ((), ())
+    first, second = pleo.requests
+    assert (first.target, first.body) == (second.target, second.body)
+    assert first.method == second.method == "PUT"
+
+
+@pytest.mark.parametrize("wrong", [{"data": None, "errors": []}, {"errors": []}, {"data": [], "errors": {"a": 1}}, []])
+async def test_an_update_answer_of_another_shape_is_not_taken_for_a_success(wrong: Any) -> None:
+    update = ItemUpdate(accounting_entry_id=ENTRY_ID, status=ItemStatus.SUCCESSFUL)
+    async with scripted([GOOD, *[answer(wrong)] * 6]) as pleo, pleo.client() as client:
+        await client.get_job(JOB_ID)
+        with pytest.raises(PleoUnavailable):
+            await client.update_job_items(JOB_ID, [update])
+
+
+async def test_nobody_listening_is_a_passing_trouble_with_one_line() -> None:
+    async with scripted([]) as pleo:
+        gone = pleo
+    async with gone.client() as client:
+        with pytest.raises(PleoUnavailable, match="no connection") as caught:
+            await client.list_jobs()
+    assert str(caught.value).isprintable()
+
+
+async def test_cancelling_a_call_ends_it_and_leaves_the_client_usable() -> None:
+    arrived = asyncio.Event()
+
+    async def never(_: asyncio.StreamWriter) -> None:
+        arrived.set()
+        await asyncio.sleep(60)
+
+    async with scripted([never, GOOD]) as pleo, pleo.client() as client:
+        task = asyncio.create_task(client.get_job(JOB_ID))
+        await arrived.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await client.get_job(JOB_ID)).id == JOB_ID
