@@ -295,7 +295,13 @@ def _print(report: RunReport, options: Options, errors: Console) -> None:
         sys.stdout.flush()
         return
     if report.jobs:
-        show_run(report.jobs, Console(soft_wrap=True))
+        console = Console(soft_wrap=True)
+        show_run(report.jobs, console)
+        if options.erp is None and not options.dry_run:
+            beancount = options.ledger.with_suffix(".beancount")
+            console.print(
+                f"the books are in {options.ledger}, and in {beancount} for Fava", markup=False, highlight=False
+            )
     for line in report.lines:
         (errors if report.exit_status not in (OK, WITH_ERRORS) else Console(soft_wrap=True)).print(
             line, markup=False, highlight=False

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -46,11 +47,20 @@ STATUS_AFTER: dict[JobEvent, JobStatus] = {
 }
 
 
+class KeyAuth(httpx.BasicAuth):
+    """An API key: the user name of basic authentication, without a password. `secrets` must never be shown."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key, "")
+        self.secrets = (key, b64encode(f"{key}:".encode()).decode())
+
+
 class BearerAuth(httpx.Auth):
-    """An OAuth access token in the Authorization header."""
+    """An OAuth access token in the Authorization header. `secrets` must never be shown."""
 
     def __init__(self, token: str) -> None:
         self._header = f"Bearer {token}"
+        self.secrets = (token,)
 
     def auth_flow(self, request: httpx.Request) -> Any:
         """Add the token to the request."""

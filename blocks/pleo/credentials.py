@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import httpx
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 
-from blocks.pleo.client import BearerAuth, PleoClient
+from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.transport import Clock
+from blocks.pleo.transport import Clock, can_be_sent_to
 
 PRODUCTION_URL = "https://external.pleo.io"
 
@@ -76,14 +75,13 @@ class PleoCredentials(Block):
 
     def client(self, *, page_size: int = 100, clock: Clock | None = None) -> PleoClient:
         """A client with these credentials. `page_size` is the number of records asked for at once, 1 to 100."""
-        auth: httpx.Auth
         if self.api_key is not None:
-            auth = httpx.BasicAuth(self.api_key.get_secret_value(), "")
-        elif self.access_token is not None:
-            auth = BearerAuth(self.access_token.get_secret_value())
-        else:
-            raise PleoConfigurationError("these credentials hold neither an API key nor an access token")
-        return PleoClient(self.base_url, auth, page_size=page_size, clock=clock)
+            key = KeyAuth(self.api_key.get_secret_value())
+            return PleoClient(self.base_url, key, page_size=page_size, clock=clock)
+        if self.access_token is not None:
+            token = BearerAuth(self.access_token.get_secret_value())
+            return PleoClient(self.base_url, token, page_size=page_size, clock=clock)
+        raise PleoConfigurationError("these credentials hold neither an API key nor an access token")
 
 
 def credentials_from_environment(environment: Mapping[str, str]) -> PleoCredentials:
@@ -124,10 +122,9 @@ def usable_base_url(value: str) -> str:
         host = parts.hostname or ""
         parts.port  # noqa: B018 - raises ValueError for a port that is none
         host.encode("idna")  # the resolver does it too, and fails with no network error
-        httpx.URL(text).host  # noqa: B018 - raises for what httpx could not send to
-    except (ValueError, httpx.InvalidURL) as error:
+    except ValueError as error:
         raise ValueError("not a URL: it should look like https://external.pleo.io") from error
-    odd = not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
+    odd = not can_be_sent_to(text) or not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
     if parts.scheme not in {"http", "https"} or not host or odd:
         raise ValueError("not a URL: it should look like https://external.pleo.io")
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:

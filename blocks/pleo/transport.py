@@ -87,6 +87,7 @@ class Transport:
         self.base_url = base_url.rstrip("/")
         self.requests_sent = 0
         self._clock = clock
+        self._secrets: tuple[str, ...] = getattr(auth, "secrets", ())
         self._known_as_pleo = False
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
@@ -183,7 +184,7 @@ class Transport:
             why = f"{method} {path}: over {MAX_BODY_BYTES} bytes"
             return _NoAnswer(why, hopeless=PleoRejected(status, "ANSWER_TOO_LARGE", why))
         try:
-            value = _understand(status, received, check)
+            value = self._understand(status, received, check)
         except PleoRejected:
             self._known_as_pleo = True
             raise
@@ -197,8 +198,29 @@ class Transport:
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
         return Answer(status, received.decode("utf-8", "replace"), value)
 
+    def _understand(self, status: int, received: bytes, check: Check | None) -> Any:
+        """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
+        if status >= 400:
+            raise _refusal(status, decode(received), self._hide)
+        if status >= 300:
+            raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
+        return check(decode(received)) if check is not None else None
+
+    def _hide(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
     def _asked_wait(self, response: httpx.Response) -> float | None:
         return read_retry_after(response.headers.get("retry-after"), response.headers.get("date"), self._clock.now)
+
+
+def can_be_sent_to(url: str) -> bool:
+    """Whether the HTTP library takes this URL."""
+    try:
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _says_all(status: int) -> bool:
@@ -220,22 +242,17 @@ async def _read(response: httpx.Response) -> bytes | None:
     return b"".join(parts)
 
 
-def _understand(status: int, received: bytes, check: Check | None) -> Any:
-    """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
-    if status >= 400:
-        raise _refusal(status, decode(received))
-    if status >= 300:
-        raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
-    return check(decode(received)) if check is not None else None
+def _refusal(status: int, document: Any, hide: Callable[[str], str]) -> PleoRejected:
+    """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo.
 
-
-def _refusal(status: int, document: Any) -> PleoRejected:
-    """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo."""
+    `hide` takes the credentials out of what is quoted, should the server quote what it was sent.
+    """
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(kind, str) or ":" in kind:  # a URI is the type of RFC 9457, which Pleo does not use
         raise UnreadableAnswer("no ExceptionInfo")
     message = document.get("message")
-    text = message if isinstance(message, str) else ""
+    text = hide(message) if isinstance(message, str) else ""
+    kind = hide(kind)
     name = kind.upper()
     if name == "MISSING_CONTRA_ACCOUNTS":
         return MissingContraAccounts(status, kind, text)

@@ -24,7 +24,7 @@ from scripted_pleo import (
     scripted,
 )
 
-from blocks.pleo.client import BearerAuth, PleoClient
+from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
 from blocks.pleo.errors import PleoError, PleoUnavailable
 from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 
@@ -33,7 +33,7 @@ FORMS = [SECRET, repr(SECRET)[1:-1], base64.b64encode(f"{SECRET}:".encode()).dec
 
 
 def auth(kind: str) -> httpx.Auth:
-    return httpx.BasicAuth(SECRET, "") if kind == "key" else BearerAuth(SECRET)
+    return KeyAuth(SECRET) if kind == "key" else BearerAuth(SECRET)
 
 
 @pytest.fixture
@@ -59,6 +59,9 @@ TROUBLE: dict[str, list[Step]] = {
     "HTML": [html()],
     "a redirect": [answer("", 307, location="http://127.0.0.1:9/")],
     "a refusal": [refusal(400, "BAD")],
+    "a refusal that quotes the secret": [
+        answer({"type": f"BAD {SECRET}", "message": f"what is {SECRET}, or {FORMS[2]}?"}, 400)
+    ],
     "no HTTP": [b"220 smtp ready\r\n\r\n"] * 6,
 }
 
