@@ -53,6 +53,9 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     add("--dry-run", action="store_true", help="change nothing, show what would be posted")
     add("--json", action="store_true", help="one JSON document on standard output")
     given = parser.parse_args(arguments)
+    for name, value in (("--pleo", given.pleo), ("--erp", given.erp)):
+        if value is not None and not value.strip():
+            parser.error(f"{name}: the name of the block is empty")  # an unset variable of a script, most likely
     if given.sandbox and (given.pleo or given.erp):
         parser.error("--sandbox brings its own Pleo and books, so it goes without --pleo and --erp")
     if given.erp and given.ledger:

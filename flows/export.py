@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import logging
 import os
@@ -171,7 +172,7 @@ async def export(
             report.say(str(error), USAGE)
             return _state_of_run(report)
         system = settings.connect(Path.cwd())
-        client = credentials.client(page_size=settings.page_size, clock=Clock(sleep=stop.sleep))
+        client = credentials.client(page_size=settings.page_size, clock=Clock(sleep=stop.sleep, limit=stop.limit))
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress)
         session = Session(client, system, runner, stop, time.monotonic, settings.update_batch_size, dry_run)
         try:
@@ -243,6 +244,9 @@ def _why(error: Exception) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ.get("PLEO_COMPANY_ID"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that knows no Unicode still gets it all
     errors = Console(stderr=True, soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _set_up_logging()
@@ -289,7 +293,10 @@ async def _flow(options: Options, report: RunReport) -> None:
 
 def _print(report: RunReport, options: Options, errors: Console) -> None:
     if options.json:
-        for line in (*(f"job {job.job_id}: {job.reason}" for job in report.jobs if job.reason), *report.lines):
+        for job in report.jobs:
+            for line in (*((job.reason,) if job.reason else ()), *job.notices):
+                errors.print(f"job {job.job_id}: {line}", markup=False, highlight=False)
+        for line in report.lines:
             errors.print(line, markup=False, highlight=False)
         sys.stdout.write(json.dumps(report.document()) + "\n")
         sys.stdout.flush()

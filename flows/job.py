@@ -13,7 +13,14 @@ from contextlib import asynccontextmanager
 
 from blocks.erp.base import Reference
 from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpUnavailable
-from blocks.pleo.errors import JobFinished, PleoError, PleoNotFound
+from blocks.pleo.errors import (
+    JobFinished,
+    PagingBroken,
+    PleoAuthenticationError,
+    PleoError,
+    PleoNotFound,
+    PleoPermissionError,
+)
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
 from blocks.pleo.wire import Cursors
 from blocks.text import one_line
@@ -92,14 +99,17 @@ class _JobRun:
         await self.end()
 
     async def start(self) -> bool:
-        """Step 1: take ownership; False when another was faster. A job in progress is resumed without an event."""
+        """Step 1: take ownership; False when another was faster, or we may not. A job in progress needs no event."""
         if self.session.dry_run or self.job.status != JobStatus.PENDING:
             return True
         try:
             await self.session.runner.call(start_job, self.session.pleo, self.job.id)
+        except (PleoAuthenticationError, PleoPermissionError) as error:  # a key that may read only, say
+            self.report.ending, self.report.reason = Ending.NOT_ALLOWED, str(error)
+            return False
         except JobFinished:
             now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
-            if now.status != JobStatus.IN_PROGRESS:
+            if now.status != JobStatus.IN_PROGRESS or not now.is_open:
                 raise
             self.report.ending = Ending.TAKEN
             self.report.reason = "another runner or integration has just started it"
@@ -125,7 +135,11 @@ class _JobRun:
 
         Pages kept from an earlier run are fetched anew if an open item is on none of them.
         """
-        pages, ids, stored = await self._fetch_all()
+        try:
+            pages, ids, stored = await self._fetch_all()
+        except PagingBroken:
+            await self.session.runner.forget(self.job)  # or the next run would stumble over the same stored page
+            raise
         if stored and not ids.issuperset(self.control.to_do):
             await self.session.runner.forget(self.job)
             pages, _, _ = await self._fetch_all()
@@ -208,6 +222,7 @@ class _JobRun:
     async def complete(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""
         if not self.session.dry_run:
+            await self.session.runner.forget(self.job)  # not after the event: a kill in between would leave them there
             await self._bring_books_up_to_date()
             await self.session.runner.call(complete_job, self.session.pleo, self.job.id, final)
         self.report.end(final.event)

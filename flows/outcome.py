@@ -26,10 +26,16 @@ class Ending(StrEnum):
     UNFINISHED = "not finished"
     FINISHED_ELSEWHERE = "finished elsewhere"
     TAKEN = "taken by another"
+    NOT_ALLOWED = "not allowed"
     INTERRUPTED = "interrupted"
 
 
-_STATUS = {Ending.COMPLETED: OK, Ending.TAKEN: OK, Ending.COMPLETED_WITH_ERRORS: WITH_ERRORS}
+_STATUS = {
+    Ending.COMPLETED: OK,
+    Ending.TAKEN: OK,
+    Ending.COMPLETED_WITH_ERRORS: WITH_ERRORS,
+    Ending.NOT_ALLOWED: USAGE,
+}
 _ENDINGS = {
     JobEvent.COMPLETED: Ending.COMPLETED,
     JobEvent.COMPLETED_WITH_ERRORS: Ending.COMPLETED_WITH_ERRORS,
@@ -102,7 +108,7 @@ class JobReport:
 
     @property
     def exit_status(self) -> int:
-        """0 completed · 3 completed with errors · 1 anything else."""
+        """0 completed · 3 completed with errors · 2 refused before anything was touched · 1 anything else."""
         return _STATUS.get(self.ending, JOB_FAILED)
 
     def document(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
 from blocks.pleo.errors import PleoConfigurationError, PleoError, PleoRejected, PleoUnavailable
-from blocks.pleo.models import ExportJob, JobStatus
+from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.job import export_job
 from flows.outcome import JOB_FAILED, OK, USAGE, Ending, RunReport, status_of
@@ -12,7 +12,6 @@ from flows.session import Session
 from flows.steps.detect import detect_jobs, read_job
 from flows.stop import Stopped
 
-_WORKABLE = {JobStatus.PENDING, JobStatus.IN_PROGRESS}
 _GO_ON = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}
 
 
@@ -38,10 +37,11 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
     job = await session.runner.call(read_job, session.pleo, job_id)
     if company_id is not None and job.company_id != company_id:
         report.say(f"job {job.id} belongs to company {job.company_id}, not to {company_id}", USAGE)
-    elif job.status not in _WORKABLE:
+    elif not job.is_open:
         why = " ".join(part for part in (job.failure_reason_type, job.failure_reason) if part)
+        how = "has expired" if job.expired_at is not None else f"is {one_line(job.status, 40)} already"
         report.say(
-            f"job {job.id} is {one_line(job.status, 40)} already{': ' + one_line(why, 200) if why else ''}",
+            f"job {job.id} {how}{': ' + one_line(why, 200) if why else ''}",
             status_of(job),
         )
     else:

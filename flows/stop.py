@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+GRACE_S = 5.0
+"""How long a call that is under way when the run is asked to end may still take."""
 
 
 class Stopped(Exception):
@@ -18,6 +21,8 @@ class Stop:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._set = asyncio.Event()
+        self._limits: set[asyncio.Timeout] = set()
+        self._listening = 0
 
     def request(self, signum: signal.Signals) -> None:
         """Ask the run to end."""
@@ -26,6 +31,20 @@ class Stop:
             signal.raise_signal(signum)
         self.signal = signum
         self._set.set()
+        for limit in self._limits:
+            _shorten(limit)
+
+    @asynccontextmanager
+    async def limit(self, seconds: float) -> AsyncIterator[None]:
+        """As `asyncio.timeout`, but of a few seconds once the run is asked to end."""
+        async with asyncio.timeout(seconds) as limit:
+            self._limits.add(limit)
+            try:
+                if self._set.is_set():
+                    _shorten(limit)
+                yield
+            finally:
+                self._limits.discard(limit)
 
     def check(self) -> None:
         """Raise Stopped when the run was asked to end."""
@@ -44,7 +63,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM while the block runs, in place of whoever else does."""
+        """Listen to SIGINT and SIGTERM while the block runs, in place of whoever else does. Blocks may be nested."""
         loop = asyncio.get_running_loop()
         before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -53,9 +72,18 @@ class Stop:
         except (NotImplementedError, RuntimeError, ValueError):
             yield  # not the main thread, or a platform without: whoever called us handles signals
             return
+        self._listening += 1
         try:
             yield
         finally:
+            self._listening -= 1
             for signum, handler in before.items():
-                loop.remove_signal_handler(signum)
+                if self._listening == 0:  # else the outer block would be deaf from here on
+                    loop.remove_signal_handler(signum)
                 signal.signal(signum, handler)
+
+
+def _shorten(limit: asyncio.Timeout) -> None:
+    latest = asyncio.get_running_loop().time() + GRACE_S
+    if not limit.expired():
+        limit.reschedule(min(limit.when() or latest, latest))

@@ -199,6 +199,11 @@ class ExportJob(_Wire):
     failure_reason: Words = None
     failure_reason_type: Words = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be worked on: Pleo may say that a job is over by its status or by `expired_at` alone."""
+        return self.status in {JobStatus.PENDING, JobStatus.IN_PROGRESS} and self.expired_at is None
+
 
 class JobItem(_Wire):
     """Where Pleo stands with one item of a job: the control layer, without accounting data."""

@@ -10,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +53,7 @@ class Clock:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
+    limit: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Transport:
         try:
             async with self._pacer.place():
                 left_s = max(1.0, deadline - self._clock.monotonic())
-                async with asyncio.timeout(min(ANSWER_TIMEOUT_S, left_s)):
+                async with self._clock.limit(min(ANSWER_TIMEOUT_S, left_s)):
                     self.requests_sent += 1
                     async with self._http.stream(
                         method, url, params=list(query), content=content, headers=headers

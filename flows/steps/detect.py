@@ -17,7 +17,7 @@ async def detect_jobs(pleo: PleoClient, company_id: str | None) -> list[ExportJo
     """
     open_statuses = (JobStatus.IN_PROGRESS, JobStatus.PENDING)
     jobs = await pleo.list_jobs(company_id=company_id, statuses=open_statuses)
-    eligible = [job for job in jobs if job.status in open_statuses and company_id in (None, job.company_id)]
+    eligible = [job for job in jobs if job.is_open and company_id in (None, job.company_id)]
     return sorted(eligible, key=lambda job: (job.status != JobStatus.IN_PROGRESS, job.created_at or _LAST, job.id))
 
 

@@ -36,6 +36,8 @@ def look_at(path: Path) -> bool:
     try:
         if path.is_dir():
             raise ErpConfigurationError(f"{path} is a folder; give a file name with --ledger")
+        if path.exists() and not path.is_file():  # to open a pipe would wait for whoever writes into it
+            raise ErpConfigurationError(f"{path} is a device or a pipe; give a file name with --ledger")
         if not path.parent.is_dir():
             raise ErpConfigurationError(
                 f"the folder of {path} does not exist; make it or give another --ledger file",
