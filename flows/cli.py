@@ -26,7 +26,8 @@ class Options:
     sandbox: bool
     pleo: str | None
     erp: str | None
-    ledger: Path
+    ledger: Path | None
+    settings: Path | None
     company_id: str | None
     job_id: str | None
     dry_run: bool
@@ -48,6 +49,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     add("--pleo", metavar="NAME", help="block with the Pleo credentials, NAME or TYPE/NAME (else the environment's)")
     add("--erp", metavar="TYPE/NAME", help="block with the settings of the accounting system (else the ledger)")
     add("--ledger", metavar="FILE", type=Path, help="file of the embedded ledger (books.sqlite)")
+    add("--settings", metavar="FILE", type=Path, help="settings of the embedded ledger as a TOML or YAML file")
     add("--company-id", metavar="UUID", help="only this Pleo company's jobs (else PLEO_COMPANY_ID, else all)")
     add("--job-id", metavar="UUID", help="only this export job")
     add("--dry-run", action="store_true", help="change nothing, show what would be posted")
@@ -60,6 +62,8 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         parser.error("--sandbox brings its own Pleo and books, so it goes without --pleo and --erp")
     if given.erp and given.ledger:
         parser.error("--ledger names the embedded ledger's file, so it goes without --erp")
+    if given.erp and given.settings:
+        parser.error("--settings is for the embedded ledger; with --erp the block holds the settings")
     if given.erp and "/" not in given.erp:
         parser.error("--erp takes TYPE/NAME, such as ledger/books")
     from_environment = None if given.sandbox else environment_company or None
@@ -68,7 +72,8 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         sandbox=given.sandbox,
         pleo=given.pleo,
         erp=given.erp,
-        ledger=given.ledger or Path("sandbox-books.sqlite" if given.sandbox else "books.sqlite"),
+        ledger=given.ledger or (Path("sandbox-books.sqlite") if given.sandbox else None),
+        settings=given.settings,
         company_id=_uuid(parser, "--company-id" if given.company_id is not None else "PLEO_COMPANY_ID", company),
         job_id=_uuid(parser, "--job-id", given.job_id),
         dry_run=given.dry_run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from blocks.pleo.models import JobStatus
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
@@ -32,7 +33,7 @@ def running_sandbox(options: Options) -> Iterator[RunningSandbox | None]:
     if not options.sandbox:
         yield None
         return
-    with Sandbox(options.ledger.parent / "sandbox-pleo.sqlite") as sandbox:
+    with Sandbox((options.ledger or Path()).parent / "sandbox-pleo.sqlite") as sandbox:
         jobs = sandbox.jobs()
         if not any(job.status in {JobStatus.PENDING, JobStatus.IN_PROGRESS} for job in jobs):
             sandbox.add_job(items=ITEMS, seed=len(jobs) + 1)

@@ -46,6 +46,7 @@ from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport,
 from flows.report import ConsoleProgress, publish, publish_run, show_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
+from flows.settings_file import SettingsError, read_settings
 from flows.stop import Stop
 from flows.tasks import JobFlow, PrefectRunner
 
@@ -61,6 +62,7 @@ class _Given:
     credentials: PleoCredentials | None = None
     report: RunReport = field(default_factory=RunReport)
     progress: ConsoleProgress | None = None
+    books: Path | None = None
     signal: signal.Signals | None = None
 
 
@@ -146,7 +148,8 @@ def _state_of_run(report: RunReport) -> State[Any]:
 async def export(
     pleo: str | None = None,
     erp: str | None = None,
-    ledger: str = "books.sqlite",
+    ledger: str | None = None,
+    settings: str | None = None,
     company_id: UUID | None = None,
     job_id: UUID | None = None,
     dry_run: bool = False,
@@ -157,7 +160,8 @@ async def export(
         pleo: Block with the Pleo credentials, as NAME or TYPE/NAME. Empty: PLEO_API_KEY or PLEO_ACCESS_TOKEN and
             PLEO_BASE_URL of the worker's environment.
         erp: Block with the settings of the accounting system, as TYPE/NAME. Empty: the embedded ledger.
-        ledger: File of the embedded ledger, used when no block is given.
+        ledger: File of the embedded ledger, used when no block is given. Empty: what the settings say, books.sqlite.
+        settings: Settings of the embedded ledger as a TOML or YAML file, used when no block is given.
         company_id: Only this Pleo company. Empty: every company that the credentials show.
         job_id: Only this export job. Empty: every job that is waiting.
         dry_run: Change nothing, only show what would be posted.
@@ -167,14 +171,16 @@ async def export(
     with _private_files(), stop.on_signals():
         try:
             credentials = given.credentials or await _credentials(pleo)
-            settings = await _settings(erp, ledger)
-        except PleoConfigurationError as error:
+            chosen = await _settings(erp, ledger, settings)
+        except (PleoConfigurationError, SettingsError) as error:
             report.say(str(error), USAGE)
             return _state_of_run(report)
-        system = settings.connect(Path.cwd())
-        client = credentials.client(page_size=settings.page_size, clock=Clock(sleep=stop.sleep, limit=stop.limit))
+        system = chosen.connect(Path.cwd())
+        client = credentials.client(page_size=chosen.page_size, clock=Clock(sleep=stop.sleep, limit=stop.limit))
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress)
-        session = Session(client, system, runner, stop, time.monotonic, settings.update_batch_size, dry_run)
+        session = Session(
+            client, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run
+        )
         try:
             async with client:
                 await run_export(
@@ -214,14 +220,23 @@ async def _credentials(name: str | None) -> PleoCredentials:
     return block
 
 
-async def _settings(name: str | None, ledger: str) -> ErpSettings:
-    """The settings block of that name, else those of the embedded ledger. Raises PleoConfigurationError."""
+async def _settings(name: str | None, ledger: str | None, file: str | None) -> ErpSettings:
+    """The settings block of that name, else those of the embedded ledger, from a file where one is given.
+
+    Raises PleoConfigurationError or SettingsError.
+    """
     if not name:
-        return collection.LedgerSettings(path=ledger)
+        return _ledger_settings(ledger, file)
     block = await _block(name)
     if not isinstance(block, ErpSettings):
         raise PleoConfigurationError(f"block {one_line(name, 100)} holds no settings of an accounting system")
     return block
+
+
+def _ledger_settings(ledger: str | None, file: str | None) -> collection.LedgerSettings:
+    """The embedded ledger's settings: a file's, with `ledger` in place of its path. Raises SettingsError."""
+    overrides = {"path": ledger} if ledger else {}
+    return read_settings(Path(file), **overrides) if file else collection.LedgerSettings.model_validate(overrides)
 
 
 async def _block(name: str) -> Block:
@@ -256,18 +271,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = _Given(progress=progress)
         try:
             _run(options, given)
-        except (PleoConfigurationError, SandboxError) as error:
+        except (PleoConfigurationError, SandboxError, SettingsError) as error:
             given.report.say(str(error), USAGE)
         except KeyboardInterrupt:
             given.signal = given.signal or signal.SIGINT
         except RuntimeError as error:
             log.debug("the run broke", exc_info=True)
             given.report.say(f"the run could not be carried out: {one_line(str(error), 300)}", JOB_FAILED)
-    _print(given.report, options, errors)
+    _print(given, options, errors)
     return 128 + given.signal if given.signal is not None else given.report.exit_status
 
 
 def _run(options: Options, given: _Given) -> None:
+    if options.erp is None:
+        given.books = Path(_ledger_settings(*_texts(options.ledger, options.settings)).path)
     with running_sandbox(options) as sandbox:
         if sandbox is not None:
             given.credentials = PleoCredentials(base_url=sandbox.base_url, api_key=SecretStr(sandbox.api_key))
@@ -277,11 +294,17 @@ def _run(options: Options, given: _Given) -> None:
         asyncio.run(_flow(options, given.report))
 
 
+def _texts(*paths: Path | None) -> list[str | None]:
+    return [str(path) if path is not None else None for path in paths]
+
+
 async def _flow(options: Options, report: RunReport) -> None:
+    ledger, settings = _texts(options.ledger, options.settings)
     state: State[Any] = await export(
         pleo=options.pleo,
         erp=options.erp,
-        ledger=str(options.ledger),
+        ledger=ledger,
+        settings=settings,
         company_id=UUID(options.company_id) if options.company_id else None,
         job_id=UUID(options.job_id) if options.job_id else None,
         dry_run=options.dry_run,
@@ -291,7 +314,8 @@ async def _flow(options: Options, report: RunReport) -> None:
         report.say(f"the run could not be carried out: {one_line(state.message or state.name or '', 300)}", JOB_FAILED)
 
 
-def _print(report: RunReport, options: Options, errors: Console) -> None:
+def _print(given: _Given, options: Options, errors: Console) -> None:
+    report = given.report
     if options.json:
         for job in report.jobs:
             for line in (*((job.reason,) if job.reason else ()), *job.notices):
@@ -304,11 +328,9 @@ def _print(report: RunReport, options: Options, errors: Console) -> None:
     if report.jobs:
         console = Console(soft_wrap=True)
         show_run(report.jobs, console)
-        if options.erp is None and not options.dry_run:
-            beancount = options.ledger.with_suffix(".beancount")
-            console.print(
-                f"the books are in {options.ledger}, and in {beancount} for Fava", markup=False, highlight=False
-            )
+        if given.books is not None and not options.dry_run:
+            beancount = given.books.with_suffix(".beancount")
+            console.print(f"the books are in {given.books}, and in {beancount} for Fava", markup=False, highlight=False)
     for line in report.lines:
         (errors if report.exit_status not in (OK, WITH_ERRORS) else Console(soft_wrap=True)).print(
             line, markup=False, highlight=False

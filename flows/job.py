@@ -94,7 +94,8 @@ class _JobRun:
             self.report.reason = error.reason
             await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
             return
-        books = Books(self.job.id, self.job.company_id, reference, self.session.erp.describe())
+        limits = self.session.erp.describe()
+        books = Books(self.job.id, self.job.company_id, reference, limits, self.session.policy)
         await self.record(pages, books)
         await self.end()
 
@@ -119,7 +120,7 @@ class _JobRun:
     async def validate(self) -> Reference:
         """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun."""
         try:
-            return await self.session.runner.call(validate_job, self.session.erp, self.job)
+            return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.policy)
         except (ErpUnavailable, ErpOutcomeUnknown) as error:
             raise JobFails(JobFailure.ERP_UNREACHABLE, str(error)) from error
 
@@ -217,7 +218,8 @@ class _JobRun:
         types = control.failure_types.copy()
         types.update(item.type.value for item in self.report.failures)
         successful = control.successful + self.report.successful
-        await self.complete(final_event(successful, control.not_successful + self.report.failed, types))
+        not_successful = control.not_successful + self.report.failed
+        await self.complete(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
 
     async def complete(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""

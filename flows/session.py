@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blocks.erp.base import Erp
+from blocks.erp.policy import Policy
 from blocks.pleo.client import PleoClient
 from flows.runner import Runner
 from flows.stop import Stop
@@ -21,4 +22,5 @@ class Session:
     stop: Stop
     clock: Callable[[], float]
     update_batch_size: int = 100
+    policy: Policy = field(default_factory=Policy)
     dry_run: bool = False

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from blocks.erp.ledger import Ledger
+from blocks.erp.ledger.block import LedgerSettings
 from flows.bookkeeping.direction import RULES
+from flows.settings_file import read_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,3 +69,15 @@ def test_every_item_type_stands_in_the_table_of_accounts_once() -> None:
 )
 def test_every_file_that_is_named_is_there(path: str) -> None:
     assert (ROOT / path).is_file()
+
+
+def test_the_settings_example_can_be_used(tmp_path: Path) -> None:
+    (example,) = _blocks("toml")
+    (tmp_path / "acme.toml").write_text(example)
+    settings = read_settings(tmp_path / "acme.toml")
+    assert settings.path == "acme.sqlite"
+    assert settings.policy().accepts("5a4db0c5-0000-4000-8000-000000000001")
+
+
+def test_every_setting_is_told() -> None:
+    assert [name for name in LedgerSettings.model_fields if name not in README and name != "kind"] == []

@@ -123,6 +123,10 @@ class Erp(Protocol):
         """
         ...
 
+    async def post(self, accounting_entry_ids: Sequence[str]) -> None:
+        """Post those of these entries that are drafts; one that is posted stays as it is. Raises as `record`."""
+        ...
+
     def link(self, external_id: str) -> str:
         """The address at which a person can look at that entry."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blocks.erp.base import Role
+from blocks.erp.policy import MoneyBackSign
 from blocks.text import one_line
 from flows.failures import invalid
 
@@ -73,6 +74,13 @@ def rule_for(item_type: str, sub_type: str | None) -> Rule:
     return Rule(rule.main, rule.counter, known[sub_type])
 
 
-def is_turned(rule: Rule, header_minor: int) -> bool:
-    """Whether the main side is credited: for money back always, for other types when the amount is negative."""
-    return rule.money_back or header_minor < 0
+def is_turned(rule: Rule, header_minor: int, sign: MoneyBackSign) -> bool:
+    """Whether the main side is credited: for money back always, for other types when the amount is negative.
+
+    Where it is known which `sign` money back has, the other one turns such an entry round.
+    """
+    if not rule.money_back:
+        return header_minor < 0
+    if sign is MoneyBackSign.NEGATIVE:
+        return header_minor <= 0
+    return sign is MoneyBackSign.EITHER or header_minor >= 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blocks.erp.base import Capabilities, Reference, Role
 from blocks.erp.entries import Account, Dimension, JournalEntry, Line, Money
+from blocks.erp.policy import Policy
 from blocks.pleo.models import ExportItem, ItemLine
 from blocks.text import one_line
 from flows.bookkeeping.accounts import counter_account, main_account, tax_account
@@ -27,6 +28,7 @@ class Books:
     company_id: str
     reference: Reference
     limits: Capabilities
+    policy: Policy = field(default_factory=Policy)
 
 
 def book(item: ExportItem, books: Books) -> JournalEntry | Failure:
@@ -44,7 +46,7 @@ def _entry(item: ExportItem, books: Books) -> JournalEntry:
         )
     rule = rule_for(item.type, item.sub_type)
     amounts = amounts_of(item)
-    date = accounting_date(item)
+    date = accounting_date(item, books.policy.time_zone)
     entry = JournalEntry(
         accounting_entry_id=item.accounting_entry_id,
         job_id=books.job_id,
@@ -57,6 +59,7 @@ def _entry(item: ExportItem, books: Books) -> JournalEntry:
         description=description_of(item, books.limits.max_description),
         reference=reference_of(item, books.limits.max_reference),
         lines=_lines(item, rule, amounts, books),
+        state=books.policy.posting,
         supplier=supplier_money(item.amount),
     )
     if entry.difference_minor != 0:
@@ -65,7 +68,7 @@ def _entry(item: ExportItem, books: Books) -> JournalEntry:
 
 
 def _lines(item: ExportItem, rule: Rule, amounts: Amounts, books: Books) -> tuple[Line, ...]:
-    turned = is_turned(rule, amounts.header_minor)
+    turned = is_turned(rule, amounts.header_minor, books.policy.money_back_sign)
     flip = amounts.header_minor < 0  # the signs of lines are read relative to the header's
     lines: list[Line] = []
     for n, (line, split) in enumerate(zip(item.accounting_entry_lines or (), amounts.lines, strict=True), 1):

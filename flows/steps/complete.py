@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from blocks.erp.policy import AllFailedEvent
 from blocks.pleo.client import PleoClient
 from blocks.pleo.models import JobEvent, JobFailure
 
@@ -18,14 +19,19 @@ class FinalEvent:
     reason_type: JobFailure | None = None
 
 
-def final_event(successful: int, not_successful: int, failure_types: Counter[str]) -> FinalEvent:
+def final_event(
+    successful: int,
+    not_successful: int,
+    failure_types: Counter[str],
+    all_failed: AllFailedEvent = AllFailedEvent.FAILED,
+) -> FinalEvent:
     """How a job ended, over all of its items, earlier runs' included.
 
     `failure_types` counts the items' types. All failed: `failed`, with their common type where a job can have it.
     """
     if not_successful == 0:
         return FinalEvent(JobEvent.COMPLETED)
-    if successful > 0:
+    if successful > 0 or all_failed is AllFailedEvent.COMPLETED_WITH_ERRORS:
         return FinalEvent(JobEvent.COMPLETED_WITH_ERRORS)
     types = set(failure_types)
     common = types.pop() if len(types) == 1 else ""

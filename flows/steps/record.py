@@ -6,11 +6,11 @@ Every call looks all its ids up first, so it may be repeated as it stands whenev
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from blocks.erp.base import Erp
-from blocks.erp.entries import JournalEntry, Recorded
+from blocks.erp.entries import EntryState, JournalEntry, Recorded
 from blocks.erp.errors import Refused
 from blocks.pleo.client import items_of
 from blocks.pleo.models import BrokenItem, ExportItem, ItemFailure, ItemStatus
@@ -55,12 +55,24 @@ async def record_page(erp: Erp, books: Books, page_text: str, wanted: Sequence[s
         page.entries = to_record
         page.rows += [_would_be(entry) for entry in to_record]
         return page
+    await _post_found_drafts(erp, books, page.rows, found)
     size = books.limits.max_entries
     for start in range(0, len(to_record), size):
         chunk = to_record[start : start + size]
         outcomes = await erp.record(chunk)
         page.rows += [_row(entry, outcome) for entry, outcome in zip(chunk, outcomes, strict=True)]
     return page
+
+
+async def _post_found_drafts(erp: Erp, books: Books, rows: Sequence[Row], found: Mapping[str, Recorded]) -> None:
+    """Post what an earlier run left as a draft and is now to be posted; what failed stays a draft."""
+    drafts = [
+        row.accounting_entry_id
+        for row in rows
+        if row.status is ItemStatus.SUCCESSFUL and found[row.accounting_entry_id].state is EntryState.DRAFT
+    ]
+    if drafts and books.policy.posting is EntryState.POSTED:
+        await erp.post(drafts)
 
 
 def _prepare(item: ExportItem | BrokenItem, books: Books, erp: Erp) -> JournalEntry | Failure:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from blocks.erp.base import Erp, Reference
 from blocks.erp.errors import ErpConfigurationError
+from blocks.erp.policy import Policy
 from blocks.pleo.models import ExportJob, JobFailure
 from flows.failures import JOB_FAILURES, JobFails
 
 
-async def validate_job(erp: Erp, job: ExportJob) -> Reference:
+async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
     """The accounting system's reference data, once it is known to take entries. Raises JobFails with what to change."""
+    if not policy.accepts(job.company_id):
+        raise JobFails(
+            JobFailure.INVALID_CONFIGURATION,
+            f"Company {job.company_id} is mapped to no company of the accounting system: add it to the settings.",
+        )
     limits = erp.describe()
     if job.vendor_based_bookkeeping and not limits.bills:
         raise JobFails(
@@ -19,6 +25,6 @@ async def validate_job(erp: Erp, job: ExportJob) -> Reference:
         )
     try:
         await erp.validate()
-        return await erp.load_reference()
+        return policy.applied_to(await erp.load_reference())
     except ErpConfigurationError as error:
         raise JobFails(JOB_FAILURES[error.problem], str(error)) from error

@@ -13,6 +13,7 @@ import httpx
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
+from blocks.erp.policy import Policy
 from blocks.pleo.client import PleoClient
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from blocks.pleo.transport import Clock
@@ -50,6 +51,7 @@ class Office:
         erp: Erp | None = None,
         runner: Runner | None = None,
         stop: Stop | None = None,
+        policy: Policy | None = None,
     ) -> RunReport:
         """One run, as the command line makes it, with a runner of its own."""
         report = RunReport()
@@ -63,6 +65,7 @@ class Office:
                 stop or Stop(),
                 time.monotonic,
                 update_batch_size,
+                policy or Policy(),
                 dry_run,
             )
             await export(session, report, company_id=company_id, job_id=job_id)

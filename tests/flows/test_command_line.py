@@ -124,6 +124,8 @@ def test_the_books_are_readable_by_their_owner_alone(shell: Shell) -> None:
         ([], {"PLEO_COMPANY_ID": "acme"}, "PLEO_COMPANY_ID: 'acme' is not a UUID"),
         (["--job-id", "1"], {}, "--job-id: '1' is not a UUID"),
         (["--erp", "books"], {}, "--erp takes TYPE/NAME"),
+        (["--settings", "none.toml"], {}, "none.toml: No such file"),
+        (["--erp", "ledger/books", "--settings", "s.toml"], {}, "--settings is for the embedded ledger"),
         (["--surprise"], {}, "unrecognized arguments: --surprise"),
         (["--sandbox", "--pleo", "x"], {}, "--sandbox"),
     ],
@@ -135,6 +137,20 @@ def test_wrong_usage_is_one_line_and_status_2_before_anybody_is_asked(
     assert (done.returncode, done.stdout) == (2, "")
     assert said in _one_line(done.stderr)
     assert shell.office.sandbox.received().total == 0
+
+
+def test_a_settings_file_says_where_the_books_are_and_how_they_are_kept(shell: Shell) -> None:
+    shell.office.sandbox.add_job(items=40, failing=False)
+    (shell.folder / "acme.toml").write_text(
+        'path = "acme.sqlite"\nposting = "posted"\nout_of_pocket_account = "2920"\n'
+    )
+    done = shell.run("--settings", "acme.toml")
+    assert done.returncode == 0
+    assert "acme.sqlite" in done.stdout
+    with sqlite3.connect(shell.folder / "acme.sqlite") as books:
+        assert books.execute("SELECT DISTINCT state FROM journal").fetchall() == [("posted",)]
+        assert books.execute("SELECT count(*) FROM journal WHERE account = '2920'").fetchone()[0] > 0
+    books.close()
 
 
 def test_a_wrong_key_is_one_request_one_line_and_never_shown(shell: Shell) -> None:

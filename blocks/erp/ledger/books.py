@@ -136,6 +136,19 @@ class Books:
         self._commit()
         return outcomes
 
+    def post(self, accounting_entry_ids: Sequence[str]) -> None:
+        """Post the drafts among these entries in one transaction. Raises as `record`."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                "UPDATE entry SET state = 'posted' WHERE accounting_entry_id = ? AND state = 'draft'",
+                [(storable(id_.lower()),) for id_ in accounting_entry_ids],
+            )
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise not_taken(self._path, error) from error
+        self._commit()
+
     def _write(
         self, entries: Sequence[JournalEntry], stands: dict[str, Recorded], recorded_at: datetime
     ) -> list[Outcome]:

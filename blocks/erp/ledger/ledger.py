@@ -113,6 +113,10 @@ class Ledger:
         """
         return await self._run(self._record, entries)
 
+    async def post(self, accounting_entry_ids: Sequence[str]) -> None:
+        """Post those of these entries that are drafts, all or none. Raises as `record`."""
+        await self._run(self._post, accounting_entry_ids)
+
     def link(self, external_id: str) -> str:
         """The address of the Fava page that shows this entry alone."""
         if self._company_id is None:
@@ -158,6 +162,11 @@ class Ledger:
         if self._books is None:
             raise RuntimeError("nothing is recorded in a dry run")
         return self._books.record(entries, self._clock())
+
+    def _post(self, accounting_entry_ids: Sequence[str]) -> None:
+        if self._books is None:
+            raise RuntimeError("nothing is posted in a dry run")
+        self._books.post(accounting_entry_ids)
 
     def _finish_job(self) -> None:
         if self._books is not None:

@@ -1,0 +1,194 @@
+"""The accountant's choices: as a settings file, as a block, and what they make of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from exporting import Office, office
+
+from blocks.erp.base import Role
+from blocks.erp.entries import EntryState
+from blocks.erp.ledger.block import LedgerSettings
+from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
+from blocks.pleo.models import ExportItem
+from flows.bookkeeping.direction import is_turned, rule_for
+from flows.bookkeeping.period import accounting_date
+from flows.settings_file import SettingsError, read_settings
+
+COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as made:
+        yield made
+
+
+def _written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+TOML = f"""
+path = "acme.sqlite"
+posting = "posted"
+time_zone = "Europe/Copenhagen"
+out_of_pocket_account = "2920"
+wallet_accounts = {{ DKK = "1940" }}
+companies = {{ "{COMPANY.upper()}" = "Acme ApS" }}
+"""
+YAML = f"""
+path: acme.sqlite
+posting: posted
+time_zone: Europe/Copenhagen
+out_of_pocket_account: "2920"
+wallet_accounts: {{ DKK: "1940" }}
+companies: {{ {COMPANY}: Acme ApS }}
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML), ("s.yml", YAML)])
+def test_a_settings_file_has_the_fields_of_the_block(tmp_path: Path, name: str, text: str) -> None:
+    settings = read_settings(_written(tmp_path, name, text))
+    assert settings.path == "acme.sqlite"
+    policy = settings.policy()
+    assert policy.posting is EntryState.POSTED
+    assert policy.time_zone == ZoneInfo("Europe/Copenhagen")
+    assert policy.accounts == {Role.OUT_OF_POCKET: "2920"}
+    assert policy.wallets == {"DKK": "1940"}
+    assert policy.accepts(COMPANY)
+    assert not policy.accepts("11111111-1111-4111-8111-111111111111")
+
+
+def test_the_defaults_are_the_safe_ones() -> None:
+    policy = LedgerSettings().policy()
+    assert policy.posting is EntryState.DRAFT
+    assert policy.money_back_sign is MoneyBackSign.EITHER
+    assert policy.all_failed_event is AllFailedEvent.FAILED
+    assert policy.accepts(COMPANY)
+
+
+@pytest.mark.parametrize("unreadable", [None, "", "Posted!", 3, ["posted"]])
+def test_posting_that_cannot_be_read_is_a_draft(unreadable: object) -> None:
+    assert LedgerSettings.model_validate({"posting": unreadable}).posting is EntryState.DRAFT
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("s.toml", "time_zone = 'Mars/Olympus'", "time_zone: no time zone"),
+        ("s.toml", "page_size = 0", "page_size: Input should be greater"),
+        ("s.toml", "wallet_accounts = { kroner = '1940' }", "wallet_accounts: 'kroner' is no currency"),
+        ("s.toml", "companies = { acme = '1' }", "companies: each Pleo company is named by its UUID"),
+        ("s.toml", "money_back_sign = 'up'", "money_back_sign: Input should be"),
+        ("s.toml", "colour = 'red'", "colour: no such setting"),
+        ("s.toml", "page_size = = 3", "Invalid value"),
+        ("s.yaml", "- a\n- b", "settings are names with values"),
+        ("s.yaml", "a: [", "while parsing"),
+        ("s.ini", "", "ends in .toml, .yaml or .yml"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_file_and_field(tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(_written(tmp_path, name, text))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path / name}: ")
+    assert said in line
+
+
+def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
+        read_settings(tmp_path / "none.toml")
+
+
+def _item(moment: datetime) -> ExportItem:
+    return ExportItem(
+        accounting_entry_id="5a4b2f80-0000-4000-8000-000000000001", company_id=COMPANY, type="fee", date=moment
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "expected"),
+    [
+        (datetime(2026, 3, 31, 22, 30, tzinfo=UTC), "Europe/Copenhagen", "2026-04-01"),
+        (datetime(2026, 3, 31, 22, 30, tzinfo=UTC), "UTC", "2026-03-31"),
+        (datetime(2026, 4, 1, 2, 0, tzinfo=UTC), "America/New_York", "2026-03-31"),
+        (datetime(2026, 4, 1, 0, 0, tzinfo=UTC), "America/New_York", "2026-04-01"),
+    ],
+)
+def test_the_date_is_the_companys_and_a_calendar_date_is_never_shifted(
+    moment: datetime, zone: str, expected: str
+) -> None:
+    assert accounting_date(_item(moment), ZoneInfo(zone)).isoformat() == expected
+
+
+@pytest.mark.parametrize(
+    ("sign", "header", "turned"),
+    [
+        (MoneyBackSign.EITHER, 100, True),
+        (MoneyBackSign.EITHER, -100, True),
+        (MoneyBackSign.NEGATIVE, -100, True),
+        (MoneyBackSign.NEGATIVE, 100, False),
+        (MoneyBackSign.POSITIVE, 100, True),
+        (MoneyBackSign.POSITIVE, -100, False),
+        (MoneyBackSign.NEGATIVE, 0, True),
+        (MoneyBackSign.POSITIVE, 0, True),
+    ],
+)
+def test_a_known_sign_of_money_back_lets_the_other_one_turn_it_round(
+    sign: MoneyBackSign, header: int, turned: bool
+) -> None:
+    assert is_turned(rule_for("refund", None), header, sign) is turned
+    assert is_turned(rule_for("card_purchase", None), header, sign) is (header < 0)
+
+
+async def test_role_accounts_take_the_place_of_the_ledgers_own(at_work: Office) -> None:
+    at_work.sandbox.add_job(items=60, failing=False)
+    await at_work.export(policy=Policy(accounts={Role.OUT_OF_POCKET: "2920", Role.CONTRA: "1999"}))
+    accounts = {row[0] for row in at_work.journal("SELECT DISTINCT account FROM journal")}
+    assert {"2920", "1999"} <= accounts
+    assert not {"pleo-out-of-pocket", "pleo-contra"} & accounts
+
+
+async def test_entries_are_posted_and_drafts_that_are_found_are_posted_too(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=30, failing=False)
+    await at_work.export()
+    assert at_work.journal("SELECT DISTINCT state FROM journal") == [("draft",)]
+    at_work.sandbox.export_again(first)
+    at_work.sandbox.add_job(items=10, seed=2, failing=False)
+    report = await at_work.export(policy=Policy(posting=EntryState.POSTED))
+    assert [job.event for job in report.jobs] == ["completed", "completed"]
+    assert at_work.journal("SELECT DISTINCT state FROM journal") == [("posted",)]
+    assert at_work.entries() == 40
+
+
+async def test_a_dry_run_posts_no_draft(at_work: Office) -> None:
+    first = at_work.sandbox.add_job(items=10, failing=False)
+    await at_work.export()
+    at_work.sandbox.export_again(first)
+    await at_work.export(policy=Policy(posting=EntryState.POSTED), dry_run=True)
+    assert at_work.journal("SELECT DISTINCT state FROM journal") == [("draft",)]
+
+
+async def test_a_company_that_is_not_mapped_fails_its_job_before_anything_is_read(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=10)
+    report = await at_work.export(policy=Policy(companies={"11111111-1111-4111-8111-111111111111": "Other"}))
+    job = at_work.sandbox.job(job_id)
+    assert (report.exit_status, job.failure_reason_type) == (1, "invalid_configuration")
+    assert "add it to the settings" in (job.failure_reason or "")
+    assert "GET /v3/export-jobs/{jobId}/items" not in at_work.sandbox.received().by_call
+
+
+async def test_a_job_whose_items_all_fail_ends_as_the_setting_says(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job(items=5, failing=False)
+    changes: dict[str, Any] = {"type": "unheard_of"}
+    for item in at_work.sandbox.items(job_id):
+        at_work.sandbox.edit_export_item(item.accounting_entry_id, changes)
+    report = await at_work.export(policy=Policy(all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS))
+    assert (report.jobs[0].event, report.exit_status) == ("completed_with_errors", 3)
