@@ -293,7 +293,10 @@ def _one(model: type[_Model]) -> Callable[[Any], _Model]:
 def _update_answer(document: Any) -> UpdateAnswer:
     if not isinstance(document, dict):
         raise UnreadableAnswer("no update answer")
-    rows, errors = document.get("data"), document.get("errors") or []
+    rows, errors = document.get("data"), document.get("errors")
+    if rows is None and isinstance(errors, list) and errors:
+        rows = []  # it shows nothing, so the items will be read again
+    errors = errors or []
     if not isinstance(rows, list) or not isinstance(errors, list):
         raise UnreadableAnswer("no update answer")
     return UpdateAnswer(tuple(_readable(JobItem, rows)), tuple(_readable(UpdateError, errors)))

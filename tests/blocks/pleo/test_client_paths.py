@@ -200,3 +200,12 @@ async def test_connections_are_kept_and_requests_counted() -> None:
             await client.get_job(JOB_ID)
         assert client.requests_sent == len(pleo.requests) == 5
     assert pleo.connections == 1
+
+
+async def test_an_update_answered_with_errors_alone_shows_no_rows_and_is_not_repeated() -> None:
+    update = ItemUpdate(accounting_entry_id=ENTRY_ID, status=ItemStatus.SUCCESSFUL, external_id="42")
+    refused = {"accountingEntryId": ENTRY_ID, "type": "EXPORT_ENTRY_STATUS_UPDATE_FAILED"}
+    async with scripted([answer({"data": None, "errors": [refused]})]) as pleo, pleo.client() as client:
+        result = await client.update_job_items(JOB_ID, [update])
+    assert (result.rows, [error.type for error in result.errors]) == ((), [refused["type"]])
+    assert len(pleo.requests) == 1
