@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from installing import Installation
+from installing import Installation, asked
 from processes import ROOT, running, until
 
 EVERY_S = 10
@@ -103,9 +103,9 @@ def _schedule(installation: Installation) -> None:
     deployment = installation.deployment
     address = f"{installation.server.api_url}/deployments/{deployment['id']}/schedules"
     for schedule in deployment["schedules"]:
-        httpx.delete(f"{address}/{schedule['id']}", trust_env=False).raise_for_status()
+        asked(lambda id_=schedule["id"]: httpx.delete(f"{address}/{id_}", trust_env=False))
     often = [{"active": True, "schedule": {"interval": EVERY_S}}]
-    httpx.post(address, json=often, trust_env=False).raise_for_status()
+    asked(lambda: httpx.post(address, json=often, trust_env=False))
 
 
 def _runs(installation: Installation, **flow_runs: Any) -> list[dict[str, Any]]:
