@@ -82,7 +82,7 @@ def _prepare(item: ExportItem | BrokenItem, books: Books, erp: Erp) -> JournalEn
     try:
         outcome = book(item, books)
         refused = erp.check(outcome) if isinstance(outcome, JournalEntry) else None
-    except Exception:
+    except Exception:  # an item that nobody foresaw must not take its job with it
         log.exception("Unexpected while booking %s", item.accounting_entry_id)
         return Failure(
             ItemFailure.UNEXPECTED, "The integration met something unforeseen in this expense; its log has the cause."
