@@ -189,7 +189,7 @@ async def export(
                     company_id=str(company_id) if company_id else None,
                     job_id=str(job_id) if job_id else None,
                 )
-        except Exception:
+        except Exception:  # raised on to Prefect, whose own lines do not show on the console
             log.exception("Unexpected in the run")
             raise
         finally:

@@ -47,7 +47,7 @@ class Reception:
         if scope["type"] != "http" or not path.startswith(("/v3/", "/receipts/")):
             try:
                 await self._app(scope, receive, send)
-            except Exception:
+            except Exception:  # whatever a control page does wrong is logged and never ends the server
                 _LOGGER.exception("the sandbox failed to answer %s %s", scope.get("method"), path)
             return
         began = time.perf_counter()
@@ -84,7 +84,7 @@ class Reception:
             await self._app(scope, receive, answer.take)
         except ApiError as error:
             await error_response(error)(scope, receive, answer.take)
-        except Exception:
+        except Exception:  # a mistake of ours is a 500 to the client, as it would be at Pleo
             _LOGGER.exception("the sandbox failed to answer %s %s", scope["method"], scope["path"])
             answer.body = b""  # a plain text may stand there already
             failure = ApiError(500, "INTERNAL_SERVER_ERROR", "The sandbox failed: see its log")
