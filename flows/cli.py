@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from blocks.pleo.models import canonical_uuid
+from blocks.pleo.fields import canonical_uuid
 from flows.outcome import USAGE
 
 _DESCRIPTION = "Run Pleo's export: book every waiting expense once, and tell Pleo what became of it."

@@ -10,6 +10,11 @@ from blocks.text import one_line
 
 MAX_REASON = 500
 
+VENDOR_UNKNOWN = (
+    "Selected vendor cannot be processed because it does not exist or is currently blocked. "
+    "Please verify the vendor's status in the accounting system and try again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -66,6 +71,16 @@ def refusal(refused: Refused) -> Failure:
         case RefusalKind.UNKNOWN_DIMENSION:
             reason = f"Tag with code {subject} does not exist on the Accounting System. Check the Tag."
             return Failure(ItemFailure.INVALID_CONFIGURATION, reason)
+        case RefusalKind.UNKNOWN_VENDOR:
+            return Failure(ItemFailure.VENDOR_UNKNOWN, VENDOR_UNKNOWN)
+        case RefusalKind.MISSING_JOURNAL:
+            return missing(f"Journal {subject}").failure
+        case RefusalKind.ATTACHMENT_TOO_LARGE:
+            return Failure(ItemFailure.RECEIPT_SIZE, "Attachment file size exceeds accounting system limits.")
+        case RefusalKind.ATTACHMENT_REFUSED:
+            return Failure(ItemFailure.RECEIPT_UPLOAD, one_line(refused.message, MAX_REASON))
+        case RefusalKind.TIMED_OUT:
+            return Failure(ItemFailure.ERP_TIMEOUT, one_line(refused.message, MAX_REASON))
         case RefusalKind.UNBALANCED:
             return Failure(ItemFailure.VALIDATION, one_line(refused.message, MAX_REASON))
         case _:

@@ -11,8 +11,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from blocks.erp.base import Reference
 from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.reference import Reference
 from blocks.pleo.errors import (
     JobFinished,
     PagingBroken,

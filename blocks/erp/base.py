@@ -6,45 +6,23 @@ at the end. All of them may raise the errors drawn in `blocks.erp.errors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from blocks.erp.entries import Account, AccountKind, JournalEntry, Recorded
+from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
-
-
-class Role(StrEnum):
-    """What an account is for, where Pleo's item type decides it and not the expense's category."""
-
-    WALLET = "wallet"
-    OUT_OF_POCKET = "out_of_pocket"
-    CONTRA = "contra"
-    PAYABLE = "payable"
-    REIMBURSEMENT_CONTRA = "reimbursement_contra"
-    INPUT_TAX = "input_tax"
-    OUTPUT_TAX = "output_tax"
-
-
-ROLE_KINDS: Mapping[Role, AccountKind] = {
-    Role.WALLET: AccountKind.ASSET,
-    Role.OUT_OF_POCKET: AccountKind.LIABILITY,
-    Role.CONTRA: AccountKind.ASSET,
-    Role.PAYABLE: AccountKind.LIABILITY,
-    Role.REIMBURSEMENT_CONTRA: AccountKind.LIABILITY,
-    Role.INPUT_TAX: AccountKind.ASSET,
-    Role.OUTPUT_TAX: AccountKind.LIABILITY,
-}
+from blocks.erp.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """The limits of an accounting system.
 
-    `max_entries` is how many entries one `record` call takes, `max_description` and `max_reference` are lengths in
-    characters, `max_amount_minor` the largest magnitude of an amount. `open_accounts` tells that accounts need not
-    exist beforehand, `bills` that it keeps supplier bills, `one_company` that it holds one Pleo company only.
+    `max_entries` is how many entries one `record` call takes, `max_description`, `max_reference` and `max_detail` are
+    lengths in characters, `max_amount_minor` the largest magnitude of an amount. `bills` tells that it keeps supplier
+    bills, `one_company` that it holds one Pleo company only. An entry takes at most `max_attachments` files (None: any
+    number; 0: none at all) of at most `max_attachment_bytes`, of the media types `attachment_types` (None: any).
     """
 
     name: str
@@ -52,30 +30,12 @@ class Capabilities:
     max_description: int
     max_reference: int
     max_amount_minor: int
-    open_accounts: bool
+    max_detail: int = 255
     bills: bool = False
     one_company: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The accounting system's reference data that bookkeeping needs.
-
-    `roles` maps a role to its account, `wallets` an ISO 4217 currency to that currency's wallet account; where
-    `open_wallet` is given it names the wallet account of any other currency.
-    """
-
-    roles: Mapping[Role, Account] = field(default_factory=dict)
-    wallets: Mapping[str, Account] = field(default_factory=dict)
-    open_wallet: Callable[[str], Account] | None = None
-
-    def account(self, role: Role, currency: str) -> Account | None:
-        """The account that plays `role` for money in `currency`, or None where none is set up."""
-        if role is not Role.WALLET:
-            return self.roles.get(role)
-        if currency in self.wallets:
-            return self.wallets[currency]
-        return self.open_wallet(currency) if self.open_wallet is not None else None
+    max_attachments: int | None = None
+    max_attachment_bytes: int = 30_000_000
+    attachment_types: frozenset[str] | None = None
 
 
 Outcome = Recorded | Refused
@@ -104,27 +64,35 @@ class Erp(Protocol):
         ...
 
     async def load_reference(self) -> Reference:
-        """Role accounts, and the wallet account of each currency."""
+        """Everything that entries may refer to, role accounts and wallets among it. Changes nothing."""
         ...
 
-    def check(self, entry: JournalEntry) -> Refused | None:
-        """Why this entry would be refused, or None. Asks nobody and writes nothing."""
+    def check(self, entry: Entry) -> Refused | None:
+        """Why this entry would be refused, or None. Asks nobody and writes nothing; follows `load_reference`."""
         ...
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand already, by accounting entry id, each with `found` set."""
         ...
 
-    async def record(self, entries: Sequence[JournalEntry]) -> list[Outcome]:
-        """Record entries, one outcome each in their order; a refused one never spoils its neighbours.
+    async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Record entries with their attachments, one outcome each in their order; none spoils its neighbours.
 
-        An id that stands already is returned as found and not written again. Raises ErpUnavailable when nothing was
-        written, ErpOutcomeUnknown when that cannot be told.
+        An id that stands already is returned as found and not written again. A file that is refused makes its entry
+        refused where attachments are required, leaving nothing of it behind; else it is named in `not_attached`.
+        Raises ErpUnavailable when nothing was written, ErpOutcomeUnknown when that cannot be told, ErpLoginRefused.
         """
         ...
 
-    async def post(self, accounting_entry_ids: Sequence[str]) -> None:
-        """Post those of these entries that are drafts; one that is posted stays as it is. Raises as `record`."""
+    async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
+        """Attach files to an entry that stands; one whose number is there already is left alone. Raises as `record`."""
+        ...
+
+    async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
+        """Post those of these entries that are drafts; returns those that cannot be posted, which stay drafts.
+
+        One that is posted stays as it is. Raises as `record`.
+        """
         ...
 
     def link(self, external_id: str) -> str:

@@ -3,7 +3,9 @@
     ErpError
     ├── ErpConfigurationError   wrong set-up: refuse before a job is touched, or fail the job in step 2
     ├── ErpBusy                 another run is at work on these books: end with a line, and with success
+    ├── ErpLoginRefused         login refused, or revoked in mid-run: what is still open fails, and the job is closed
     ├── ErpUnavailable          transient and nothing was written: wait and try again
+    │   └── ErpRateLimited      it asks for a pause; one longer than the job lives fails what is still open
     └── ErpOutcomeUnknown       a write may or may not have happened: look the entries up, then decide
 
 A refusal of one *entry* is not an exception but a value (`Refused`): it never spoils its neighbours.
@@ -45,6 +47,18 @@ class ErpUnavailable(ErpError):
     """The accounting system did not take the call, and wrote nothing."""
 
 
+class ErpRateLimited(ErpUnavailable):
+    """The accounting system asks for fewer calls, and wrote nothing. `clears_in_s` is in seconds, None if not said."""
+
+    def __init__(self, message: str, clears_in_s: float | None = None) -> None:
+        super().__init__(message)
+        self.clears_in_s = clears_in_s
+
+
+class ErpLoginRefused(ErpError):
+    """The accounting system no longer takes our login, and wrote nothing; repeating does not help."""
+
+
 class ErpOutcomeUnknown(ErpError):
     """A write was sent and no answer came back: it may have happened."""
 
@@ -55,6 +69,11 @@ class RefusalKind(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account"
     UNKNOWN_TAX_CODE = "unknown_tax_code"
     UNKNOWN_DIMENSION = "unknown_dimension"
+    UNKNOWN_VENDOR = "unknown_vendor"
+    MISSING_JOURNAL = "missing_journal"
+    ATTACHMENT_TOO_LARGE = "attachment_too_large"
+    ATTACHMENT_REFUSED = "attachment_refused"
+    TIMED_OUT = "timed_out"
     CLOSED_PERIOD = "closed_period"
     UNBALANCED = "unbalanced"
     OTHER = "other"

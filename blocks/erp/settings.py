@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, field_validator
 
-from blocks.erp.base import Erp, Role
+from blocks.erp.base import Erp
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
+from blocks.erp.reference import Role
 
 
 class ErpSettings(Block):

@@ -16,9 +16,9 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from blocks.pleo.errors import JobFinished, PleoOutcomeUnknown, PleoUnavailable
+from blocks.pleo.fields import canonical_uuid
+from blocks.pleo.items import BrokenItem, ExportItem, describe, entry_id_of, parse_item
 from blocks.pleo.models import (
-    BrokenItem,
-    ExportItem,
     ExportJob,
     ItemUpdate,
     JobEvent,
@@ -27,10 +27,6 @@ from blocks.pleo.models import (
     JobStatus,
     UpdateAnswer,
     UpdateError,
-    canonical_uuid,
-    describe,
-    entry_id_of,
-    parse_item,
 )
 from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, wait_s
 from blocks.pleo.transport import Clock, Query, Transport

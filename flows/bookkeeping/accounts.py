@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from blocks.erp.base import ROLE_KINDS, Reference, Role
 from blocks.erp.entries import Account, AccountKind
-from blocks.pleo.models import ExportItem, ItemAccount, ItemLine
+from blocks.erp.reference import ROLE_KINDS, Reference, Role
+from blocks.pleo.items import ExportItem, ItemAccount, ItemLine
 from blocks.text import one_line
 from flows.failures import invalid, missing
 

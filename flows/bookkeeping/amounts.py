@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blocks.erp.entries import Money
-from blocks.pleo.models import ExportItem, ItemAmount, ItemLine, ItemTax
+from blocks.pleo.items import ExportItem, ItemAmount, ItemLine, ItemTax
 from blocks.text import one_line
 from flows.bookkeeping.money import bookable, show, to_minor, wallet_minor
 from flows.failures import ItemFails, invalid

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from blocks.erp.base import Capabilities, Reference, Role
+from blocks.erp.base import Capabilities
 from blocks.erp.entries import Account, Dimension, JournalEntry, Line, Money
 from blocks.erp.policy import Policy
-from blocks.pleo.models import ExportItem, ItemLine
+from blocks.erp.reference import Reference, Role
+from blocks.pleo.items import ExportItem, ItemLine
 from blocks.text import one_line
 from flows.bookkeeping.accounts import counter_account, main_account, tax_account
 from flows.bookkeeping.amounts import Amounts, LineAmounts, amounts_of, supplier_money

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from blocks.pleo.models import ItemAmount
-from blocks.pleo.models import Money as PleoMoney
+from blocks.pleo.items import ItemAmount
+from blocks.pleo.items import Money as PleoMoney
 from blocks.text import one_line
 from flows.failures import invalid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, time, tzinfo
 
-from blocks.pleo.models import ExportItem
+from blocks.pleo.items import ExportItem
 from flows.failures import invalid
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blocks.erp.entries import Dimension
-from blocks.pleo.models import ExportItem, ItemLine
+from blocks.pleo.items import ExportItem, ItemLine
 from blocks.text import one_line
 from flows.bookkeeping.accounts import NOBODY
 

@@ -13,7 +13,8 @@ from blocks.erp.base import Erp
 from blocks.erp.entries import EntryState, JournalEntry, Recorded
 from blocks.erp.errors import Refused
 from blocks.pleo.client import items_of
-from blocks.pleo.models import BrokenItem, ExportItem, ItemFailure, ItemStatus
+from blocks.pleo.items import BrokenItem, ExportItem
+from blocks.pleo.models import ItemFailure, ItemStatus
 from flows.bookkeeping import Books, book
 from flows.bookkeeping.money import show, wallet_minor
 from flows.failures import Failure, ItemFails, refusal

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from blocks.erp.base import Erp, Reference
+from blocks.erp.base import Erp
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.policy import Policy
+from blocks.erp.reference import Reference
 from blocks.pleo.models import ExportJob, JobFailure
 from flows.failures import JOB_FAILURES, JobFails
 

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from exporting import Office, office
 
-from blocks.erp.base import Role
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
-from blocks.pleo.models import ExportItem
+from blocks.erp.reference import Role
+from blocks.pleo.items import ExportItem
 from flows.bookkeeping.direction import is_turned, rule_for
 from flows.bookkeeping.period import accounting_date
 from flows.settings_file import SettingsError, read_settings

@@ -6,12 +6,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from blocks.erp.base import Outcome
-from blocks.erp.entries import EntryState, JournalEntry, Recorded, account_codes
+from blocks.erp.entries import Entry, EntryState, Recorded, account_codes
 from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
 from blocks.erp.ledger.beancount_file import write_beancount
 from blocks.erp.ledger.checks import check_entry
@@ -25,7 +25,7 @@ Link = Callable[[str], str]
 
 _IDS_A_QUERY = 1000
 _FIND = """
-    SELECT accounting_entry_id, external_id, recorded_at, currency, amount_minor, state,
+    SELECT accounting_entry_id, external_id, recorded_at, currency, amount_minor, state, posting_date, original_date,
         (SELECT json_group_array(account) FROM (SELECT DISTINCT account FROM line WHERE entry_id = entry.id))
     FROM entry WHERE accounting_entry_id IN (SELECT value FROM json_each(?))
 """
@@ -44,9 +44,11 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
                 recorded_at=datetime.fromisoformat(row[2]),
                 currency=row[3],
                 amount_minor=row[4],
-                accounts=account_codes(json.loads(row[6])),
+                accounts=account_codes(json.loads(row[8])),
                 state=EntryState(row[5]),
                 found=True,
+                posting_date=date.fromisoformat(row[6]),
+                original_date=date.fromisoformat(row[7]),
             )
     return found
 
@@ -116,7 +118,7 @@ class Books:
         self._connection.close()
         self._lock.release()
 
-    def record(self, entries: Sequence[JournalEntry], now: datetime) -> list[Outcome]:
+    def record(self, entries: Sequence[Entry], now: datetime) -> list[Outcome]:
         """Record entries in one transaction, one outcome each in their order.
 
         Raises ErpUnavailable when nothing was written, ErpOutcomeUnknown when the commit itself failed,
@@ -149,9 +151,7 @@ class Books:
             raise not_taken(self._path, error) from error
         self._commit()
 
-    def _write(
-        self, entries: Sequence[JournalEntry], stands: dict[str, Recorded], recorded_at: datetime
-    ) -> list[Outcome]:
+    def _write(self, entries: Sequence[Entry], stands: dict[str, Recorded], recorded_at: datetime) -> list[Outcome]:
         outcomes: list[Outcome] = []
         number: int = self._connection.execute("SELECT coalesce(max(id), 0) FROM entry").fetchone()[0]
         for entry in entries:
@@ -165,7 +165,7 @@ class Books:
             outcomes.append(outcome)
         return outcomes
 
-    def _write_one(self, number: int, entry: JournalEntry, recorded_at: datetime) -> Outcome:
+    def _write_one(self, number: int, entry: Entry, recorded_at: datetime) -> Outcome:
         self._connection.execute("SAVEPOINT one")
         try:
             insert_entry(self._connection, number, entry, recorded_at)
@@ -185,6 +185,8 @@ class Books:
             accounts=account_codes(storable(code) for code in entry.accounts),
             state=entry.state,
             found=False,
+            posting_date=entry.posting_date,
+            original_date=entry.original_date,
         )
 
     def _commit(self) -> None:
@@ -205,7 +207,7 @@ class Books:
             self._connection.execute("ROLLBACK")
 
 
-def _refusal(entry: JournalEntry, error: Exception) -> Refused:
+def _refusal(entry: Entry, error: Exception) -> Refused:
     prefix, _, text = str(error).partition(": ")
     kind = RefusalKind(prefix) if prefix in set(RefusalKind) else RefusalKind.OTHER
     subjects = {

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from blocks.erp.entries import JournalEntry, Line, Money
+from blocks.erp.entries import Entry, Line, Money
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
 
 _Finding = tuple[RefusalKind, str, str]
 
 
-def check_entry(entry: JournalEntry, company_id: str | None) -> Refused | None:
+def check_entry(entry: Entry, company_id: str | None) -> Refused | None:
     """Why the ledger of `company_id` would refuse an entry whatever else it holds, or None."""
     finding = _check_header(entry, company_id) or _check_lines(entry) or _check_sums(entry)
     return None if finding is None else Refused(entry.accounting_entry_id.lower(), *finding)
 
 
-def _check_header(entry: JournalEntry, company_id: str | None) -> _Finding | None:
+def _check_header(entry: Entry, company_id: str | None) -> _Finding | None:
     if not entry.accounting_entry_id:
         return RefusalKind.OTHER, "accounting entry id", "the entry has no accounting entry id"
     if company_id is not None and entry.company_id.lower() != company_id:
@@ -31,10 +31,10 @@ def _check_header(entry: JournalEntry, company_id: str | None) -> _Finding | Non
     return _check_size(entry.amount_minor) or _check_supplier(entry.supplier)
 
 
-def _check_lines(entry: JournalEntry) -> _Finding | None:
-    if not entry.lines:
+def _check_lines(entry: Entry) -> _Finding | None:
+    if not entry.all_lines:
         return RefusalKind.UNBALANCED, "lines", "the entry has no lines"
-    for line in entry.lines:
+    for line in entry.all_lines:
         finding = _check_line(line)
         if finding is not None:
             return finding
@@ -52,21 +52,21 @@ def _check_line(line: Line) -> _Finding | None:
     return _check_size(line.debit_minor) or _check_size(line.credit_minor) or _check_supplier(line.supplier)
 
 
-def _check_sums(entry: JournalEntry) -> _Finding | None:
+def _check_sums(entry: Entry) -> _Finding | None:
     if entry.difference_minor:
         return (
             RefusalKind.UNBALANCED,
             str(entry.difference_minor),
             f"debits and credits differ by {entry.difference_minor} minor units",
         )
-    counter = sum(line.debit_minor - line.credit_minor for line in entry.lines if line.counter)
+    counter = sum(line.debit_minor - line.credit_minor for line in entry.all_lines if line.counter)
     if abs(counter) != abs(entry.amount_minor):
         return (
             RefusalKind.UNBALANCED,
             str(entry.amount_minor),
             f"the counter lines add up to {counter}, the amount of the entry is {entry.amount_minor}",
         )
-    return _check_size(sum(line.debit_minor for line in entry.lines))
+    return _check_size(sum(line.debit_minor for line in entry.all_lines))
 
 
 def _check_supplier(money: Money | None) -> _Finding | None:

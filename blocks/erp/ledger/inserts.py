@@ -1,4 +1,4 @@
-"""One entry's rows: how a `JournalEntry` is laid down in the tables of the schema."""
+"""One entry's rows: how a `Entry` is laid down in the tables of the schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sqlite3
 from datetime import datetime
 
-from blocks.erp.entries import JournalEntry, Money
+from blocks.erp.entries import Entry, Money
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -31,7 +31,7 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def insert_entry(connection: sqlite3.Connection, number: int, entry: JournalEntry, recorded_at: datetime) -> None:
+def insert_entry(connection: sqlite3.Connection, number: int, entry: Entry, recorded_at: datetime) -> None:
     """Write an entry under its number, opening the accounts, tax codes and dimensions it names first.
 
     Raises sqlite3.IntegrityError or sqlite3.DataError when the schema refuses it.
@@ -49,12 +49,12 @@ def insert_entry(connection: sqlite3.Connection, number: int, entry: JournalEntr
             None if line.tax_code is None else storable(line.tax_code),
             *_money(line.supplier),
         )
-        for line_no, line in enumerate(entry.lines, 1)
+        for line_no, line in enumerate(entry.all_lines, 1)
     ]
     connection.executemany(_LINE, lines)
     dimensions = [
         (number, line_no, group, code)
-        for line_no, line in enumerate(entry.lines, 1)
+        for line_no, line in enumerate(entry.all_lines, 1)
         for group, code in dict.fromkeys((storable(one.group), storable(one.code)) for one in line.dimensions)
     ]
     if dimensions:
@@ -80,15 +80,15 @@ def insert_entry(connection: sqlite3.Connection, number: int, entry: JournalEntr
     )
 
 
-def _open_names(connection: sqlite3.Connection, entry: JournalEntry) -> None:
-    accounts = {line.account.code: line.account for line in reversed(entry.lines)}  # the first one's kind counts
+def _open_names(connection: sqlite3.Connection, entry: Entry) -> None:
+    accounts = {line.account.code: line.account for line in reversed(entry.all_lines)}  # the first one's kind counts
     connection.executemany(
         _ACCOUNT, [(storable(one.code), storable(one.name), one.kind.value) for one in accounts.values()]
     )
-    tax_codes = {line.tax_code for line in entry.lines if line.tax_code is not None}
+    tax_codes = {line.tax_code for line in entry.all_lines if line.tax_code is not None}
     if tax_codes:
         connection.executemany(_TAX_CODE, [(storable(code),) for code in tax_codes])
-    dimensions = {one for line in entry.lines for one in line.dimensions}
+    dimensions = {one for line in entry.all_lines for one in line.dimensions}
     if dimensions:
         connection.executemany(_DIMENSION, [(storable(one.group), storable(one.code)) for one in dimensions])
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from blocks.erp.base import ROLE_KINDS, Capabilities, Outcome, Reference, Role
-from blocks.erp.entries import Account, JournalEntry, Recorded
+from blocks.erp.base import Capabilities, Outcome
+from blocks.erp.entries import Account, Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
 from blocks.erp.ledger.beancount_file import MAX_TEXT
 from blocks.erp.ledger.books import Books, find_entries
@@ -19,6 +19,7 @@ from blocks.erp.ledger.fava import entry_address
 from blocks.erp.ledger.opening import open_books, open_reader
 from blocks.erp.ledger.reader import Reader, company_of
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
+from blocks.erp.reference import ROLE_KINDS, Reference, Role
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,7 +58,6 @@ class Ledger:
             max_description=MAX_TEXT,
             max_reference=_MAX_REFERENCE,
             max_amount_minor=MAX_AMOUNT_MINOR,
-            open_accounts=True,
             one_company=True,
         )
 
@@ -97,7 +97,7 @@ class Ledger:
             open_wallet=_wallet,
         )
 
-    def check(self, entry: JournalEntry) -> Refused | None:
+    def check(self, entry: Entry) -> Refused | None:
         """Why this entry would be refused, as far as the entry itself tells, or None."""
         return check_entry(entry, self._company_id)
 
@@ -105,7 +105,7 @@ class Ledger:
         """The entries that stand already among any number of ids, by id in lower case, each with `found` set."""
         return await self._run(self._find, accounting_entry_ids)
 
-    async def record(self, entries: Sequence[JournalEntry]) -> list[Outcome]:
+    async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Record entries durably in one transaction, one outcome each in their order.
 
         An id that stands already, or came earlier in the same call, is returned as found. Raises ErpUnavailable when
@@ -113,9 +113,14 @@ class Ledger:
         """
         return await self._run(self._record, entries)
 
-    async def post(self, accounting_entry_ids: Sequence[str]) -> None:
+    async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
+        """Attach files to an entry that stands."""
+        raise NotImplementedError
+
+    async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, all or none. Raises as `record`."""
         await self._run(self._post, accounting_entry_ids)
+        return []
 
     def link(self, external_id: str) -> str:
         """The address of the Fava page that shows this entry alone."""
@@ -158,7 +163,7 @@ class Ledger:
         source = self._books or self._reader
         return {} if source is None else find_entries(source.query, self.link, accounting_entry_ids)
 
-    def _record(self, entries: Sequence[JournalEntry]) -> list[Outcome]:
+    def _record(self, entries: Sequence[Entry]) -> list[Outcome]:
         if self._books is None:
             raise RuntimeError("nothing is recorded in a dry run")
         return self._books.record(entries, self._clock())

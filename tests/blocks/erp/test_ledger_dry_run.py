@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from ledger_samples import COMPANY, an_entry, entries, entry_id, folder_content, opened, put, rows, with_suffixes
 
-from blocks.erp.base import Role
 from blocks.erp.errors import RefusalKind
 from blocks.erp.ledger import company_of
+from blocks.erp.reference import Role
 
 IDS = [entry_id(number) for number in range(100)]
 

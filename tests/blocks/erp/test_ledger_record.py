@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ledger_samples import COMPANY, NOW, TRAVEL, WALLET, an_entry, entries, entry_id, opened, rows, write
 
-from blocks.erp.base import Role
 from blocks.erp.entries import Account, AccountKind, Dimension, EntryState, Line, Money, Recorded
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger import Ledger
+from blocks.erp.reference import Role
 
 MAX = 10**18 - 1
 
@@ -37,6 +37,8 @@ async def test_a_recorded_entry_says_where_it_stands(path: Path) -> None:
         accounts=("6000", "pleo-input-tax", "pleo-wallet-DKK"),
         state=EntryState.DRAFT,
         found=False,
+        posting_date=date(2026, 3, 8),
+        original_date=date(2026, 3, 8),
     )
 
 

@@ -41,7 +41,8 @@ from blocks.pleo.errors import (
     PleoRejected,
     PleoUnavailable,
 )
-from blocks.pleo.models import BrokenItem, ItemStatus, ItemUpdate, JobEvent
+from blocks.pleo.items import BrokenItem
+from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 
 GOOD = answer({"data": job()})
 TRANSIENT: dict[str, Step] = {

@@ -22,7 +22,8 @@ from blocks.pleo.errors import (
     PleoPermissionError,
     PleoRejected,
 )
-from blocks.pleo.models import ExportItem, ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
+from blocks.pleo.items import ExportItem
+from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
 from blocks.pleo.sandbox import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY, Sandbox, serve
 from blocks.pleo.wire import Cursors
 

@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scripted_pleo import COMPANY_ID, ENTRY_ID, SAME_EVERY_TIME, job
 
-from blocks.pleo.models import (
-    BrokenItem,
-    ExportItem,
-    ExportJob,
-    ItemStatus,
-    ItemUpdate,
-    JobItem,
-    canonical_uuid,
-    parse_item,
-)
+from blocks.pleo.fields import canonical_uuid
+from blocks.pleo.items import BrokenItem, ExportItem, parse_item
+from blocks.pleo.models import ExportJob, ItemStatus, ItemUpdate, JobItem
 from blocks.pleo.wire import decode
 
 ITEM: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from blocks.pleo.models import BrokenItem, ExportItem, parse_item
+from blocks.pleo.items import BrokenItem, ExportItem, parse_item
 
 COMPANY = "6d2a6b0e-5b0e-4c57-9a55-0d9f0a3c1b11"
 ENTRY = "5a4b2f80-0000-4000-8000-000000000001"

@@ -9,9 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from blocks.erp.base import ROLE_KINDS, Capabilities, Reference, Role
+from blocks.erp.base import Capabilities
 from blocks.erp.entries import Account, JournalEntry, Line
-from blocks.pleo.models import ExportItem, parse_item
+from blocks.erp.reference import ROLE_KINDS, Reference, Role
+from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import Books
 from flows.failures import Failure
 
@@ -25,7 +26,6 @@ LIMITS = Capabilities(
     max_description=200,
     max_reference=50,
     max_amount_minor=10**18,
-    open_accounts=True,
 )
 # Pleo's contract (Export API v3), not our code, says which there are.
 _REIMBURSEMENTS = (

@@ -11,7 +11,8 @@ from golden_table import COMPANY, ENTRY, JOB, TYPES, books, cases, outcome_rows
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Money
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.pleo.models import ExportItem, ItemFailure, parse_item
+from blocks.pleo.items import ExportItem, parse_item
+from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import book
 from flows.bookkeeping.direction import RULES
 from flows.failures import Failure, refusal

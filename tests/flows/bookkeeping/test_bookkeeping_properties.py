@@ -23,13 +23,15 @@ from bookkeeping_items import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.erp.base import ROLE_KINDS, Capabilities, Reference, Role
+from blocks.erp.base import Capabilities
 from blocks.erp.entries import Account, JournalEntry, Line
-from blocks.pleo.models import ExportItem, ItemFailure
+from blocks.erp.reference import ROLE_KINDS, Reference, Role
+from blocks.pleo.items import ExportItem
+from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import Books, book
 from flows.failures import MAX_REASON, Failure
 
-LIMITS = Capabilities("books", 100, 200, 50, 10**18, open_accounts=True)
+LIMITS = Capabilities("books", 100, 200, 50, 10**18)
 REFERENCE = Reference(
     {role: Account(f"role-{role}", role.value, ROLE_KINDS[role]) for role in Role if role is not Role.WALLET},
     open_wallet=lambda currency: Account(f"wallet-{currency}", "Wallet", ROLE_KINDS[Role.WALLET]),

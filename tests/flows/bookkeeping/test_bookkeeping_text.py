@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.erp.entries import Dimension, JournalEntry
-from blocks.pleo.models import ExportItem, ItemLine, ItemTag, parse_item
+from blocks.pleo.items import ExportItem, ItemLine, ItemTag, parse_item
 from flows.bookkeeping import book
 from flows.bookkeeping.text import dimensions_of
 from flows.failures import MAX_REASON, Failure

@@ -1,0 +1,200 @@
+"""What an accounting system holds that entries refer to: accounts, tax codes, dimensions, vendors, periods, rates.
+
+Where a kind is None it is *open*: whatever an entry names is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from blocks.erp.entries import Account, AccountKind, Entry, Vendor
+from blocks.erp.errors import RefusalKind, Refused
+
+
+class Role(StrEnum):
+    """What an account is for, where Pleo's item type decides it and not the expense's category."""
+
+    WALLET = "wallet"
+    OUT_OF_POCKET = "out_of_pocket"
+    CONTRA = "contra"
+    PAYABLE = "payable"
+    REIMBURSEMENT_CONTRA = "reimbursement_contra"
+    INPUT_TAX = "input_tax"
+    OUTPUT_TAX = "output_tax"
+
+
+ROLE_KINDS: Mapping[Role, AccountKind] = {
+    Role.WALLET: AccountKind.ASSET,
+    Role.OUT_OF_POCKET: AccountKind.LIABILITY,
+    Role.CONTRA: AccountKind.ASSET,
+    Role.PAYABLE: AccountKind.LIABILITY,
+    Role.REIMBURSEMENT_CONTRA: AccountKind.LIABILITY,
+    Role.INPUT_TAX: AccountKind.ASSET,
+    Role.OUTPUT_TAX: AccountKind.LIABILITY,
+}
+
+
+class JournalUse(StrEnum):
+    """What a journal of the accounting system is for."""
+
+    GENERAL = "general"
+    BILLS = "bills"
+    CREDIT_NOTES = "credit_notes"
+    PAYMENTS = "payments"
+
+
+class Chart:
+    """The accounts that exist, found by number or by the accounting system's own identifier."""
+
+    def __init__(self, accounts: Iterable[Account], identifiers: Mapping[str, str] | None = None) -> None:
+        """`identifiers` maps an identifier to the number of its account."""
+        self._by_code = {account.code: account for account in accounts}
+        self._codes = dict(identifiers or {})
+
+    def find(self, code: str, identifier: str = "") -> Account | None:
+        """The account of that number, else the one of that identifier, else None."""
+        return self._by_code.get(code) or self._by_code.get(self._codes.get(identifier, ""))
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._by_code
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVendor:
+    """A vendor of the accounting system, with all that it can be known by. One that is blocked takes no bills."""
+
+    vendor: Vendor
+    external_id: str = ""
+    account: str = ""
+    """The vendor's account number in the sub-ledger."""
+    tax_number: str = ""
+    blocked: bool = False
+
+
+class Vendors:
+    """The vendors that exist, found by what Pleo may know of them. An ambiguous number finds nobody."""
+
+    def __init__(self, vendors: Iterable[KnownVendor]) -> None:
+        self._by_code: dict[str, KnownVendor] = {}
+        self._by_external_id: dict[str, KnownVendor | None] = {}
+        self._by_account: dict[str, KnownVendor | None] = {}
+        self._by_tax_number: dict[str, KnownVendor | None] = {}
+        for known in vendors:
+            self._by_code[known.vendor.code] = known
+            for index, key in (
+                (self._by_external_id, known.external_id),
+                (self._by_account, known.account),
+                (self._by_tax_number, tax_key(known.tax_number)),
+            ):
+                if key:
+                    index[key] = None if key in index else known
+
+    def by_code(self, code: str) -> KnownVendor | None:
+        """The vendor of that code."""
+        return self._by_code.get(code)
+
+    def by_external_id(self, external_id: str) -> KnownVendor | None:
+        """The vendor whose id in the accounting system this is."""
+        return self._by_external_id.get(external_id)
+
+    def by_account(self, account: str) -> KnownVendor | None:
+        """The vendor of that account number."""
+        return self._by_account.get(account)
+
+    def by_tax_number(self, number: str) -> KnownVendor | None:
+        """The vendor of that tax registration number, whatever spaces, dots and dashes it is written with."""
+        return self._by_tax_number.get(tax_key(number))
+
+
+def tax_key(number: str) -> str:
+    """A tax number without what people write between its digits."""
+    return "".join(character for character in number.upper() if character.isalnum())
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A span of posting dates, both ends within it."""
+
+    first: date
+    last: date
+    is_open: bool
+
+
+class Periods:
+    """The accounting periods. A date in none of them is as closed as one in a closed period."""
+
+    def __init__(self, periods: Sequence[Period]) -> None:
+        self._periods = sorted(periods, key=lambda period: period.first)
+
+    def is_open(self, day: date) -> bool:
+        """Whether entries may be posted on that day."""
+        return any(period.is_open and period.first <= day <= period.last for period in self._periods) and not any(
+            not period.is_open and period.first <= day <= period.last for period in self._periods
+        )
+
+    def next_open(self, day: date) -> date | None:
+        """The first open day after that one, None where there is none."""
+        candidates = {period.first for period in self._periods if period.is_open and period.first > day}
+        candidates |= {
+            period.last + timedelta(days=1)
+            for period in self._periods
+            if not period.is_open and period.last >= day and period.last < date.max
+        }
+        return min((candidate for candidate in candidates if self.is_open(candidate)), default=None)
+
+
+Rates = Callable[[str, date], Decimal | None]
+"""What one unit of a currency costs in the company's on a day, None where no rate is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The accounting system's reference data that bookkeeping needs.
+
+    `roles` maps a role to its account, `wallets` an ISO 4217 currency to that currency's wallet account; where
+    `open_wallet` is given it names the wallet account of any other currency. `dimensions` holds the codes of each
+    group. `company_currency` is None where the books are kept in each entry's own currency.
+    """
+
+    roles: Mapping[Role, Account] = field(default_factory=dict)
+    wallets: Mapping[str, Account] = field(default_factory=dict)
+    open_wallet: Callable[[str], Account] | None = None
+    journals: Mapping[JournalUse, str] = field(default_factory=dict)
+    chart: Chart | None = None
+    tax_codes: frozenset[str] | None = None
+    dimensions: Mapping[str, frozenset[str]] | None = None
+    vendors: Vendors | None = None
+    periods: Periods | None = None
+    company_currency: str | None = None
+    rates: Rates | None = None
+
+    def account(self, role: Role, currency: str) -> Account | None:
+        """The account that plays `role` for money in `currency`, or None where none is set up."""
+        if role is not Role.WALLET:
+            return self.roles.get(role)
+        if currency in self.wallets:
+            return self.wallets[currency]
+        return self.open_wallet(currency) if self.open_wallet is not None else None
+
+
+def check_names(entry: Entry, reference: Reference) -> Refused | None:
+    """The first account, tax code or dimension that an entry names and the accounting system does not know."""
+    for line in entry.all_lines:
+        if reference.chart is not None and line.account.code not in reference.chart:
+            return _refused(entry, RefusalKind.UNKNOWN_ACCOUNT, line.account.code, "there is no such account")
+        if reference.tax_codes is not None and line.tax_code and line.tax_code not in reference.tax_codes:
+            return _refused(entry, RefusalKind.UNKNOWN_TAX_CODE, line.tax_code, "there is no such tax code")
+        for one in line.dimensions if reference.dimensions is not None else ():
+            if one.code not in (reference.dimensions or {}).get(one.group, frozenset()):
+                return _refused(
+                    entry, RefusalKind.UNKNOWN_DIMENSION, one.code, f"dimension {one.group} has no such value"
+                )
+    return None
+
+
+def _refused(entry: Entry, kind: RefusalKind, subject: str, message: str) -> Refused:
+    return Refused(entry.accounting_entry_id, kind, subject, message)

@@ -1,0 +1,196 @@
+"""Export items as Pleo sends them: the data layer (contract: Pleo Export API v3).
+
+Unknown fields are ignored and Pleo's enums stay open strings. Amounts are exact `Decimal`s of Pleo's minor units.
+Fields that bookkeeping can name better than a schema can are optional here, even where the contract requires them;
+what is only shown counts as absent when it is odd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, Strict, ValidationError
+
+from blocks.pleo.fields import Amount, Count, Informative, Instant, Moment, Text, Uuid, Wire, Words, canonical_uuid
+from blocks.text import one_line
+
+
+class Money(Wire):
+    """An amount in hundredths of the currency's unit, exact: 896.96 SEK is 89696."""
+
+    currency: Text
+    value: Amount
+
+
+class ItemAmount(Wire):
+    """One amount as the supplier charged it and as the wallet paid it."""
+
+    in_wallet_currency: Money | None = None
+    in_supplier_currency: Money | None = None
+
+
+class ItemAccount(Wire):
+    """An account as Pleo knows it: `code` is the general-ledger number, `identifier` the ERP's own id."""
+
+    id: Text | None = None
+    name: Text = ""
+    code: Text | None = None
+    identifier: Text | None = None
+
+
+class ItemTax(Wire):
+    """The tax of one line; `rate` is a fraction (0.2 is 20 %), `type` inclusive, exclusive or reverse."""
+
+    code: Text | None = None
+    rate: Amount | None = None
+    type: Text = ""
+    amount: ItemAmount | None = None
+    ingoing_tax_account: Text | None = None
+    outgoing_tax_account: Text | None = None
+
+
+class ItemTag(Wire):
+    """A value (`code`) of a dimension (`group_code`)."""
+
+    group_code: Text
+    code: Text
+    id: Text | None = None
+
+
+class ItemLine(Wire):
+    """One line of an export item. Which of the two amounts is the gross, bookkeeping finds out."""
+
+    account: ItemAccount | None = None
+    line_amount: ItemAmount | None = None
+    net_amount: ItemAmount | None = None
+    tax: ItemTax | None = None
+    tags: Annotated[tuple[ItemTag | None, ...] | None, Strict(False)] = None
+
+
+class ItemUser(Wire):
+    """The employee who made the expense; `code` is the employee's number in the accounting system."""
+
+    name: Text = ""
+    code: Text | None = None
+
+
+class ItemTeam(Wire):
+    """The team of the employee."""
+
+    name: Words = None
+    code: Text | None = None
+
+
+class ItemSupplier(Wire):
+    """The merchant as seen on the card; any number may lead to the vendor that it is in the accounting system."""
+
+    name: Text | None = None
+    code: Words = None
+    account: Words = None
+    tax_identifier: Words = None
+
+
+class ItemVendor(Wire):
+    """The accounting system's vendor that the user chose."""
+
+    name: Text = ""
+    code: Text | None = None
+    external_id: Text | None = None
+    tax_registration_number: Text | None = None
+
+
+class ItemBookkeeping(Wire):
+    """How the expense is to be recorded: `method` is journal, accounts_payable, none, or what Pleo adds to them."""
+
+    method: Text
+
+
+class ItemFile(Wire):
+    """A receipt: a link that lives for 24 hours, and what Pleo says of the file (`size` in bytes)."""
+
+    url: Words = None
+    type: Words = None
+    size: Count = None
+
+
+class InvoiceInformation(Wire):
+    """What is known of the invoice behind an expense."""
+
+    invoice_number: Words = None
+    invoice_date: Instant = None
+    status: Words = None
+    due_date: Instant = None
+    payment_date: Instant = None
+
+
+class ServicePeriod(Wire):
+    """The time that an expense is for, for accruals; it never moves the posting date."""
+
+    from_: Annotated[Instant, Field(alias="from")] = None
+    to: Instant = None
+
+
+class AdditionalInformation(Wire):
+    """Pleo's own reference of the expense, and what belongs to it."""
+
+    reconciliation_id: Text | None = None
+    attendees: Annotated[tuple[Words, ...] | None, Strict(False), Informative] = None
+    invoice_information: InvoiceInformation | None = None
+    reconciled_entries: Annotated[tuple[Words, ...] | None, Strict(False), Informative] = None
+
+
+class ExportItem(Wire):
+    """One approved expense or movement with its accounting data: the data layer."""
+
+    accounting_entry_id: Uuid
+    company_id: Uuid
+    type: Text
+    sub_type: Text | None = None
+    date: Moment
+    amount: ItemAmount | None = None
+    accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, Strict(False)] = None
+    additional_information: AdditionalInformation | None = None
+    contra_account: ItemAccount | None = None
+    note: Text | None = None
+    supplier: ItemSupplier | None = None
+    user: ItemUser | None = None
+    team: ItemTeam | None = None
+    bookkeeping: ItemBookkeeping | None = None
+    vendor: ItemVendor | None = None
+    files: Annotated[tuple[ItemFile | None, ...] | None, Strict(False)] = None
+    service_period: Annotated[ServicePeriod | None, Informative] = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenItem:
+    """An element of a page that is not as the contract says; `problem` is one line that names the fields."""
+
+    accounting_entry_id: str | None
+    problem: str
+
+
+def parse_item(document: Any) -> ExportItem | BrokenItem:
+    """One element of an export-items page, or what is wrong with it."""
+    try:
+        return ExportItem.model_validate(document)
+    except ValidationError as error:
+        return BrokenItem(entry_id_of(document), describe(error))
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error as one line that names fields, and shows of what they held a short id or date at most."""
+    parts = [
+        f"{'.'.join(str(step) for step in e['loc']) or 'item'}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()[:3]
+    ]
+    return one_line("; ".join(parts), 300)
+
+
+def entry_id_of(document: Any) -> str | None:
+    """The accounting entry id of an element of a page, or None where it has no usable one."""
+    value = document.get("accountingEntryId") if isinstance(document, dict) else None
+    try:
+        return canonical_uuid(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
