@@ -12,9 +12,15 @@
     │   └── AlreadyInProgress          409: the company has a job under way
     ├── PleoUnavailable            transient, and all tries are used up: leave the job resumable
     │   └── PagingBroken               a list that does not come to an end as the contract says
-    └── PleoOutcomeUnknown         a call that must not be repeated blindly got no readable answer
+    ├── PleoOutcomeUnknown         a call that must not be repeated blindly got no readable answer
+    └── FileNotFetched             a receipt did not come: a matter of its item, never of the job
+        ├── FileLinkDead               the link is no longer good: a fresh page brings a fresh one
+        ├── FileTooLarge               it has more bytes than we take
+        ├── FileUnsafe                 an address that we do not go to; never repeated
+        └── FileUnavailable            no usable answer, all tries used up
 
-Messages are one line, hold no secret, and cut what Pleo said to a length that fits a log.
+Messages are one line, hold no secret, and cut what Pleo said to a length that fits a log. Links to files are secrets:
+of those, messages name the host alone.
 """
 
 from __future__ import annotations
@@ -81,3 +87,23 @@ class PagingBroken(PleoUnavailable):
 
 class PleoOutcomeUnknown(PleoError):
     """A call was sent and no readable answer came back: it may have been carried out."""
+
+
+class FileNotFetched(PleoError):
+    """A receipt could not be downloaded. The message names the host at most, as the link itself is a permission."""
+
+
+class FileLinkDead(FileNotFetched):
+    """The host says that there is nothing at this link, or not any more."""
+
+
+class FileTooLarge(FileNotFetched):
+    """The file is larger than the limit, whatever was said of its size."""
+
+
+class FileUnsafe(FileNotFetched):
+    """The link, or a redirect of it, leads where we do not go."""
+
+
+class FileUnavailable(FileNotFetched):
+    """The host did not bring the file, for as many tries as a file is given."""

@@ -1,0 +1,145 @@
+"""What kind of file this is, told by its bytes; what others say of it is heard only where bytes do not tell."""
+
+from __future__ import annotations
+
+import re
+
+OCTETS = "application/octet-stream"
+PDF = "application/pdf"
+PNG = "image/png"
+JPEG = "image/jpeg"
+HTML = "text/html"
+JSON = "application/json"
+ZIP = "application/zip"
+DOC = "application/msword"
+XLS = "application/vnd.ms-excel"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+OLE = "application/x-ole-storage"
+
+NO_RECEIPTS = frozenset({HTML, JSON})
+"""What a host sends when it has something to say instead of a file."""
+
+HEAD_BYTES = 4096
+TAIL_BYTES = 8192
+
+EXTENSIONS = {
+    PDF: "pdf",
+    PNG: "png",
+    JPEG: "jpg",
+    "image/gif": "gif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/avif": "avif",
+    "image/tiff": "tiff",
+    "image/webp": "webp",
+    ZIP: "zip",
+    DOCX: "docx",
+    XLSX: "xlsx",
+    DOC: "doc",
+    XLS: "xls",
+    OLE: "ole",
+    "application/xml": "xml",
+    "application/postscript": "ps",
+    "application/rtf": "rtf",
+    "text/plain": "txt",
+    "text/csv": "csv",
+}
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"\xff\xd8\xff", JPEG),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"%!PS", "application/postscript"),
+    (b"{\\rtf", "application/rtf"),
+)
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic"),
+    **dict.fromkeys((b"mif1", b"msf1"), "image/heif"),
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+}
+_PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|title|meta)\b")
+_ASIDES = ((b"<!--", b"-->"), (b"<?xml", b"?>"))
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_TEXTS = frozenset({"text/plain", "text/csv", HTML, JSON})
+_ANY_OFFICE = {ZIP: frozenset({DOCX, XLSX}), OLE: frozenset({DOC, XLS})}
+
+
+def media_type(head: bytes, tail: bytes, *said: str | None) -> str:
+    """The media type of a file by its first `HEAD_BYTES` and last `TAIL_BYTES` bytes.
+
+    `said` are the types that others name, the most trusted first. They choose among types that look alike, and speak
+    for bytes that nobody knows, but make neither a web page a receipt nor bytes a picture.
+    """
+    names = [name for name in map(plain_type, said) if name]
+    found = _by_bytes(head, tail)
+    if found in _ANY_OFFICE:
+        return next((name for name in names if name in _ANY_OFFICE[found]), found)
+    if found == "text/plain":
+        return next((name for name in names if name in _TEXTS), found)
+    if found is not None:
+        return found
+    known = set(_BY_BYTES)
+    return next((name for name in names if name not in known and name != OCTETS), OCTETS)
+
+
+def plain_type(value: str | None) -> str | None:
+    """A media type without parameters, in lower case; None for what is none."""
+    name = (value or "").partition(";")[0].strip().lower()
+    return name if re.fullmatch(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,80}", name) else None
+
+
+def extension(type_: str) -> str:
+    """The ending of a file name for this media type, without a dot; `bin` for one that we do not know."""
+    return EXTENSIONS.get(type_, "bin")
+
+
+def _by_bytes(head: bytes, tail: bytes) -> str | None:
+    for magic, type_ in _MAGIC:
+        if head.startswith(magic):
+            return type_
+    if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
+        return _BRANDS[head[8:12]]
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zipped(head + tail)
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return OLE
+    if b"%PDF-" in head[:1024]:
+        return PDF
+    return _text(head)
+
+
+def _zipped(ends: bytes) -> str:
+    if b"word/document" in ends:
+        return DOCX
+    return XLSX if b"xl/workbook" in ends else ZIP
+
+
+def _text(head: bytes) -> str | None:
+    bom = next((bom for bom in _BOMS if head.startswith(bom)), b"")
+    bare = head.removeprefix(bom)
+    if len(bom) == 2:  # UTF-16: what is looked for here is ASCII
+        bare = bare.replace(b"\0", b"")
+    if not bare or _NO_TEXT.search(bare):
+        return None
+    if _PAGE.match(_without_asides(bare.lower())):
+        return HTML
+    return "application/xml" if bare.lstrip().startswith(b"<?xml") else "text/plain"
+
+
+def _without_asides(text: bytes) -> bytes:
+    """The text from where it begins in earnest, behind comments and the like."""
+    text = text.lstrip()
+    while (end := next((end for start, end in _ASIDES if text.startswith(start)), None)) is not None:
+        text = text.partition(end)[2].lstrip()
+    return text
+
+
+_BY_BYTES = frozenset(EXTENSIONS) - {"text/csv"}
+"""Types that our own look at the bytes would have found, so that nobody can claim them for other bytes."""
