@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,14 +36,15 @@ from blocks import collection
 from blocks.erp.settings import ErpSettings
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
+from blocks.pleo.files import FileClient
 from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import SandboxError
 from blocks.pleo.transport import Clock
 from blocks.text import one_line
 from flows.cli import Options, parse
-from flows.demo import running_sandbox
+from flows.demo import SETTINGS_FILE, running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.report import ConsoleProgress, publish, publish_run, show_run, summary_lines
+from flows.report import ConsoleProgress, notice_lines, publish, publish_run, show_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
 from flows.settings_file import SettingsError, read_settings
@@ -176,13 +177,15 @@ async def export(
             report.say(str(error), USAGE)
             return _state_of_run(report)
         system = chosen.connect(Path.cwd())
-        client = credentials.client(page_size=chosen.page_size, clock=Clock(sleep=stop.sleep, limit=stop.limit))
+        clock = Clock(sleep=stop.sleep, limit=stop.limit)
+        client = credentials.client(page_size=chosen.page_size, clock=clock)
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress)
+        files = FileClient(client.base_url, clock=clock)
         session = Session(
-            client, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run
+            client, files, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run
         )
         try:
-            async with client:
+            async with client, files:
                 await run_export(
                     session,
                     report,
@@ -259,6 +262,8 @@ def _why(error: Exception) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ.get("PLEO_COMPANY_ID"))
+    if options.sandbox and options.settings is None:
+        options = replace(options, settings=SETTINGS_FILE)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that knows no Unicode still gets it all
@@ -318,7 +323,7 @@ def _print(given: _Given, options: Options, errors: Console) -> None:
     report = given.report
     if options.json:
         for job in report.jobs:
-            for line in (*((job.reason,) if job.reason else ()), *job.notices):
+            for line in (*((job.reason,) if job.reason else ()), *notice_lines(job)):
                 errors.print(f"job {job.job_id}: {line}", markup=False, highlight=False)
         for line in report.lines:
             errors.print(line, markup=False, highlight=False)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.reference import Reference
 from blocks.pleo.errors import (
     JobFinished,
@@ -32,13 +32,19 @@ from flows.results import Results, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, complete_job, final_event
 from flows.steps.detect import read_job, start_job
-from flows.steps.fetch import PageKey, fetch_page
-from flows.steps.record import record_page
+from flows.steps.fetch import FetchedPage, PageKey, fetch_page
+from flows.steps.record import Desk, RecordedPage, record_page
 from flows.steps.retrieve import ControlList, retrieve_items
 from flows.steps.validate import validate_job
 from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
+
+USUAL_LIFE_S = 3600
+"""How long a job lives after its last update, where Pleo does not say."""
+
+LINKS_ARE_FRESH_S = 3600.0
+"""A file link in a page this young cannot have died of age: Pleo's live for a day."""
 
 NO_DATA = Failure(
     ItemFailure.VALIDATION, "Pleo lists this expense in the job but sent no data for it. Export it again."
@@ -62,8 +68,9 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
         await run.finished_elsewhere(error)
     except ItemsRefused as error:
         report.reason = str(error)
-        report.notices += error.lines
-    except (PleoError, ErpError, Unfinished) as error:
+        for line in error.lines:
+            report.note(line)
+    except (PleoError, ErpError, JobFails, Unfinished) as error:
         report.reason = str(error)
     except Exception as error:
         log.exception("Unexpected while exporting job %s", job.id)
@@ -79,7 +86,7 @@ class _JobRun:
     def __init__(self, session: Session, job: ExportJob) -> None:
         self.session = session
         self.job = job
-        self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run)
+        self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
         self.control = ControlList()
 
     async def all_steps(self) -> None:
@@ -94,10 +101,21 @@ class _JobRun:
             self.report.reason = error.reason
             await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
             return
-        limits = self.session.erp.describe()
-        books = Books(self.job.id, self.job.company_id, reference, limits, self.session.policy)
-        await self.record(pages, books)
+        await self.record(pages, self.desk(reference))
         await self.end()
+
+    def desk(self, reference: Reference) -> Desk:
+        """What pages are recorded with, once the accounting system's reference data is known."""
+        session, policy = self.session, self.session.policy
+        today = session.now().astimezone(policy.time_zone).date()
+        return Desk(
+            session.erp,
+            Books(self.job.id, self.job.company_id, reference, session.erp.describe(), policy, today),
+            session.files,
+            session.clock,
+            patience_s=float(self.job.expires_in or USUAL_LIFE_S),
+            dry_run=session.dry_run,
+        )
 
     async def start(self) -> bool:
         """Step 1: take ownership; False when another was faster, or we may not. A job in progress needs no event."""
@@ -121,6 +139,8 @@ class _JobRun:
         """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun."""
         try:
             return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.policy)
+        except ErpRateLimited as error:
+            raise JobFails(JobFailure.ERP_RATE_LIMIT, str(error)) from error
         except (ErpUnavailable, ErpOutcomeUnknown) as error:
             raise JobFails(JobFailure.ERP_UNREACHABLE, str(error)) from error
 
@@ -155,9 +175,7 @@ class _JobRun:
         while not pages or cursor is not None:
             self.session.stop.check()
             key = self._key(cursor)
-            page, stored = await self.session.runner.fetch(
-                key, fetch_page, self.session.pleo, self.job.id, cursor, label=str(len(pages) + 1)
-            )
+            page, stored = await self._page(key, str(len(pages) + 1))
             any_stored |= stored
             ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
             pages.append(key)
@@ -165,43 +183,70 @@ class _JobRun:
             cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
         return pages, ids, any_stored
 
+    async def _page(self, key: PageKey, label: str) -> tuple[FetchedPage, bool]:
+        session = self.session
+        return await session.runner.fetch(
+            key, fetch_page, session.pleo, self.job.id, key.cursor or None, session.now, label=label
+        )
+
     def _key(self, cursor: str | None) -> PageKey:
         pleo = self.session.pleo
         return PageKey(pleo.base_url, self.job.company_id, self.job.id, cursor or "", pleo.page_size)
 
-    async def record(self, pages: list[PageKey], books: Books) -> None:
+    async def record(self, pages: list[PageKey], desk: Desk) -> None:
         """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
         session = self.session
         results = Results(session.update_batch_size, session.clock)
         remaining = dict(self.control.to_do)
         total = len(remaining)
-        async with Reporting(session, self.job.id, results) as reporting:
+        async with Reporting(session, self.job.id, results, self.report.reported) as reporting:
             for number, key in enumerate(pages, 1):
-                session.stop.check()
-                text, wanted = await self._wanted_on(key, remaining)
-                if wanted:
-                    page = await session.runner.call(
-                        record_page, session.erp, books, text, wanted, session.dry_run, label=str(number)
-                    )
+                async for page in self._recorded(key, desk, remaining, str(number)):
                     self.report.count(page.rows)
                     self.report.preview += page.entries
                     await reporting.add(page.rows)
                     await session.runner.progress("recorded", total - len(remaining), total)
-            without_data = [failed(id_, NO_DATA) for id_ in remaining]
-            self.report.count(without_data)
-            await reporting.add(without_data)
+                    if page.closing is not None:
+                        await self._close(page.closing, remaining, reporting)
+                        return
+            await self._close(NO_DATA, remaining, reporting)
 
-    async def _wanted_on(self, key: PageKey, remaining: dict[str, None]) -> tuple[str, list[str]]:
-        """A stored page's text and the items on it that are still to do, which then no longer remain."""
+    async def _close(self, failure: Failure, remaining: dict[str, None], reporting: Reporting) -> None:
+        """Fail all that is still open, for one reason that holds for all of it."""
+        rows = [failed(id_, failure) for id_ in remaining]
+        self.report.count(rows)
+        await reporting.add(rows)
+
+    async def _recorded(
+        self, key: PageKey, desk: Desk, remaining: dict[str, None], label: str
+    ) -> AsyncIterator[RecordedPage]:
+        """Record a page, in several calls where time does not suffice, or where the links in it have died meanwhile.
+
+        What is done no longer remains.
+        """
+        page = await self._stored(key)
+        wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
+        fresh = self.session.now().timestamp() - page.fetched_at < LINKS_ARE_FRESH_S
+        dead: list[str] = []
+        while wanted:
+            self.session.stop.check()
+            done = await self.session.runner.call(record_page, desk, page.text, wanted, fresh, label=label)
+            for row in done.rows:
+                remaining.pop(row.accounting_entry_id, None)
+            yield done
+            if done.closing is not None:
+                return
+            wanted, dead = done.left, [*dead, *done.dead_links]
+            if not wanted and dead:
+                await self.session.runner.drop(key)
+                page, fresh = await self._stored(key), True
+                wanted, dead = [id_ for id_ in dead if id_ in set(page.ids)], []
+
+    async def _stored(self, key: PageKey) -> FetchedPage:
         page = await self.session.runner.load(key)
         if page is None:  # the store lost it: it can be fetched again as long as the job is open
-            page, _ = await self.session.runner.fetch(
-                key, fetch_page, self.session.pleo, self.job.id, key.cursor or None, label="again"
-            )
-        wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
-        for id_ in wanted:
-            del remaining[id_]
-        return page.text, wanted
+            page, _ = await self._page(key, "again")
+        return page
 
     async def end(self) -> None:
         """Step 7, once every row of the job is final and the sums agree."""
@@ -257,4 +302,4 @@ class _JobRun:
         try:
             await self.session.erp.finish_job()
         except ErpError as error:
-            self.report.notices.append(str(error))
+            self.report.note(str(error))

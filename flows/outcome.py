@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from blocks.erp.entries import JournalEntry
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Entry
 from blocks.pleo.models import ExportJob, ItemFailure, ItemStatus, JobEvent, JobStatus
-from flows.bookkeeping.money import show
 from flows.results import Row
 
 OK, JOB_FAILED, USAGE, WITH_ERRORS = 0, 1, 2, 3
+MAX_NOTICES = 1000
 _BY_SEVERITY = (OK, WITH_ERRORS, JOB_FAILED, USAGE)
 
 
@@ -54,12 +55,17 @@ class FailedItem:
 
 @dataclass(slots=True)
 class JobReport:
-    """What one run did for one job. Totals are in minor units by currency, of this run's successful items:
-    `totals` as Pleo states them, `books` as the accounting system holds them."""
+    """What one run did for one job.
+
+    Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
+    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome. Of `notices` the first
+    thousand are kept, `more_notices` counts the others.
+    """
 
     job_id: str
     company_id: str
     dry_run: bool = False
+    minor_units: MinorUnits = MinorUnits.HUNDREDTHS
     ending: Ending = Ending.UNFINISHED
     event: JobEvent | None = None
     reason: str = ""
@@ -69,9 +75,11 @@ class JobReport:
     already_final: int = 0
     totals: Counter[str] = field(default_factory=Counter)
     books: Counter[str] = field(default_factory=Counter)
+    reported: Counter[str] = field(default_factory=Counter)
     failures: list[FailedItem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    preview: list[JournalEntry] = field(default_factory=list)
+    more_notices: int = 0
+    preview: list[Entry] = field(default_factory=list)
 
     def count(self, rows: Iterable[Row]) -> None:
         """Take in the outcome of a page."""
@@ -91,7 +99,14 @@ class JobReport:
                     )
                 )
             if row.notice:
-                self.notices.append(row.notice)
+                self.note(row.notice)
+
+    def note(self, notice: str) -> None:
+        """Something that people should know of the job, beside its figures."""
+        if len(self.notices) < MAX_NOTICES:
+            self.notices.append(notice)
+        else:
+            self.more_notices += 1
 
     def end(self, event: JobEvent) -> None:
         """The job was ended by this event, or would be in a dry run."""
@@ -99,12 +114,28 @@ class JobReport:
         self.event = None if self.dry_run else event
 
     def difference(self) -> str:
-        """Where the books and Pleo differ, in words; empty when they agree to the cent."""
+        """Where Pleo, the books and what was reported differ, in words; empty when they agree to the cent."""
+        number = self.minor_units.number
         return ", ".join(
-            f"{show(self.books[currency])} {currency} in the books against {show(self.totals[currency])} in Pleo"
-            for currency in sorted(self.totals.keys() | self.books.keys())
-            if self.books[currency] != self.totals[currency]
+            f"{number(total, currency)} {currency} in Pleo against {number(other[currency], currency)} {where}"
+            for currency, total in sorted(self.totals.items())
+            for other, where in self._others()
+            if other[currency] != total
         )
+
+    def agreement(self, currency: str) -> str:
+        """Whether the others hold the same total of that currency as Pleo states, in words."""
+        total, number = self.totals[currency], self.minor_units.number
+        wrong = [
+            f"{number(other[currency], currency)} {where}"
+            for other, where in self._others()
+            if other[currency] != total
+        ]
+        return f"but {', '.join(wrong)}" if wrong else "as in the books"
+
+    def _others(self) -> list[tuple[Counter[str], str]]:
+        reported = [] if self.dry_run else [(self.reported, "reported to Pleo")]
+        return [(self.books, "in the books"), *reported]
 
     @property
     def exit_status(self) -> int:
@@ -120,7 +151,9 @@ class JobReport:
             "successful": self.successful,
             "failed": self.failed,
             "already_final": self.already_final,
-            "totals": {currency: show(minor) for currency, minor in sorted(self.totals.items())},
+            "totals": {
+                currency: self.minor_units.number(minor, currency) for currency, minor in sorted(self.totals.items())
+            },
             "failures": [
                 {"accounting_entry_id": item.accounting_entry_id, "type": item.type.value, "reason": item.reason}
                 for item in self.failures

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from blocks.erp.entries import JournalEntry
-from flows.bookkeeping.money import show
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Bill, Entry, Line
 from flows.outcome import JobReport, RunReport
 
 MAX_ARTIFACT_ROWS = 1000
@@ -73,7 +73,7 @@ def show_run(jobs: Sequence[JobReport], console: Console) -> None:
         else:
             for item in job.failures:
                 console.print(Text(f"  failed {item.accounting_entry_id}  {item.type.value}: {item.reason}"))
-        for notice in job.notices:
+        for notice in notice_lines(job):
             console.print(Text(f"  note: {notice}"))
 
 
@@ -85,8 +85,8 @@ def summary_lines(job: JobReport) -> Iterator[str]:
         yield f"  {job.reason}"
     yield f"  {counts(job)}"
     for currency, minor in sorted(job.totals.items()):
-        agrees = "as in the books" if job.books[currency] == minor else f"but {show(job.books[currency])} in the books"
-        yield f"  total {show(minor, currency):>20}  {'' if job.dry_run else agrees}".rstrip()
+        agrees = "" if job.dry_run else job.agreement(currency)
+        yield f"  total {job.minor_units.amount(minor, currency):>20}  {agrees}".rstrip()
 
 
 def counts(job: JobReport) -> str:
@@ -97,20 +97,37 @@ def counts(job: JobReport) -> str:
     return f"{job.successful} {verb}{found}, {job.failed} failed{earlier}"
 
 
+def notice_lines(job: JobReport) -> Iterator[str]:
+    """What people should know besides the figures."""
+    yield from job.notices
+    if job.more_notices:
+        yield f"… and {job.more_notices} more"
+
+
 def _preview_lines(job: JobReport) -> Iterator[str]:
     for entry in job.preview:
-        yield from entry_lines(entry)
+        yield from entry_lines(entry, job.minor_units)
 
 
-def entry_lines(entry: JournalEntry) -> Iterator[str]:
-    """A journal entry as an accountant would write it."""
-    yield f"  {entry.posting_date} {entry.item_type} {show(entry.amount_minor, entry.currency)}  {entry.description}"
-    for line in entry.lines:
-        side, amount = (
-            ("Dr", line.debit_minor) if line.debit_minor or not line.credit_minor else ("Cr", line.credit_minor)
-        )
-        tax = f"  tax {line.tax_code}" if line.tax_code else ""
-        yield f"      {side} {line.account.code:<28} {show(amount):>16}{tax}"
+def entry_lines(entry: Entry, units: MinorUnits) -> Iterator[str]:
+    """An entry as an accountant would write it, document by document."""
+    amount = units.amount(entry.amount_minor, entry.currency)
+    yield f"  {entry.posting_date} {entry.item_type} {amount}  {entry.description}"
+    if not isinstance(entry, Bill):
+        for line in entry.all_lines:
+            yield _entry_line(line, entry.currency, units)
+        return
+    vendor = f" {entry.vendor.code} {entry.vendor.name}" if entry.vendor is not None else ""
+    for document in entry.documents:
+        yield f"    {document.kind.value.replace('_', ' ')}{vendor} {entry.invoice_number}".rstrip()
+        for line in document.lines:
+            yield _entry_line(line, entry.currency, units)
+
+
+def _entry_line(line: Line, currency: str, units: MinorUnits) -> str:
+    side, amount = ("Dr", line.debit_minor) if line.debit_minor or not line.credit_minor else ("Cr", line.credit_minor)
+    tax = f"  tax {line.tax_code}" if line.tax_code else ""
+    return f"      {side} {line.account.code:<28} {units.number(amount, currency):>16}{tax}"
 
 
 def _failure_table(job: JobReport) -> Table:
@@ -127,19 +144,21 @@ def markdown(text: str) -> str:
 
 def summary_markdown(job: JobReport) -> str:
     """The job's summary for the Prefect UI."""
-    rows = [
-        f"| {markdown(currency)} | {markdown(show(minor))} | {markdown(show(job.books[currency]))} |"
-        for currency, minor in sorted(job.totals.items())
-    ]
+    rows = ["| " + " | ".join([markdown(currency), *_figures(job, currency)]) + " |" for currency in sorted(job.totals)]
     parts = [
         f"## Export job {markdown(job.job_id)}: {job.ending.value}",
         f"Company {markdown(job.company_id)}. {markdown(counts(job))}.",
         *([markdown(job.reason)] if job.reason else []),
-        *(["| Currency | Pleo | Books |\n| --- | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
+        *(["| Currency | Pleo | Books | Reported |\n| --- | ---: | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
         *(["### Failed items\n\n" + "\n".join(_failure_points(job))] if job.failures else []),
-        *(f"* {markdown(notice)}" for notice in job.notices[:MAX_ARTIFACT_ROWS]),
+        *(f"* {markdown(notice)}" for notice in notice_lines(job)),
     ]
     return "\n\n".join(parts)
+
+
+def _figures(job: JobReport, currency: str) -> Iterator[str]:
+    for totals in (job.totals, job.books, job.reported):
+        yield markdown(job.minor_units.number(totals[currency], currency))
 
 
 def _failure_points(job: JobReport) -> Iterator[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 
 from blocks.pleo.errors import PleoError
 from blocks.pleo.models import ItemUpdate
 from blocks.text import one_line
-from flows.results import Results, Row, updates_of
+from flows.results import Results, Row, amounts_of, updates_of
 from flows.session import Session
 from flows.steps.retrieve import reread_items
 from flows.steps.update import still_to_send, update_batch
@@ -32,12 +33,15 @@ class ItemsRefused(Exception):
 class Reporting:
     """Reports the rows of a job to Pleo. As a context manager it sends what is left, whichever way the block ends."""
 
-    def __init__(self, session: Session, job_id: str, results: Results) -> None:
+    def __init__(self, session: Session, job_id: str, results: Results, reported: Counter[str]) -> None:
+        """`reported` takes in the amounts of successful items, in minor units by currency, once Pleo has taken them."""
         self._session = session
         self._job_id = job_id
         self._results = results
         self._under_way: asyncio.Task[None] | None = None
+        self._reported = reported
         self._not_taken: dict[str, tuple[ItemUpdate, str]] = {}
+        self._amounts: dict[str, tuple[str, int]] = {}
         self._batches = 0
 
     async def __aenter__(self) -> Reporting:
@@ -67,6 +71,7 @@ class Reporting:
         for batch in self._results.due(everything=everything):
             await self._settled()
             self._batches += 1
+            self._amounts |= amounts_of(batch)
             self._under_way = asyncio.create_task(self._send(updates_of(batch), str(self._batches)))
 
     async def _settled(self) -> None:
@@ -81,6 +86,14 @@ class Reporting:
         )
         by_id = {update.accounting_entry_id: update for update in updates}
         self._not_taken |= {id_: (by_id[id_], why) for id_, why in not_taken.items()}
+        self._taken(id_ for id_ in by_id if id_ not in not_taken)
+
+    def _taken(self, ids: Iterable[str]) -> None:
+        """Count the amounts of what Pleo has taken, each once."""
+        for id_ in ids:
+            currency, minor = self._amounts.pop(id_, ("", 0))
+            if currency:
+                self._reported[currency] += minor
 
     async def _send_what_can_be_sent(self) -> None:
         """The run is ending early: what is recorded should still reach Pleo, but no trouble may hide the cause."""
@@ -101,6 +114,7 @@ class Reporting:
             )
             wanted = still_to_send({id_: update for id_, (update, _) in self._not_taken.items()}, rows)
             reasons = {id_: self._not_taken[id_][1] for id_ in wanted}
+            self._taken(id_ for id_ in self._not_taken if id_ not in wanted)
             self._not_taken = {}
             if wanted and round_ == MAX_ROUNDS:
                 raise ItemsRefused(reasons)

@@ -61,6 +61,17 @@ def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
     return [ItemUpdate.model_validate(record) for record in batch[_REPORTED].to_dict("records")]
 
 
+def amounts_of(batch: pd.DataFrame) -> dict[str, tuple[str, int]]:
+    """Currency and minor units of a batch's successful items, by accounting entry id."""
+    booked = batch[batch["status"] == ItemStatus.SUCCESSFUL]
+    return {
+        id_: (currency, minor)
+        for id_, currency, minor in zip(
+            booked["accounting_entry_id"], booked["currency"], booked["amount_minor"], strict=True
+        )
+    }
+
+
 class Results:
     """Results that Pleo has not been told yet. Full batches are due at once, the rest when a minute has passed."""
 

@@ -38,6 +38,10 @@ class Runner(Protocol):
         """A page that `fetch` stored, or None when it is gone."""
         ...
 
+    async def drop(self, key: PageKey) -> None:
+        """Delete one stored page, so that `fetch` fetches it anew."""
+        ...
+
     async def forget(self, job: ExportJob) -> None:
         """Delete the stored pages of a job."""
         ...
@@ -77,6 +81,10 @@ class PlainRunner:
     async def load(self, key: PageKey) -> FetchedPage | None:
         """A page from memory."""
         return self._pages.get(key)
+
+    async def drop(self, key: PageKey) -> None:
+        """Delete one page."""
+        self._pages.pop(key, None)
 
     async def forget(self, job: ExportJob) -> None:
         """Delete the pages of a job."""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from blocks.erp.base import Erp
 from blocks.erp.policy import Policy
 from blocks.pleo.client import PleoClient
+from blocks.pleo.files import FileClient
 from flows.runner import Runner
 from flows.stop import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Pleo, the accounting system, and the way steps are called. `clock` gives seconds that only grow."""
+    """Pleo, the accounting system, and the way steps are called.
+
+    `clock` gives seconds that only grow, `now` the time of day (aware).
+    """
 
     pleo: PleoClient
+    files: FileClient
     erp: Erp
     runner: Runner
     stop: Stop
@@ -24,3 +30,4 @@ class Session:
     update_batch_size: int = 100
     policy: Policy = field(default_factory=Policy)
     dry_run: bool = False
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)

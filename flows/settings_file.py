@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from blocks.erp.ledger.block import LedgerSettings
+from blocks.erp.ledger.block import FILE_FIELDS, LedgerSettings
 from blocks.text import one_line
 
 _MAX_BYTES = 1_000_000
@@ -19,18 +20,39 @@ class SettingsError(Exception):
     """A settings file that cannot be used; the message is one line that names the file and the field."""
 
 
-def read_settings(path: Path, **overrides: Any) -> LedgerSettings:
-    """The settings in a file, `overrides` in place of what it says. Raises SettingsError."""
+def read_settings(path: Path, /, **overrides: Any) -> LedgerSettings:
+    """The settings in a file, `overrides` in place of what it says. Raises SettingsError.
+
+    The files that they name are those beside the settings file, unless they are named with their full path.
+    """
     document = _read(path)
-    unknown = sorted(set(document) - set(LedgerSettings.model_fields))
-    if unknown:
-        raise SettingsError(f"{path}: {one_line(', '.join(map(str, unknown)), 200)}: no such setting")
+    for name in document:
+        if name not in LedgerSettings.model_fields:
+            raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name)}")
     try:
-        return LedgerSettings(**{**document, **overrides})
+        settings = LedgerSettings(**{**document, **overrides})
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise SettingsError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError(f"{path}: {_problem(error)}") from None
+    beside = {
+        name: str(path.absolute().parent / Path(file).expanduser())
+        for name in FILE_FIELDS
+        if (file := getattr(settings, name))
+    }
+    return settings.model_copy(update=beside)
+
+
+def _hint(name: str) -> str:
+    near = get_close_matches(name.lower(), LedgerSettings.model_fields, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong, with the name of its field: `wallet_accounts.DKK: …`."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = one_line(".".join(str(step) for step in problem["loc"] if step != "[key]"), 120)
+    if problem["type"] == "string_type":
+        return f'{where}: it should be text, in quotation marks: "2900"'
+    return f"{where}: {one_line(problem['msg'].removeprefix('Value error, '), 300)}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -175,6 +175,10 @@ class PrefectRunner:
         except (KeyError, TypeError, ValueError):
             return None  # cut off or not ours: whoever asked fetches it again
 
+    async def drop(self, key: PageKey) -> None:
+        """Delete one stored page, so that `fetch` fetches it anew."""
+        (self._folder(key.company_id, key.job_id) / key.digest()).unlink(missing_ok=True)
+
     async def forget(self, job: ExportJob) -> None:
         """Delete the pages of a job, and those that a run without an end left behind more than a day ago."""
         await asyncio.to_thread(_delete, self._folder(job.company_id, job.id), self._root)

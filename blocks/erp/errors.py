@@ -13,8 +13,11 @@ A refusal of one *entry* is not an exception but a value (`Refused`): it never s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from blocks.erp.entries import Recorded
 
 
 class ErpError(Exception):
@@ -48,15 +51,28 @@ class ErpUnavailable(ErpError):
 
 
 class ErpRateLimited(ErpUnavailable):
-    """The accounting system asks for fewer calls, and wrote nothing. `clears_in_s` is in seconds, None if not said."""
+    """The accounting system asks for fewer calls. `clears_in_s` is in seconds, None where it does not say.
 
-    def __init__(self, message: str, clears_in_s: float | None = None) -> None:
+    Raised in the middle of `record`, it has the `outcomes` of the entries that came before, in their order.
+    """
+
+    def __init__(
+        self, message: str, clears_in_s: float | None = None, outcomes: Sequence[Recorded | Refused] = ()
+    ) -> None:
         super().__init__(message)
         self.clears_in_s = clears_in_s
+        self.outcomes = tuple(outcomes)
 
 
 class ErpLoginRefused(ErpError):
-    """The accounting system no longer takes our login, and wrote nothing; repeating does not help."""
+    """The accounting system does not take our login, or no longer; repeating does not help.
+
+    Raised in the middle of `record`, it has the `outcomes` of the entries that came before, in their order.
+    """
+
+    def __init__(self, message: str, outcomes: Sequence[Recorded | Refused] = ()) -> None:
+        super().__init__(message)
+        self.outcomes = tuple(outcomes)
 
 
 class ErpOutcomeUnknown(ErpError):

@@ -2,82 +2,193 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, field_validator
 
 from blocks.erp.base import Erp
+from blocks.erp.codes import OptionalCode, StrippedText, choice, is_currency, readable_codes
+from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
-from blocks.erp.reference import Role
+from blocks.erp.policy import (
+    AllFailedEvent,
+    Attachments,
+    ClosedPeriod,
+    MoneyBackSign,
+    Policy,
+    Settlement,
+    UnknownVendor,
+)
+from blocks.erp.reference import JournalUse, Role
 
 
-class ErpSettings(Block):
+class ErpSettings(Block, ABC):
     """What the export needs to know of every accounting system; each system's own block adds to it.
 
-    Example:
-        Load the stored settings of an accounting system:
-        ```python
-        from blocks.erp.settings import ErpSettings
-
-        settings = ErpSettings.load("BLOCK_NAME")
-        ```
+    With ABC among its bases and no `_block_type_name` it is no type of block itself: nobody is offered a form for it.
     """
 
-    _block_type_name: ClassVar[str] = "ERP Settings"
-    _documentation_url = HttpUrl("https://developers.pleo.io/")
-    _description: ClassVar[str] = "What the export needs to know of every accounting system."
-    _block_schema_capabilities: ClassVar[list[str]] = ["record-entries"]
-
-    companies: dict[str, str] = Field(
-        default_factory=dict,
-        description="Which Pleo company (UUID) belongs to which company of the accounting system. "
-        "Empty: every company is accepted.",
-    )
-    posting: EntryState = Field(
+    posting: Annotated[EntryState, choice(EntryState)] = Field(
         default=EntryState.DRAFT,
         title="Posting",
-        description="Whether entries are drafts or posted at once. Anything that cannot be read counts as draft.",
+        description="draft: entries wait in the accounting system for somebody to post them. posted: they are final at "
+        "once, and bills are settled with their payments. Anything that cannot be read counts as draft.",
     )
-    time_zone: str = Field(
+    time_zone: StrippedText = Field(
         default="UTC",
-        description="The company's time zone, such as Europe/Copenhagen, for the date that an expense is booked on.",
+        title="Time zone",
+        description="The company's time zone, such as Europe/Copenhagen, which decides the date of an expense that was "
+        "paid around midnight.",
     )
-    money_back_sign: MoneyBackSign = Field(
-        default=MoneyBackSign.EITHER,
-        title="Sign of money back",
-        description="The sign of money that comes back, if it is known: with negative or positive, "
-        "the other sign turns the entry round.",
+    attachments: Annotated[Attachments, choice(Attachments)] = Field(
+        default=Attachments.OPTIONAL,
+        title="Receipts",
+        description="required: an expense whose receipt is missing or cannot be attached fails and is not booked. "
+        "optional: it is booked, and the report says what is missing. skip: receipts are left in Pleo.",
     )
-    all_failed_event: AllFailedEvent = Field(
-        default=AllFailedEvent.FAILED,
-        title="If all items fail",
-        description="How a job ends of which every item failed.",
+    closed_period: Annotated[ClosedPeriod, choice(ClosedPeriod)] = Field(
+        default=ClosedPeriod.FAIL,
+        title="Closed periods",
+        description="What becomes of an expense whose date lies in a closed period. fail: it fails and says so. "
+        "next_open: it is booked on the first day after it that is open. today: it is booked on the day of the "
+        "export. The date that Pleo gave it is kept and shown.",
+    )
+    unknown_vendor: Annotated[UnknownVendor, choice(UnknownVendor)] = Field(
+        default=UnknownVendor.FAIL,
+        title="Unknown vendors",
+        description="What becomes of a bill whose vendor the accounting system does not know, or has blocked. fail: it "
+        "fails and says so. fallback: it is booked without the vendor, on the account below.",
+    )
+    unknown_vendor_account: OptionalCode = Field(
+        default="",
+        title="Account for unknown vendors",
+        description="The payable account that takes the place of an unknown vendor's, such as 2909. "
+        "Empty: accounts payable.",
+    )
+    companies: dict[str, str] = Field(
+        default_factory=dict,
+        title="Companies",
+        description="Which Pleo company belongs to which company of the accounting system, as Pleo's company id and "
+        'the other one\'s name: {"5a4db0c5-0000-4000-8000-000000000001": "Acme ApS"}. Jobs of a company that is not '
+        "named here fail. Empty: every company is accepted.",
     )
     wallet_accounts: dict[str, str] = Field(
         default_factory=dict,
-        description="The wallet's account in each currency (DKK: 1940), where Pleo names no contra account.",
+        title="Wallet accounts",
+        description='The account of the Pleo wallet in each currency: {"DKK": "5820", "EUR": "5821"}. Used where Pleo '
+        "names no contra account.",
     )
-    out_of_pocket_account: str | None = Field(
-        default=None, description="Account for what is owed to employees, or by them."
+    out_of_pocket_account: OptionalCode = Field(
+        default="",
+        title="Out-of-pocket account",
+        description="The account for what the company owes to employees, or they to it, such as 2920. "
+        "Empty here and below: the accounting system's own, if it has one.",
     )
-    contra_account: str | None = Field(default=None, description="Balancing account of wallet top-ups and withdrawals.")
-    payable_account: str | None = Field(default=None, description="Accounts payable.")
-    reimbursement_contra_account: str | None = Field(
-        default=None, description="Balancing account of reimbursements that are made outside Pleo."
+    contra_account: OptionalCode = Field(
+        default="",
+        title="Contra account",
+        description="The account that balances money on its way between the bank and the wallet, such as 5890.",
     )
-    input_tax_account: str | None = Field(default=None, description="Account for tax to deduct, where Pleo names none.")
-    output_tax_account: str | None = Field(default=None, description="Account for tax to pay, where Pleo names none.")
+    payable_account: OptionalCode = Field(
+        default="",
+        title="Accounts payable",
+        description="The account for what is owed to vendors that have none of their own, such as 2900.",
+    )
+    reimbursement_contra_account: OptionalCode = Field(
+        default="",
+        title="Reimbursement contra account",
+        description="The account that balances reimbursements made outside Pleo, with the salary say, such as 2930.",
+    )
+    input_tax_account: OptionalCode = Field(
+        default="",
+        title="Input tax account",
+        description="The account for tax that can be deducted, where Pleo names none, such as 7910.",
+    )
+    output_tax_account: OptionalCode = Field(
+        default="",
+        title="Output tax account",
+        description="The account for tax that is due under reverse charge, where Pleo names none, such as 7930.",
+    )
+    general_journal: OptionalCode = Field(
+        default="",
+        title="General journal",
+        description="The journal for journal entries, such as GENERAL. "
+        "Empty: the accounting system's own, if it has one.",
+    )
+    bill_journal: OptionalCode = Field(
+        default="",
+        title="Bill journal",
+        description="The journal for vendors' bills, such as PURCHASES. Empty: as above.",
+    )
+    credit_note_journal: OptionalCode = Field(
+        default="", title="Credit note journal", description="The journal for vendors' credit notes. Empty: as above."
+    )
+    payment_journal: OptionalCode = Field(
+        default="",
+        title="Payment journal",
+        description="The journal for payments to vendors, and what comes back from them. Empty: as above.",
+    )
+    tax_codes: dict[str, str] = Field(
+        default_factory=dict,
+        title="Tax codes",
+        description='The accounting system\'s tax code for each of Pleo\'s that has another name: {"I25": "VAT25"}. A '
+        "tax code that is not named here is the same in both.",
+    )
+    dimensions: dict[str, str] = Field(
+        default_factory=dict,
+        title="Dimensions",
+        description="The accounting system's dimension for each of Pleo's tag groups that has another name: "
+        '{"COSTCENTRE": "CC"}. A tag group that is not named here is the same in both.',
+    )
+    employee_dimension: OptionalCode = Field(
+        default="",
+        title="Employee dimension",
+        description="The dimension that takes the employee's code, if there is one.",
+    )
+    team_dimension: OptionalCode = Field(
+        default="", title="Team dimension", description="The dimension that takes the team's code, if there is one."
+    )
+    settlement: Annotated[Settlement, choice(Settlement)] = Field(
+        default=Settlement.INVOICE_NUMBER,
+        title="Settlement",
+        description="By what a bill and a payment of it that come as two expenses are settled with each other. "
+        "invoice_number: by vendor, currency and invoice number, once both are posted. never: they stay open.",
+    )
+    minor_units: Annotated[MinorUnits, choice(MinorUnits)] = Field(
+        default=MinorUnits.HUNDREDTHS,
+        title="Minor units",
+        description="What Pleo's amounts count. hundredths: hundredths of every currency's unit, as Pleo's pages say. "
+        "iso4217: each currency's own smallest units, whole yen say. Do not change it once there are books.",
+    )
+    money_back_sign: Annotated[MoneyBackSign, choice(MoneyBackSign)] = Field(
+        default=MoneyBackSign.EITHER,
+        title="Sign of money back",
+        description="Which sign Pleo gives to money that comes back (refunds, top-ups). either: it comes back "
+        "whichever sign it has. negative, positive: with the other sign it goes out.",
+    )
+    all_failed_event: Annotated[AllFailedEvent, choice(AllFailedEvent)] = Field(
+        default=AllFailedEvent.FAILED,
+        title="If all items fail",
+        description="How Pleo is told to end a job of which every item failed: failed or completed_with_errors.",
+    )
     page_size: int = Field(
-        default=100, ge=1, le=100, description="How many records are asked of Pleo at once, 1 to 100."
+        default=100,
+        ge=1,
+        le=100,
+        title="Page size",
+        description="How many records are asked of Pleo at once, 1 to 100.",
     )
     update_batch_size: int = Field(
-        default=100, ge=1, le=100, description="How many items are reported to Pleo at once, 1 to 100."
+        default=100,
+        ge=1,
+        le=100,
+        title="Update batch size",
+        description="How many items are reported to Pleo at once, 1 to 100.",
     )
 
     @field_validator("posting", mode="before")
@@ -97,18 +208,34 @@ class ErpSettings(Block):
     @field_validator("companies")
     @classmethod
     def _companies_by_uuid(cls, value: dict[str, str]) -> dict[str, str]:
-        try:
-            return {str(UUID(pleo)): own for pleo, own in value.items()}
-        except ValueError:
-            raise ValueError("each Pleo company is named by its UUID") from None
+        found: dict[str, str] = {}
+        for pleo, own in value.items():
+            try:
+                company = str(UUID(pleo))
+            except ValueError:
+                raise ValueError("each Pleo company is named by its UUID") from None
+            if company in found:
+                raise ValueError(f"company {company} is named twice")
+            found[company] = own
+        return found
 
     @field_validator("wallet_accounts")
     @classmethod
     def _wallets_by_currency(cls, value: dict[str, str]) -> dict[str, str]:
         for currency in value:
-            if len(currency) != 3 or not (currency.isascii() and currency.isupper()):
+            if not is_currency(currency):
                 raise ValueError(f"{currency!r} is no currency: use its three capital letters")
-        return value
+        return readable_codes(value, "account")
+
+    @field_validator("tax_codes")
+    @classmethod
+    def _tax_codes_by_pleos(cls, value: dict[str, str]) -> dict[str, str]:
+        return readable_codes(value, "tax code")
+
+    @field_validator("dimensions")
+    @classmethod
+    def _dimensions_by_tag_group(cls, value: dict[str, str]) -> dict[str, str]:
+        return readable_codes(value, "dimension")
 
     def policy(self) -> Policy:
         """The choices in these settings as plain values."""
@@ -120,6 +247,12 @@ class ErpSettings(Block):
             Role.INPUT_TAX: self.input_tax_account,
             Role.OUTPUT_TAX: self.output_tax_account,
         }
+        journals = {
+            JournalUse.GENERAL: self.general_journal,
+            JournalUse.BILLS: self.bill_journal,
+            JournalUse.CREDIT_NOTES: self.credit_note_journal,
+            JournalUse.PAYMENTS: self.payment_journal,
+        }
         return Policy(
             posting=self.posting,
             money_back_sign=self.money_back_sign,
@@ -128,6 +261,17 @@ class ErpSettings(Block):
             companies=self.companies,
             accounts={role: code for role, code in accounts.items() if code},
             wallets=self.wallet_accounts,
+            journals={use: code for use, code in journals.items() if code},
+            tax_codes=self.tax_codes,
+            dimensions=self.dimensions,
+            employee_dimension=self.employee_dimension or None,
+            team_dimension=self.team_dimension or None,
+            minor_units=self.minor_units,
+            closed_period=self.closed_period,
+            attachments=self.attachments,
+            unknown_vendor=self.unknown_vendor,
+            unknown_vendor_account=self.unknown_vendor_account or None,
+            settlement=self.settlement,
         )
 
     @abstractmethod

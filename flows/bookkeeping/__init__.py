@@ -1,8 +1,9 @@
-"""Export item → journal entry, by pure functions: no I/O, no clock, no Prefect.
+"""Export item → journal entry or bill, by pure functions: no I/O, no clock, no Prefect.
 
-In the order of Pleo's own step 5: direction (which sides the type has), amounts and tax, accounts, text, date.
+In the order of Pleo's own step 5: method, accounts, data (amounts, tax, dimensions, text), period, posting.
 """
 
-from flows.bookkeeping.journal import Books, book
+from flows.bookkeeping.books import Books
+from flows.bookkeeping.entry import book
 
 __all__ = ["Books", "book"]

@@ -22,6 +22,16 @@ class Rule:
     counter: Role
     money_back: bool = False
 
+    @property
+    def billable(self) -> bool:
+        """Whether a vendor can be behind it: it books an expense, or an invoice or its payment."""
+        return self.main in (None, Role.PAYABLE)
+
+    @property
+    def balance_movement(self) -> bool:
+        """Whether it only moves money into the wallet or out of it."""
+        return self.main is Role.CONTRA
+
 
 RULES: dict[str, Rule] = {
     "card_purchase": Rule(None, Role.WALLET),

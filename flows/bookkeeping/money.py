@@ -1,9 +1,10 @@
-"""Pleo's amounts as integers in minor units (hundredths of the currency's unit), exact or refused."""
+"""Pleo's amounts as integers in minor units, exact or refused."""
 
 from __future__ import annotations
 
 import re
 
+from blocks.erp.currencies import MinorUnits
 from blocks.pleo.items import ItemAmount
 from blocks.pleo.items import Money as PleoMoney
 from blocks.text import one_line
@@ -16,17 +17,21 @@ _UNBOOKABLE = frozenset(
 )
 _MAX_DIGITS = 30  # far beyond any ERP's limit, which is checked later; keeps a hostile exponent from filling memory
 
+_UNIT_WORDS = {MinorUnits.HUNDREDTHS: "hundredths", MinorUnits.ISO4217: "minor units"}
+
 
 def bookable(currency: str) -> bool:
     """Whether money can be kept in that currency: three capital letters, and no metal, test or undefined code."""
     return _CURRENCY.fullmatch(currency) is not None and currency not in _UNBOOKABLE
 
 
-def wallet_minor(amount: ItemAmount | None, what: str, currency: str | None = None) -> tuple[str, int]:
+def wallet_minor(
+    amount: ItemAmount | None, what: str, units: MinorUnits, currency: str | None = None
+) -> tuple[str, int]:
     """Currency and signed minor units of an amount in wallet currency; `what` names it in a failure.
 
     Fails the item where it is missing, in a currency that cannot be booked or (with `currency`) in another one, or
-    where it has a fraction of a hundredth.
+    where it has a fraction of a minor unit.
     """
     money = amount.in_wallet_currency if amount is not None else None
     if money is None:
@@ -38,12 +43,13 @@ def wallet_minor(amount: ItemAmount | None, what: str, currency: str | None = No
     minor = to_minor(money)
     if minor is None:
         problem = "more than can be booked" if _beyond_reason(money) else "which is no whole number"
-        raise invalid(f"{what} is {one_line(str(money.value), 60)} hundredths of {money.currency}, {problem}.")
+        value = one_line(str(money.value), 60)
+        raise invalid(f"{what} is {value} {_UNIT_WORDS[units]} of {money.currency}, {problem}.")
     return money.currency, minor
 
 
 def to_minor(money: PleoMoney) -> int | None:
-    """Signed minor units, or None for a fraction of a hundredth or a number beyond reason."""
+    """Signed minor units, or None for a fraction of one or a number beyond reason."""
     if _beyond_reason(money):
         return None
     whole = int(money.value)
@@ -52,10 +58,3 @@ def to_minor(money: PleoMoney) -> int | None:
 
 def _beyond_reason(money: PleoMoney) -> bool:
     return money.value != 0 and money.value.adjusted() >= _MAX_DIGITS
-
-
-def show(minor: int, currency: str = "") -> str:
-    """Minor units for people, exact: -123456 in DKK is `-1234.56 DKK`."""
-    units, hundredths = divmod(abs(minor), 100)
-    text = f"{'-' if minor < 0 else ''}{units}.{hundredths:02d}"
-    return f"{text} {currency}" if currency else text

@@ -1,13 +1,15 @@
-"""What an entry says in words: description, reference, and what stands on its lines."""
+"""What an entry says in words: description, reference, and what else Pleo tells of the expense."""
 
 from __future__ import annotations
 
-from blocks.erp.entries import Dimension
-from blocks.pleo.items import ExportItem, ItemLine
-from blocks.text import one_line
-from flows.bookkeeping.accounts import NOBODY
+from collections.abc import Sequence
+from datetime import date, datetime, tzinfo
 
-_MAX_DIMENSION = 60
+from blocks.erp.entries import Details
+from blocks.pleo.items import ExportItem, InvoiceInformation
+from blocks.text import one_line
+from flows.bookkeeping.codes import clean
+from flows.bookkeeping.period import calendar_date
 
 
 def description_of(item: ExportItem, limit: int) -> str:
@@ -27,14 +29,47 @@ def reference_of(item: ExportItem, limit: int) -> str:
     return one_line((information.reconciliation_id if information is not None else None) or "", limit)
 
 
-def dimensions_of(line: ItemLine) -> tuple[Dimension, ...]:
-    """The line's tags as dimensions: the tag group is the dimension, the tag's code its value.
+def invoice_of(item: ExportItem) -> InvoiceInformation | None:
+    """What Pleo knows of the invoice behind the expense."""
+    return item.additional_information.invoice_information if item.additional_information is not None else None
 
-    A tag that stands for "I don't know" (an id of zeros, no code) is none.
-    """
-    named = (
-        Dimension(one_line(tag.group_code, _MAX_DIMENSION), one_line(tag.code, _MAX_DIMENSION))
-        for tag in line.tags or ()
-        if tag is not None and tag.id != NOBODY
+
+def details_of(item: ExportItem, limit: int, zone: tzinfo) -> Details:
+    """All else that informs; dates are calendar dates of the company, and an odd one is left out."""
+    information = item.additional_information
+    invoice = invoice_of(item) or InvoiceInformation()
+    period = item.service_period
+    service_from = _day(period.from_, zone) if period is not None else None
+    service_to = _day(period.to, zone) if period is not None else None
+    if service_from is not None and service_to is not None and service_to < service_from:
+        service_from = service_to = None
+    return Details(
+        note=one_line(item.note or "", limit),
+        attendees=_joined(information.attendees if information is not None else None, limit),
+        employee=one_line(clean(item.user.code), limit) if item.user is not None else "",
+        team=one_line(clean(item.team.code), limit) if item.team is not None else "",
+        settles=_joined(information.reconciled_entries if information is not None else None, limit),
+        invoice_number=one_line(invoice.invoice_number or "", limit),
+        invoice_date=_day(invoice.invoice_date, zone),
+        due_date=_day(invoice.due_date, zone),
+        payment_date=_day(invoice.payment_date, zone),
+        service_from=service_from,
+        service_to=service_to,
     )
-    return tuple(dimension for dimension in named if dimension.code)
+
+
+def _joined(texts: Sequence[str | None] | None, limit: int) -> str:
+    joined = ""
+    for text in texts or ():
+        line = one_line(text or "", limit + 1)
+        joined += f", {line}" if joined and line else line
+        if len(joined) > limit:
+            break
+    return one_line(joined, limit)
+
+
+def _day(moment: datetime | None, zone: tzinfo) -> date | None:
+    try:
+        return calendar_date(moment, zone) if moment is not None else None
+    except OverflowError:
+        return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blocks.erp.base import Erp
-from blocks.erp.errors import ErpConfigurationError
+from blocks.erp.errors import ErpConfigurationError, ErpLoginRefused
 from blocks.erp.policy import Policy
 from blocks.erp.reference import Reference
 from blocks.pleo.models import ExportJob, JobFailure
@@ -29,3 +29,5 @@ async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
         return policy.applied_to(await erp.load_reference())
     except ErpConfigurationError as error:
         raise JobFails(JOB_FAILURES[error.problem], str(error)) from error
+    except ErpLoginRefused as error:
+        raise JobFails(JobFailure.ERP_AUTHENTICATION, str(error)) from error

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/export.py                     # 1,000, 10,000 and 50,000 items, rate limit off
     python tests/benchmarks/export.py --items 20000 --rate-limit
+    python tests/benchmarks/export.py --items 1000 10000 --receipts    # fetch and store the receipts too
 
 A Prefect server and a sandbox run in processes of their own. Seconds are the sandbox's, from the first request to the
 final event; CPU and peak memory are the operating system's account of the measured process.
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[1_000, 10_000, 50_000])
     parser.add_argument("--rate-limit", action="store_true", help="let the sandbox refuse more than 600 a minute")
+    parser.add_argument("--receipts", action="store_true", help="fetch receipts, which the bare script never does")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _prefect_server(Path(folder)) as api_url:
         print(f"{'items':>7} {'export s':>9} {'bare s':>8} {'ratio':>6} {'CPU s':>7} {'bare':>6} "
@@ -50,7 +52,7 @@ def main() -> None:
         first: Measured | None = None
         for items in options.items:
             room = Path(folder) / str(items)
-            export = _measure_export(items, room / "export", api_url, rate_limit=options.rate_limit)
+            export = _measure_export(items, room / "export", api_url, options)
             bare = _measure_bare(items, room / "bare") if not options.rate_limit else None
             first = first or export
             least = 4 + 3 * ceil(items / 100)
@@ -66,9 +68,11 @@ def main() -> None:
                 print(f"        the limit alone makes it {allowed:.0f} s: 600 at once, and 600 more each minute")
 
 
-def _measure_export(items: int, folder: Path, api_url: str, *, rate_limit: bool) -> Measured:
+def _measure_export(items: int, folder: Path, api_url: str, options: argparse.Namespace) -> Measured:
     folder.mkdir(parents=True)
-    with _sandbox(items, rate_limit=rate_limit) as base_url:
+    settings = folder / "settings.toml"
+    settings.write_text(f'attachments = "{"optional" if options.receipts else "skip"}"\n')
+    with _sandbox(items, rate_limit=options.rate_limit) as base_url:
         environment = {
             **os.environ,
             "PREFECT_API_URL": api_url,
@@ -76,7 +80,8 @@ def _measure_export(items: int, folder: Path, api_url: str, *, rate_limit: bool)
             "PLEO_BASE_URL": base_url,
             "PLEO_API_KEY": KEY,
         }
-        return _measure([sys.executable, "-m", "flows.export", "--json"], folder, environment, base_url)
+        command = [sys.executable, "-m", "flows.export", "--json", "--settings", str(settings)]
+        return _measure(command, folder, environment, base_url)
 
 
 def _measure_bare(items: int, folder: Path) -> Measured:

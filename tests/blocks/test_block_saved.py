@@ -15,6 +15,7 @@ from processes import PrefectServer
 from pydantic import SecretStr
 
 from blocks.collection import LedgerSettings, PleoCredentials
+from blocks.erp.policy import ClosedPeriod
 from blocks.erp.settings import ErpSettings
 
 KEY = "pleo-key-that-nobody-may-see"
@@ -45,8 +46,17 @@ async def test_credentials_come_back_from_the_server_as_they_were_saved(prefect_
 async def test_a_ledgers_settings_come_back_from_the_server_as_they_were_saved(
     prefect_api: PrefectServer, name: str
 ) -> None:
-    await LedgerSettings(path="books of 2026.sqlite", fava_url="http://127.0.0.1:5001/", page_size=50).save(name)
+    saved = LedgerSettings(
+        path="books of 2026.sqlite",
+        fava_url="http://127.0.0.1:5001/",
+        page_size=50,
+        wallet_accounts={"DKK": "5820"},
+        closed_period=ClosedPeriod.NEXT_OPEN,
+        payable_account="2900",
+    )
+    await saved.save(name)
     loaded = await LedgerSettings.aload(name)
+    assert loaded.policy() == saved.policy()
     assert loaded.model_dump(include={"path", "fava_url", "page_size", "update_batch_size", "kind"}) == {
         "path": "books of 2026.sqlite",
         "fava_url": "http://127.0.0.1:5001",
@@ -117,6 +127,11 @@ def test_blocks_are_known_to_the_server_without_anybody_registering_them(prefect
     for slug, name in (("pleo-credentials", "Pleo Credentials"), ("ledger", "Pleo Export Ledger")):
         answer = httpx.get(f"{prefect_server.api_url}/block_types/slug/{slug}", trust_env=False)
         assert answer.raise_for_status().json()["name"] == name
+
+
+def test_what_all_accounting_systems_share_is_not_offered_as_a_block(prefect_server: PrefectServer) -> None:
+    answer = httpx.get(f"{prefect_server.api_url}/block_types/slug/erp-settings", trust_env=False)
+    assert answer.status_code == 404
 
 
 def test_a_program_that_imports_nothing_of_ours_loads_our_blocks_by_name(prefect_api: PrefectServer, name: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
+from blocks.pleo.files import FileClient
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
@@ -24,6 +27,10 @@ from flows.session import Session
 from flows.stop import Stop
 
 NO_JITTER = 0.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def no_waiting(_seconds: float) -> None:
@@ -52,14 +59,19 @@ class Office:
         runner: Runner | None = None,
         stop: Stop | None = None,
         policy: Policy | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> RunReport:
         """One run, as the command line makes it, with a runner of its own."""
         report = RunReport()
         clock = Clock(sleep=no_waiting, jitter=lambda: NO_JITTER)
         auth = httpx.BasicAuth(self.api_key, "")
-        async with PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo:
+        async with (
+            PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo,
+            FileClient(self.base_url, clock=clock) as files,
+        ):
             session = Session(
                 pleo,
+                files,
                 erp or Ledger(self.books),
                 runner or PlainRunner(no_waiting),
                 stop or Stop(),
@@ -67,6 +79,7 @@ class Office:
                 update_batch_size,
                 policy or Policy(),
                 dry_run,
+                now or _now,
             )
             await export(session, report, company_id=company_id, job_id=job_id)
             report.pleo_requests = pleo.requests_sent
@@ -87,7 +100,7 @@ class Office:
 
 
 @contextmanager
-def office(folder: Path, *, rate_limit: bool = False, page_cap: int = 100) -> Iterator[Office]:
+def office(folder: Path, *, rate_limit: bool = False, **sandbox_settings: Any) -> Iterator[Office]:
     """A sandbox on a free port and a ledger in the folder."""
-    with Sandbox(rate_limit=rate_limit, page_cap=page_cap) as sandbox, serve(sandbox) as base_url:
+    with Sandbox(rate_limit=rate_limit, **sandbox_settings) as sandbox, serve(sandbox) as base_url:
         yield Office(sandbox, base_url, folder / "books.sqlite")

@@ -19,6 +19,7 @@ from test_command_line import Shell
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger import Ledger
 from blocks.pleo.client import PleoClient
+from blocks.pleo.files import FileClient
 from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import Sandbox
 from blocks.pleo.transport import Clock
@@ -65,7 +66,8 @@ class OneJob:
         transport = httpx.MockTransport(self)
         async with PleoClient("http://127.0.0.1", httpx.BasicAuth("key", ""), transport=transport) as pleo:
             ledger = Ledger(folder / "books.sqlite")
-            session = Session(pleo, ledger, PlainRunner(), Stop(), lambda: float(next(seconds)))
+            files = FileClient("http://127.0.0.1")
+            session = Session(pleo, files, ledger, PlainRunner(), Stop(), lambda: float(next(seconds)))
             await export(session, report, company_id=None, job_id=job_id)
         return report
 

@@ -1,4 +1,4 @@
-"""The accountant's choices: as a settings file, as a block, and what they make of a job."""
+"""What the accountant's choices make of a job."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import pytest
 from exporting import Office, office
 
 from blocks.erp.entries import EntryState
-from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
 from blocks.erp.reference import Role
 from blocks.pleo.items import ExportItem
 from flows.bookkeeping.direction import is_turned, rule_for
 from flows.bookkeeping.period import accounting_date
-from flows.settings_file import SettingsError, read_settings
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
 
@@ -27,84 +25,6 @@ COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
 def at_work(tmp_path: Path) -> Iterator[Office]:
     with office(tmp_path) as made:
         yield made
-
-
-def _written(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.write_text(text)
-    return path
-
-
-TOML = f"""
-path = "acme.sqlite"
-posting = "posted"
-time_zone = "Europe/Copenhagen"
-out_of_pocket_account = "2920"
-wallet_accounts = {{ DKK = "1940" }}
-companies = {{ "{COMPANY.upper()}" = "Acme ApS" }}
-"""
-YAML = f"""
-path: acme.sqlite
-posting: posted
-time_zone: Europe/Copenhagen
-out_of_pocket_account: "2920"
-wallet_accounts: {{ DKK: "1940" }}
-companies: {{ {COMPANY}: Acme ApS }}
-"""
-
-
-@pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML), ("s.yml", YAML)])
-def test_a_settings_file_has_the_fields_of_the_block(tmp_path: Path, name: str, text: str) -> None:
-    settings = read_settings(_written(tmp_path, name, text))
-    assert settings.path == "acme.sqlite"
-    policy = settings.policy()
-    assert policy.posting is EntryState.POSTED
-    assert policy.time_zone == ZoneInfo("Europe/Copenhagen")
-    assert policy.accounts == {Role.OUT_OF_POCKET: "2920"}
-    assert policy.wallets == {"DKK": "1940"}
-    assert policy.accepts(COMPANY)
-    assert not policy.accepts("11111111-1111-4111-8111-111111111111")
-
-
-def test_the_defaults_are_the_safe_ones() -> None:
-    policy = LedgerSettings().policy()
-    assert policy.posting is EntryState.DRAFT
-    assert policy.money_back_sign is MoneyBackSign.EITHER
-    assert policy.all_failed_event is AllFailedEvent.FAILED
-    assert policy.accepts(COMPANY)
-
-
-@pytest.mark.parametrize("unreadable", [None, "", "Posted!", 3, ["posted"]])
-def test_posting_that_cannot_be_read_is_a_draft(unreadable: object) -> None:
-    assert LedgerSettings.model_validate({"posting": unreadable}).posting is EntryState.DRAFT
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("s.toml", "time_zone = 'Mars/Olympus'", "time_zone: no time zone"),
-        ("s.toml", "page_size = 0", "page_size: Input should be greater"),
-        ("s.toml", "wallet_accounts = { kroner = '1940' }", "wallet_accounts: 'kroner' is no currency"),
-        ("s.toml", "companies = { acme = '1' }", "companies: each Pleo company is named by its UUID"),
-        ("s.toml", "money_back_sign = 'up'", "money_back_sign: Input should be"),
-        ("s.toml", "colour = 'red'", "colour: no such setting"),
-        ("s.toml", "page_size = = 3", "Invalid value"),
-        ("s.yaml", "- a\n- b", "settings are names with values"),
-        ("s.yaml", "a: [", "while parsing"),
-        ("s.ini", "", "ends in .toml, .yaml or .yml"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_that_names_file_and_field(tmp_path: Path, name: str, text: str, said: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        read_settings(_written(tmp_path, name, text))
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{tmp_path / name}: ")
-    assert said in line
-
-
-def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
-        read_settings(tmp_path / "none.toml")
 
 
 def _item(moment: datetime) -> ExportItem:

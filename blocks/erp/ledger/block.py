@@ -5,15 +5,84 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import BaseModel, Field, HttpUrl, ValidationInfo, field_validator
 
 from blocks.erp.base import Erp
+from blocks.erp.codes import OptionalText, StrippedText, is_currency
 from blocks.erp.ledger import Ledger
+from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.settings import ErpSettings
 
+FILE_FIELDS = (
+    "accounts_file", "tax_codes_file", "dimensions_file", "vendors_file", "periods_file", "rates_file",
+)  # fmt: skip
+"""The settings that name files, which stand beside the settings file where there is one."""
 
-class LedgerSettings(ErpSettings):
-    """Where the embedded ledger keeps its books.
+
+class LedgerFiles(BaseModel):
+    """The files of a ledger, and the currency of its rates. As a base beside `ErpSettings` it puts
+    them first in the form."""
+
+    path: StrippedText = Field(
+        default="books.sqlite",
+        title="Ledger file",
+        description="The SQLite file that holds the books of one Pleo company. It is made at the first run.",
+    )
+    accounts_file: OptionalText = Field(
+        default="",
+        title="Accounts (CSV file)",
+        description="The chart of accounts, with the columns code, name, type and perhaps identifier. "
+        "Empty: every account that Pleo names is taken.",
+    )
+    tax_codes_file: OptionalText = Field(
+        default="",
+        title="Tax codes (CSV file)",
+        description="The tax codes, with the columns code and perhaps name. Empty: every tax code is taken.",
+    )
+    dimensions_file: OptionalText = Field(
+        default="",
+        title="Dimensions (CSV file)",
+        description="The values of the dimensions, with the columns group, code and perhaps name. "
+        "Empty: every tag is taken.",
+    )
+    vendors_file: OptionalText = Field(
+        default="",
+        title="Vendors (CSV file)",
+        description="The vendors, with the columns code, name and perhaps external_id, account, tax_number, "
+        "payable_account, blocked. Empty: every vendor is taken.",
+    )
+    periods_file: OptionalText = Field(
+        default="",
+        title="Periods (CSV file)",
+        description="The accounting periods, with the columns first_date, last_date, state (open or closed). A date in "
+        "no period counts as closed. Empty: every date is open.",
+    )
+    rates_file: OptionalText = Field(
+        default="",
+        title="Exchange rates (CSV file)",
+        description="What one unit of a currency costs in the company's, with the columns currency, first_date, rate. "
+        "Only of use with a company currency.",
+    )
+    company_currency: OptionalText = Field(
+        default="",
+        validate_default=True,
+        title="Company currency",
+        description="The currency that the company's books are kept in, such as DKK: what is paid from a wallet in "
+        "another one is shown in both, at the rate of the day. Empty: each expense in its wallet's currency alone.",
+    )
+
+    @field_validator("company_currency")
+    @classmethod
+    def _known_currency(cls, value: str, info: ValidationInfo) -> str:
+        if value and not is_currency(value):
+            raise ValueError(f"{value!r} is no currency: use its three capital letters")
+        if not value and info.data.get("rates_file"):
+            raise ValueError("with rates_file it must be said which currency the rates are in, such as DKK")
+        return value
+
+
+class LedgerSettings(ErpSettings, LedgerFiles):
+    """Where the embedded ledger keeps its books, and how expenses are booked in them.
 
     Example:
         Load the stored settings of a ledger:
@@ -28,18 +97,22 @@ class LedgerSettings(ErpSettings):
     _block_type_slug: ClassVar[str] = "ledger"
     _documentation_url = HttpUrl("https://beancount.github.io/docs/")
     _description: ClassVar[str] = "Books in one SQLite file on the machine that runs the export."
+    _block_schema_capabilities: ClassVar[list[str]] = ["record-entries"]
 
-    kind: Literal["ledger"] = Field(default="ledger", description="Tells this block from those of other systems.")
-    path: str = Field(
-        default="books.sqlite",
-        min_length=1,
-        title="Ledger file",
-        description="The SQLite file that holds the books of one Pleo company. It is made at the first run.",
+    max_receipt_kilobytes: int = Field(
+        default=30_000,
+        ge=1,
+        le=30_000,
+        title="Largest receipt (kB)",
+        description="How large a receipt may be to be attached, in thousands of bytes, 1 to 30000.",
     )
-    fava_url: str = Field(
+    fava_url: StrippedText = Field(
         default="http://127.0.0.1:5000",
         title="Fava address",
         description="Where Fava shows the books; Pleo's links to entries lead there.",
+    )
+    kind: Literal["ledger"] = Field(
+        default="ledger", title="Kind", description="Tells this block from those of other systems; it stays as it is."
     )
 
     @field_validator("fava_url")
@@ -50,5 +123,19 @@ class LedgerSettings(ErpSettings):
         return value.rstrip("/")
 
     def connect(self, folder: Path) -> Erp:
-        """The ledger at `path`, not opened yet. A relative path is read from `folder`."""
-        return Ledger(folder / Path(self.path).expanduser(), fava_url=self.fava_url)
+        """The ledger at `path`, not opened yet. Relative paths are read from `folder`."""
+        charts = ChartFiles(
+            **{
+                name.removesuffix("_file"): folder / Path(file).expanduser()
+                for name in FILE_FIELDS
+                if (file := getattr(self, name))
+            }
+        )
+        return Ledger(
+            folder / Path(self.path).expanduser(),
+            fava_url=self.fava_url,
+            minor_units=self.minor_units,
+            charts=charts,
+            company_currency=self.company_currency or None,
+            max_attachment_bytes=self.max_receipt_kilobytes * 1000,
+        )

@@ -22,6 +22,23 @@ def beancount_path(path: Path) -> Path:
     return path.with_suffix(".beancount")
 
 
+def receipts_folder(path: Path) -> Path:
+    """The folder of the attachments that belong to a ledger file, wherever links to it lie."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.stem}-receipts")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a folder's names last a loss of power. Raises OSError."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def look_at(path: Path) -> bool:
     """Whether a ledger stands at `path`; False when there is nothing yet, or a file of no bytes.
 

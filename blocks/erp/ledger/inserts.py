@@ -1,28 +1,54 @@
-"""One entry's rows: how a `Entry` is laid down in the tables of the schema."""
+"""One entry's rows: how an `Entry` is laid down in the tables of the schema."""
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import date, datetime
 
-from blocks.erp.entries import Entry, Money
+from blocks.erp.entries import (
+    NO_DETAILS,
+    Attachment,
+    Bill,
+    Details,
+    Document,
+    Entry,
+    JournalEntry,
+    Line,
+    Money,
+)
+from blocks.erp.ledger.documents import pairs
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_DETAILS = tuple(field.name for field in fields(Details))
 
 _ACCOUNT = "INSERT INTO account (code, name, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _TAX_CODE = "INSERT INTO tax_code (code) VALUES (?) ON CONFLICT DO NOTHING"
 _DIMENSION = "INSERT INTO dimension (dimension_group, code) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_VENDOR = "INSERT INTO vendor (code, name, payable_account) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_DOCUMENT = """
+    INSERT INTO document (entry_id, document_no, kind, journal, vendor, payable_account, owed_minor, invoice_number,
+        stays_open, paired_with)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _LINE = """
     INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text, tax_code,
-        supplier_currency, supplier_minor)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        supplier_currency, supplier_minor, is_tax, company_minor, document_no)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _LINE_DIMENSION = "INSERT INTO line_dimension (entry_id, line_no, dimension_group, code) VALUES (?, ?, ?, ?)"
 _ENTRY = """
     INSERT INTO entry (id, accounting_entry_id, company_id, job_id, item_type, posting_date, original_date, currency,
-        amount_minor, description, reference, supplier_currency, supplier_minor, state, recorded_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        amount_minor, description, reference, supplier_currency, supplier_minor, state, recorded_at, journal, details,
+        rounding_minor, company_currency)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_ATTACHMENT = """
+    INSERT INTO attachment (entry_id, number, name, media_type, size, sha256, file, attached_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -31,30 +57,41 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def insert_entry(connection: sqlite3.Connection, number: int, entry: Entry, recorded_at: datetime) -> None:
-    """Write an entry under its number, opening the accounts, tax codes and dimensions it names first.
+def insert_entry(
+    connection: sqlite3.Connection, number: int, entry: Entry, recorded_at: datetime, opened: set[str]
+) -> None:
+    """Write an entry under its number, opening the accounts, tax codes, dimensions and the vendor it names first.
 
-    Raises sqlite3.IntegrityError or sqlite3.DataError when the schema refuses it.
+    `opened` are the codes of accounts that need no opening; those that are opened here are added. Raises
+    sqlite3.IntegrityError or sqlite3.DataError when the schema refuses it.
     """
-    _open_names(connection, entry)
-    lines = [
-        (
-            number,
-            line_no,
-            storable(line.account.code),
-            line.debit_minor,
-            line.credit_minor,
-            line.counter,
-            storable(line.text),
-            None if line.tax_code is None else storable(line.tax_code),
-            *_money(line.supplier),
-        )
-        for line_no, line in enumerate(entry.all_lines, 1)
-    ]
-    connection.executemany(_LINE, lines)
+    lines = _numbered_lines(entry)
+    _open_names(connection, entry, lines, opened)
+    if isinstance(entry, Bill):
+        _insert_documents(connection, number, entry)
+    connection.executemany(
+        _LINE,
+        [
+            (
+                number,
+                line_no,
+                storable(line.account.code),
+                line.debit_minor,
+                line.credit_minor,
+                line.counter,
+                storable(line.text),
+                None if line.tax_code is None else storable(line.tax_code),
+                *_money(line.supplier),
+                line.tax,
+                line.company_minor,
+                document_no,
+            )
+            for line_no, (document_no, line) in enumerate(lines, 1)
+        ],
+    )
     dimensions = [
         (number, line_no, group, code)
-        for line_no, line in enumerate(entry.all_lines, 1)
+        for line_no, (_, line) in enumerate(lines, 1)
         for group, code in dict.fromkeys((storable(one.group), storable(one.code)) for one in line.dimensions)
     ]
     if dimensions:
@@ -76,21 +113,94 @@ def insert_entry(connection: sqlite3.Connection, number: int, entry: Entry, reco
             *_money(entry.supplier),
             entry.state.value,
             recorded_at.isoformat(),
+            storable(entry.journal) if isinstance(entry, JournalEntry) else "",
+            _details(entry.details),
+            entry.rounding_minor,
+            entry.company_currency,
         ),
     )
 
 
-def _open_names(connection: sqlite3.Connection, entry: Entry) -> None:
-    accounts = {line.account.code: line.account for line in reversed(entry.all_lines)}  # the first one's kind counts
+def insert_attachments(
+    connection: sqlite3.Connection, number: int, files: Sequence[tuple[Attachment, str]], attached_at: datetime
+) -> None:
+    """Name these files, each with the name under which it is stored, on the entry of that number. Raises as above."""
     connection.executemany(
-        _ACCOUNT, [(storable(one.code), storable(one.name), one.kind.value) for one in accounts.values()]
+        _ATTACHMENT,
+        [
+            (
+                number,
+                one.number,
+                storable(one.name),
+                storable(one.media_type),
+                one.size,
+                one.sha256,
+                file,
+                attached_at.isoformat(),
+            )
+            for one, file in files
+        ],
     )
-    tax_codes = {line.tax_code for line in entry.all_lines if line.tax_code is not None}
+
+
+def _numbered_lines(entry: Entry) -> list[tuple[int | None, Line]]:
+    if isinstance(entry, Bill):
+        return [(number, line) for number, document in enumerate(entry.documents, 1) for line in document.lines]
+    return [(None, line) for line in entry.all_lines]
+
+
+def _insert_documents(connection: sqlite3.Connection, number: int, bill: Bill) -> None:
+    paired = pairs(bill.documents)
+
+    def values(document_no: int, document: Document) -> tuple[object, ...]:
+        return (
+            number,
+            document_no,
+            document.kind.value,
+            storable(document.journal),
+            None if bill.vendor is None else storable(bill.vendor.code),
+            storable(bill.payable.code),
+            document.owed_minor,
+            storable(bill.invoice_number),
+            bill.stays_open,
+            paired.get(document_no),
+        )
+
+    connection.executemany(_DOCUMENT, [values(no, document) for no, document in enumerate(bill.documents, 1)])
+
+
+def _open_names(
+    connection: sqlite3.Connection, entry: Entry, lines: Sequence[tuple[int | None, Line]], opened: set[str]
+) -> None:
+    named = [line.account for _, line in lines]
+    vendor = entry.vendor if isinstance(entry, Bill) else None
+    if isinstance(entry, Bill):
+        named.append(entry.payable)
+    if vendor is not None and vendor.payable is not None:
+        named.append(vendor.payable)
+    for account in named:  # the first one's kind counts
+        if account.code not in opened:
+            connection.execute(_ACCOUNT, (storable(account.code), storable(account.name), account.kind.value))
+            opened.add(account.code)
+    tax_codes = {line.tax_code for _, line in lines if line.tax_code is not None}
     if tax_codes:
         connection.executemany(_TAX_CODE, [(storable(code),) for code in tax_codes])
-    dimensions = {one for line in entry.all_lines for one in line.dimensions}
+    dimensions = {one for _, line in lines for one in line.dimensions}
     if dimensions:
         connection.executemany(_DIMENSION, [(storable(one.group), storable(one.code)) for one in dimensions])
+    if vendor is not None:
+        payable = None if vendor.payable is None else storable(vendor.payable.code)
+        connection.execute(_VENDOR, (storable(vendor.code), storable(vendor.name), payable))
+
+
+def _details(details: Details) -> str:
+    if details is NO_DETAILS:
+        return "{}"
+    told = {name: value for name in _DETAILS if (value := getattr(details, name))}
+    return json.dumps(
+        {name: value.isoformat() if isinstance(value, date) else storable(value) for name, value in told.items()},
+        ensure_ascii=False,
+    )
 
 
 def _money(money: Money | None) -> tuple[str | None, int | None]:

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from blocks.erp.base import Capabilities, Outcome
-from blocks.erp.entries import Account, Attachment, Entry, NotAttached, Recorded
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
-from blocks.erp.ledger.beancount_file import MAX_TEXT
-from blocks.erp.ledger.books import Books, find_entries
-from blocks.erp.ledger.checks import check_entry
+from blocks.erp.ledger.beancount_text import MAX_TEXT
+from blocks.erp.ledger.books import Books
+from blocks.erp.ledger.chart_store import Terms
+from blocks.erp.ledger.charts import ChartFiles, read_charts
+from blocks.erp.ledger.checks import check_against
 from blocks.erp.ledger.fava import entry_address
+from blocks.erp.ledger.finding import find_entries
 from blocks.erp.ledger.opening import open_books, open_reader
 from blocks.erp.ledger.reader import Reader, company_of
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
-from blocks.erp.reference import ROLE_KINDS, Reference, Role
+from blocks.erp.reference import Reference
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,8 +35,10 @@ _MAX_REFERENCE = 255
 class Ledger:
     """Books of one Pleo company in the SQLite file at `path`, created when missing.
 
-    `fava_url` is where a Fava shows the Beancount file beside it; `clock` tells the time (aware). Accounts, tax codes
-    and dimensions open as entries name them.
+    `fava_url` is where a Fava shows the Beancount file beside it; `clock` tells the time (aware). `minor_units` is what
+    amounts count, `company_currency` (ISO 4217) the currency that the books are kept in beside each entry's own.
+    Accounts, tax codes, dimensions and vendors open as entries name them, and every period is open, until `charts`
+    gives them; from then on entries can name nothing else.
     """
 
     def __init__(
@@ -41,14 +47,23 @@ class Ledger:
         *,
         fava_url: str = "http://127.0.0.1:5000",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
+        charts: ChartFiles = ChartFiles(),  # noqa: B008  it cannot change
+        company_currency: str | None = None,
+        max_attachment_bytes: int = 30_000_000,
     ) -> None:
         self._path = path
         self._fava_url = fava_url
         self._clock = clock
+        self._minor_units = minor_units
+        self._charts = charts
+        self._company_currency = company_currency
+        self._max_attachment_bytes = max_attachment_bytes
         self._company_id: str | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._books: Books | None = None
         self._reader: Reader | None = None
+        self._reference: Reference | None = None
 
     def describe(self) -> Capabilities:
         """The ledger's limits; longer texts are kept whole, and cut where they are shown."""
@@ -58,7 +73,9 @@ class Ledger:
             max_description=MAX_TEXT,
             max_reference=_MAX_REFERENCE,
             max_amount_minor=MAX_AMOUNT_MINOR,
+            bills=True,
             one_company=True,
+            max_attachment_bytes=self._max_attachment_bytes,
         )
 
     def company(self) -> str | None:
@@ -85,42 +102,39 @@ class Ledger:
         await self._run(self._validate)
 
     async def load_reference(self) -> Reference:
-        """The role accounts, which have names of their own, and a wallet account for every currency."""
-        return Reference(
-            roles={
-                role: Account(
-                    f"pleo-{role.value.replace('_', '-')}", f"Pleo {role.value.replace('_', ' ')}", ROLE_KINDS[role]
-                )
-                for role in Role
-                if role is not Role.WALLET
-            },
-            open_wallet=_wallet,
-        )
+        """The charts; without a chart of accounts the ledger's own role accounts, journals, and a wallet for every
+        currency. In a dry run they are what they would be."""
+        if self._reference is None:
+            raise RuntimeError("the ledger is not open")
+        return self._reference
 
     def check(self, entry: Entry) -> Refused | None:
-        """Why this entry would be refused, as far as the entry itself tells, or None."""
-        return check_entry(entry, self._company_id)
+        """Why this entry would be refused, by itself or for what it names, or None."""
+        return check_against(entry, self._company_id, self._reference)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand already among any number of ids, by id in lower case, each with `found` set."""
         return await self._run(self._find, accounting_entry_ids)
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Record entries durably in one transaction, one outcome each in their order.
+        """Record entries with their attachments durably in one transaction, one outcome each in their order.
 
-        An id that stands already, or came earlier in the same call, is returned as found. Raises ErpUnavailable when
-        nothing was written, ErpOutcomeUnknown when the commit failed, RuntimeError in a dry run.
+        Bills and payments that are posted are settled against each other. An id that stands already, or came earlier
+        in the same call, is returned as found. Raises ErpUnavailable when nothing was written, ErpOutcomeUnknown when
+        the commit failed, RuntimeError in a dry run.
         """
-        return await self._run(self._record, entries)
+        return await self._run(self._writing().record, entries, self._clock())
 
     async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
-        """Attach files to an entry that stands."""
-        raise NotImplementedError
+        """Attach files to an entry that stands; one whose number is there already is left alone. Raises as `record`."""
+        return await self._run(self._writing().attach, accounting_entry_id, attachments, self._clock())
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
-        """Post those of these entries that are drafts, all or none. Raises as `record`."""
-        await self._run(self._post, accounting_entry_ids)
-        return []
+        """Post those of these entries that are drafts, and settle them; returns those of a closed period.
+
+        Raises as `record`.
+        """
+        return await self._run(self._writing().post, accounting_entry_ids, self._clock())
 
     def link(self, external_id: str) -> str:
         """The address of the Fava page that shows this entry alone."""
@@ -148,10 +162,21 @@ class Ledger:
         return await asyncio.wrap_future(self._thread.submit(call, *args, **kwargs))
 
     def _open(self, company_id: str, dry_run: bool) -> None:
+        terms = Terms(read_charts(self._charts), self._minor_units, self._company_currency)
         if dry_run:
-            self._reader = open_reader(self._path, company_id)
+            self._reader, self._reference = open_reader(self._path, company_id, terms)
         else:
-            self._books = open_books(self._path, company_id, self._clock(), self.link)
+            self._books = open_books(
+                self._path, company_id, self._clock(), self.link, terms, self._max_attachment_bytes
+            )
+            self._reference = self._books.reference
+
+    def _writing(self) -> Books:
+        if self._thread is None:
+            raise RuntimeError("the ledger is not open")
+        if self._books is None:
+            raise RuntimeError("nothing is recorded in a dry run")
+        return self._books
 
     def _validate(self) -> None:
         if self._books is not None:
@@ -163,16 +188,6 @@ class Ledger:
         source = self._books or self._reader
         return {} if source is None else find_entries(source.query, self.link, accounting_entry_ids)
 
-    def _record(self, entries: Sequence[Entry]) -> list[Outcome]:
-        if self._books is None:
-            raise RuntimeError("nothing is recorded in a dry run")
-        return self._books.record(entries, self._clock())
-
-    def _post(self, accounting_entry_ids: Sequence[str]) -> None:
-        if self._books is None:
-            raise RuntimeError("nothing is posted in a dry run")
-        self._books.post(accounting_entry_ids)
-
     def _finish_job(self) -> None:
         if self._books is not None:
             self._books.write_beancount()
@@ -181,8 +196,4 @@ class Ledger:
         for held in (self._books, self._reader):
             if held is not None:
                 held.close()
-        self._books = self._reader = None
-
-
-def _wallet(currency: str) -> Account:
-    return Account(f"pleo-wallet-{currency}", f"Pleo wallet {currency}", ROLE_KINDS[Role.WALLET])
+        self._books = self._reader = self._reference = None

@@ -9,31 +9,54 @@ from pathlib import Path
 
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.beancount_file import refuse_foreign_beancount
-from blocks.erp.ledger.books import Books, Link
+from blocks.erp.ledger.books import Books
+from blocks.erp.ledger.chart_store import Terms, agreed
 from blocks.erp.ledger.faults import damaged, not_usable
 from blocks.erp.ledger.files import (
     beancount_path,
     look_at,
+    receipts_folder,
     refuse_foreign_company,
     refuse_newer,
     refuse_read_only,
 )
+from blocks.erp.ledger.finding import Link
 from blocks.erp.ledger.lock import FileLock
 from blocks.erp.ledger.reader import Reader, company_of
+from blocks.erp.ledger.receipts import Receipts
+from blocks.erp.ledger.reference_data import reference_of
 from blocks.erp.ledger.schema import APPLICATION_ID, migrate, version_of
+from blocks.erp.reference import Reference
 
 BUSY_TIMEOUT_S = 4.0
 """How long another program's lock is waited for."""
 
 
-def open_reader(path: Path, company_id: str) -> Reader:
-    """Look into a company's ledger file, which may be missing; raises ErpConfigurationError as `open_books` would."""
+_WITHOUT_ENTRY = """
+    SELECT 1 FROM line WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
+    UNION ALL SELECT 1 FROM document WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
+    LIMIT 1
+"""
+
+
+def open_reader(path: Path, company_id: str, terms: Terms) -> tuple[Reader, Reference]:
+    """Look into a company's ledger file, which may be missing, and at what entries may name under these terms.
+
+    Raises ErpConfigurationError as `open_books` would.
+    """
     _refuse_unsuitable(path, company_id)
-    return Reader(path)
+    reader = Reader(path)
+    try:
+        return reader, reference_of(agreed(path, reader.query, terms))
+    except BaseException:
+        reader.close()
+        raise
 
 
-def open_books(path: Path, company_id: str, now: datetime, link: Link) -> Books:
-    """Open or create a company's ledger file for writing, alone, and prove with a small write that it takes one.
+def open_books(
+    path: Path, company_id: str, now: datetime, link: Link, terms: Terms, max_attachment_bytes: int
+) -> Books:
+    """Open or create a company's ledger file for writing, alone, and lay down its charts.
 
     Raises ErpConfigurationError, ErpBusy.
     """
@@ -46,8 +69,9 @@ def open_books(path: Path, company_id: str, now: datetime, link: Link) -> Books:
         fresh = not look_at(path) and not path.exists()
         connection = sqlite3.connect(os.path.realpath(path), isolation_level=None, timeout=BUSY_TIMEOUT_S)
         _prepare(path, connection)
-        books = Books(path, connection, company_id, link, lock)
-        books.bind(now)
+        receipts = Receipts(receipts_folder(path), max_attachment_bytes)
+        books = Books(path, connection, company_id, link, lock, receipts)
+        books.bind(now, terms)
     except BaseException as error:
         if connection is not None:
             connection.close()
@@ -87,11 +111,9 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
 def _refuse_damaged(path: Path, connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise damaged(path)
-    if connection.execute(
-        "SELECT 1 FROM line WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry) LIMIT 1"
-    ).fetchone():
+    if connection.execute(_WITHOUT_ENTRY).fetchone():
         raise ErpConfigurationError(
-            f"{path} holds lines without an entry, which another program wrote; restore it from a backup"
+            f"{path} holds lines or documents without an entry, which another program wrote; restore it from a backup"
         )
 
 

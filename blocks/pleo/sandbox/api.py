@@ -247,6 +247,8 @@ class Api:
             raise ApiError(403, "FORBIDDEN", "This link was not handed out by this sandbox")
         if self._desk.clock() >= int(expires):
             raise ApiError(403, "FORBIDDEN", "This link has expired: fetch the export item again")
+        if receipts.is_gone(name):
+            raise ApiError(404, "NOT_FOUND", "There is no such file")
         return Response(receipts.content(name), media_type=receipts.TYPES[name.rsplit(".", 1)[1]])
 
     def _job(self, request: Request, job_id: str) -> sqlite3.Row:

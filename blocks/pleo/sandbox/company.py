@@ -233,6 +233,12 @@ ODD_SUPPLIERS: tuple[Supplier, ...] = tuple(
     )
 )
 
+BLOCKED_SUPPLIER = _supplier(951, "Bygma Gruppen A/S", "DK", "DKK", "6610", "5211")
+"""A supplier from whom nothing is bought any more."""
+
+NEW_SUPPLIER = _supplier(952, "Kontorland ApS", "DK", "DKK", "6410", "5943")
+"""A supplier whom nobody has told the accounting system of."""
+
 NOTES: tuple[str, ...] = (
     "Train to the customer meeting in Aarhus",
     "Frokost med kunde",

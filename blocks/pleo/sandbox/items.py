@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from blocks.pleo.sandbox.plan import (
     WITH_SUPPLIER,
     WITHOUT_CONTRA_ACCOUNT,
     Recipe,
-    plan,
 )
 from blocks.pleo.sandbox.spoil import spoil
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps
@@ -50,10 +49,10 @@ def entry_of(item: Json) -> Entry:
 PLAIN_TAIL = ',"bookkeeping":null,"vendor":null}'
 
 
-def generate(rng: random.Random, company_id: str, items: int, failing: int) -> Iterator[Entry]:
-    """The items of one job, `failing` of them such that they cannot be booked, each for another reason."""
+def generate(rng: random.Random, company_id: str, plan: Callable[[random.Random], Iterable[Recipe]]) -> Iterator[Entry]:
+    """The items of one job, as `plan` draws up their recipes."""
     month = _Month(rng, company_id)
-    for recipe in plan(rng, items, failing):
+    for recipe in plan(rng):
         yield entry_of(month.item(recipe))
 
 
@@ -281,7 +280,8 @@ class _Month:
     def _files(self, recipe: Recipe) -> list[Json] | None:
         rng = self._rng
         wanted = {"invoice": 1.0, "card_invoice": 1.0, "card_purchase": 0.9, "out_of_pocket": 0.95, "refund": 0.4}
-        if rng.random() >= wanted.get(recipe.type, 0.0):
+        chance = wanted.get(recipe.type, 0.0) if recipe.receipt is None else float(recipe.receipt)
+        if rng.random() >= chance:
             return [] if rng.random() < 0.3 else None
         files = []
         for _ in range(rng.choices((1, 2, 3), (85, 12, 3))[0]):
@@ -309,6 +309,9 @@ class _Month:
         taggable = recipe.type in ("card_purchase", "chargeback", "refund", "invoice", "invoice_payment")
         if supplier is None or not taggable:
             return {"bookkeeping": {"method": "journal"}, "vendor": None}
+        if recipe.method is not None:
+            payable = recipe.method == "accounts_payable"
+            return {"bookkeeping": {"method": recipe.method}, "vendor": supplier.vendor if payable else None}
         payable = recipe.type in INVOICES or self._rng.random() < 0.6
         return {
             "bookkeeping": {"method": "accounts_payable" if payable else "journal"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 TYPE_WEIGHTS: dict[str, int] = {
@@ -35,6 +36,7 @@ WITH_SUPPLIER = frozenset(
     {"card_purchase", "out_of_pocket", "refund", "chargeback", "atm_withdrawal", "personal_spend"}
 )
 TAXED = frozenset({"card_purchase", "out_of_pocket", "refund", "chargeback", "invoice", "card_invoice"})
+RECEIPT_EXPECTED = frozenset({"card_purchase", "card_invoice", "out_of_pocket", "invoice"})
 WITH_ACCOUNT = TAXED | {"mileage", "per_diem", "cashback", "fee"}
 
 BREAKS = (
@@ -53,7 +55,10 @@ DAYS = 31
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an item is to be; what is None is drawn when it is made."""
+    """What an item is to be; what is None is drawn when it is made.
+
+    `method` is its bookkeeping method where it has a supplier, `receipt` whether it has one at least, or none.
+    """
 
     type: str
     sub_type: str | None = None
@@ -64,9 +69,11 @@ class Recipe:
     odd: int | None = None
     special: str | None = None
     broken: str | None = None
+    method: str | None = None
+    receipt: bool | None = None
 
 
-_EXTRA_SPECIMENS = (
+EXTRA_SPECIMENS = (
     Recipe("direct_reimbursement", "reimbursement_to_employee_refund"),
     Recipe("direct_reimbursement", "reimbursement_to_company"),
     Recipe("external_reimbursement", "reimbursement_to_company"),
@@ -101,18 +108,24 @@ def default_failing(items: int) -> int:
 def plan(rng: random.Random, items: int, failing: int) -> list[Recipe]:
     """What the items of a job are to be, in the order of their days."""
     good = items - failing
-    specimens = [Recipe(name, usual_sub_type(name)) for name in TYPE_WEIGHTS] + list(_EXTRA_SPECIMENS)
+    specimens = [Recipe(name, usual_sub_type(name)) for name in TYPE_WEIGHTS] + list(EXTRA_SPECIMENS)
     recipes = specimens[:good]
     drawn = rng.choices(list(TYPE_WEIGHTS), list(TYPE_WEIGHTS.values()), k=good - len(recipes))
     recipes += [Recipe(name, usual_sub_type(name)) for name in drawn]
-    recipes += [_broken(BREAKS[number % len(BREAKS)]) for number in range(failing)]
-    dated = [replace(recipe, day=_day(rng, recipe.type)) for recipe in recipes]
-    rng.shuffle(dated)
-    dated.sort(key=lambda recipe: recipe.day)
-    return dated
+    recipes += [broken(BREAKS[number % len(BREAKS)]) for number in range(failing)]
+    return dated(rng, recipes)
 
 
-def _broken(reason: str) -> Recipe:
+def dated(rng: random.Random, recipes: Iterable[Recipe]) -> list[Recipe]:
+    """The recipes with days of the month, in their order."""
+    with_day = [replace(recipe, day=_day(rng, recipe.type)) for recipe in recipes]
+    rng.shuffle(with_day)
+    with_day.sort(key=lambda recipe: recipe.day)
+    return with_day
+
+
+def broken(reason: str) -> Recipe:
+    """What an item is to be that no accounting system can book, for this reason of `BREAKS`."""
     if reason == "unknown_sub_type":
         return Recipe("direct_reimbursement", "reimbursement_to_charity", broken=reason)
     return Recipe("card_purchase", tax="none", lines=2 if reason == "amounts_differ" else 1, broken=reason)

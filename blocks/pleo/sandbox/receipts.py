@@ -13,6 +13,9 @@ from blocks.pleo.sandbox.wire import UUID_PATTERN
 LINK_LIFE_S = 24 * 3600
 TYPES = {"pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg"}
 
+_LARGE = "ffffffff"
+_LARGE_BYTES = 900_000
+_GONE = "eeeeeeee"
 _MARK = re.compile(rf'"url":"receipt:({UUID_PATTERN.pattern}\.[a-z]{{3}})"')
 _JPEG = base64.b64decode(
     # 8 by 8 grey points: one table of ones, one Huffman code each for DC and AC
@@ -24,6 +27,21 @@ _JPEG = base64.b64decode(
 def mark(name: str) -> str:
     """What stands in a stored item for the link to a file, until `sign_links` replaces it."""
     return f"receipt:{name}"
+
+
+def large(name: str) -> str:
+    """The name of a document of 900 kB, made from the name of another one."""
+    return _LARGE + name[len(_LARGE) :]
+
+
+def gone(name: str) -> str:
+    """The name of a document that is not there any more, made from the name of another one."""
+    return _GONE + name[len(_GONE) :]
+
+
+def is_gone(name: str) -> bool:
+    """Whether a link to this document leads nowhere."""
+    return name.startswith(_GONE)
 
 
 def sign_links(text: str, base_url: str, key: bytes, now_s: float) -> str:
@@ -63,7 +81,7 @@ def _signature(key: bytes, expires: str, name: str) -> str:
 
 
 def _padding(identity: str) -> int:
-    return int(identity[:2], 16) * 8
+    return _LARGE_BYTES if identity.startswith(_LARGE) else int(identity[:2], 16) * 8
 
 
 def _pdf(identity: str, padding: bytes) -> bytes:

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,8 @@ from blocks.pleo.sandbox.desk import Desk
 from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
 from blocks.pleo.sandbox.faults import Fault, FaultKind
 from blocks.pleo.sandbox.items import Entry, entry_of, generate
-from blocks.pleo.sandbox.plan import default_failing
+from blocks.pleo.sandbox.plan import default_failing, plan
+from blocks.pleo.sandbox.showcase import MIN_ITEMS, plan_showcase
 from blocks.pleo.sandbox.store import Store
 from blocks.pleo.sandbox.views import Item, Job, Received
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
@@ -79,13 +81,17 @@ class Sandbox:
         failing: bool | int = True,
         *,
         vendor_based: bool = False,
+        showcase: bool = False,
     ) -> str:
         """Make a pending job of new expenses and answer its id.
 
         The same seed gives the same job; a second job of a seed in the same company gets other expenses. `failing`
-        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason.
+        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has all of
+        `blocks.pleo.sandbox.showcase`, whatever `failing` and `vendor_based` say; it takes 120 items or more.
         """
         company = _company(company_id)
+        if showcase:
+            return self._add_showcase(items, seed, company)
         count = int(failing) if failing is not True else default_failing(items)
         if items < 0:
             raise SandboxError(f"a job cannot have {items} items")
@@ -96,7 +102,19 @@ class Sandbox:
             before = self._store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
             rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat
             job_id = draw_uuid(rng)
-            return self._new_job(job_id, company, origin, vendor_based, generate(rng, company, items, count))
+            entries = generate(rng, company, partial(plan, items=items, failing=count))
+            return self._new_job(job_id, company, origin, vendor_based, entries)
+
+    def _add_showcase(self, items: int, seed: int, company: str) -> str:
+        if items < MIN_ITEMS:
+            raise SandboxError(f"a showcase cannot have {items} items: use {MIN_ITEMS} or more")
+        origin = f"{company}/{seed}/showcase"
+        with self._store.transaction():
+            before = self._store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
+            rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat
+            job_id = draw_uuid(rng)
+            entries = generate(rng, company, partial(plan_showcase, items=items))
+            return self._new_job(job_id, company, origin, True, entries)
 
     def add_job_of(
         self, items: Sequence[Json | str], company_id: str | None = None, *, vendor_based: bool = False

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ledger_samples import COMPANY, TRAVEL, WALLET, an_entry, entries, entry_id, names, opened, rows
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Line, Money, Recorded
-from blocks.erp.ledger.beancount_file import MAX_TEXT, account_name
+from blocks.erp.ledger.beancount_text import MAX_TEXT, account_name
 
 MAX = 10**18 - 1
 Sums = dict[tuple[str, str], int]

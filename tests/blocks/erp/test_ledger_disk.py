@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ledger_samples import COMPANY, an_entry, entries, entry_id, folder_content, names, opened, rows
+from ledger_samples import COMPANY, an_attachment, an_entry, entries, entry_id, folder_content, names, opened, rows
 
-from blocks.erp.entries import Recorded
-from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable
+from blocks.erp.entries import NotAttached, Recorded
+from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable, RefusalKind, Refused
 from blocks.erp.ledger import Ledger, company_of
 
 FULL = "cannot be written: the disk is full; free some space and run again"
@@ -117,6 +117,27 @@ async def test_a_beancount_file_without_room_leaves_the_old_one_and_the_books(di
         assert path.with_suffix(".beancount").read_bytes() != old
         await ledger.record([an_entry(99)])
     assert rows(path, "SELECT count(*) FROM entry") == [(34,)]
+
+
+async def test_a_receipt_without_room_is_refused_or_left_out_and_the_books_go_on(disk: Path, tmp_path: Path) -> None:
+    path = disk / "books.sqlite"
+    small, large = an_attachment(tmp_path, 1, b"small"), an_attachment(tmp_path, 2, bytes(2_000_000))
+    message = f"receipt-2.pdf: books-receipts {FULL}"
+    async with opened(path) as ledger:
+        refused, recorded, third = await ledger.record(
+            [
+                an_entry(1, attachments=(small, large), attachments_required=True),
+                an_entry(2, attachments=(small, large)),
+                an_entry(3),
+            ]
+        )
+        assert await ledger.attach(entry_id(3), [large]) == [NotAttached(2, message)]
+    assert refused == Refused(entry_id(1), RefusalKind.ATTACHMENT_REFUSED, "file 2", message)
+    assert isinstance(recorded, Recorded)
+    assert isinstance(third, Recorded)
+    assert (recorded.attached, recorded.not_attached) == ({1}, (NotAttached(2, message),))
+    assert names(disk / "books-receipts") == [f"{small.sha256}.pdf"]
+    assert rows(path, "SELECT accounting_entry_id FROM entry") == [(entry_id(2),), (entry_id(3),)]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ import pytest
 from fava.util import slugify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_samples import COMPANY, entries, opened
+from ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entries, opened
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
@@ -88,6 +90,28 @@ async def test_the_link_opens_the_journal_at_this_entry_and_no_other(tmp_path: P
     assert journal.count("class='transaction") == 1
     assert "^PX-000007" in journal
     assert "Supplier 7" in journal
+
+
+async def test_a_receipt_is_followed_from_the_journal_to_its_bytes(tmp_path: Path) -> None:
+    port = free_port()
+    receipt = an_attachment(tmp_path, content=b"%PDF-1.7 the very receipt")
+    async with opened(tmp_path / "books.sqlite", fava_url=f"http://127.0.0.1:{port}") as ledger:
+        outcomes = await ledger.record([a_bill(1, BILL, PAYMENT, attachments=(receipt,)), *entries(3, first=2)])
+        await ledger.finish_job()
+    wanted = outcomes[0]
+    assert isinstance(wanted, Recorded)
+
+    with fava(tmp_path / "books.beancount", port):
+        address = urllib.parse.urlsplit(wanted.url)
+        base = address.path.removesuffix("journal/")
+        asked = address._replace(path=f"{base}api/journal_page", query=f"{address.query}&page=1&order=desc")
+        journal = json.loads(fetch(asked.geturl()))["data"]["journal"]
+        links = {html.unescape(one) for one in re.findall("href='([^']*(?:statement|document)[^']*)'", journal)}
+        content = [fetch(urllib.parse.urljoin(wanted.url, link)) for link in sorted(links)]
+
+    assert journal.count("class='transaction") == 1
+    assert len(links) == 2  # from the transaction, and from the document beside it
+    assert content == ["%PDF-1.7 the very receipt"] * 2
 
 
 @settings(derandomize=True, max_examples=300, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import sys
@@ -40,10 +41,36 @@ asyncio.run(run())
 """
 
 
-def start(path: Path, first: int, steps: int) -> subprocess.Popen[str]:
+# The same with posted bills and payments, each with a receipt of its own and one that all share.
+RUN_OF_BILLS = (
+    RUN.replace(
+        "entries, opened",
+        """BILL, PAYMENT, a_bill, an_attachment, opened
+
+folder = Path(sys.argv[1]).parent.parent
+
+def entries(count, first):
+    shared = an_attachment(folder, 1, b"shared")
+    return [
+        a_bill(
+            number,
+            (BILL, PAYMENT)[number % 2],
+            state="posted",
+            invoice_number=str(number // 2),
+            attachments=(shared, an_attachment(folder, 2, str(number).encode())),
+        )
+        for number in range(first, first + count)
+    ]""",
+    )
+    .replace('state="posted"', "state=EntryState.POSTED")
+    .replace("import asyncio,", "from blocks.erp.entries import EntryState\nimport asyncio,")
+)
+
+
+def start(path: Path, first: int, steps: int, run: str = RUN) -> subprocess.Popen[str]:
     root = HERE.parents[2]
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(path), str(first), str(PAGE), str(steps)],
+        [sys.executable, "-c", run, str(path), str(first), str(PAGE), str(steps)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(HERE)])},
@@ -80,6 +107,31 @@ async def test_a_kill_inside_a_transaction_leaves_no_part_of_it(tmp_path: Path, 
     assert process.returncode == -9
     pages = output.split()[1:]
     assert await check_books(path, len(pages) * PAGE) == len(pages) * PAGE
+
+
+@pytest.mark.parametrize("steps", [500, 5_000, 50_000])
+async def test_a_kill_among_bills_leaves_no_document_settlement_or_attachment_without_its_entry(
+    tmp_path: Path, steps: int
+) -> None:
+    path = tmp_path / "ledger" / "books.sqlite"
+    path.parent.mkdir()
+    with start(path, 1, steps, RUN_OF_BILLS) as process:
+        output, _ = process.communicate()
+    assert process.returncode == -9
+    count = len(output.split()[1:]) * PAGE
+    async with opened(path) as ledger:
+        found = await ledger.find([entry_id(number) for number in range(1, count + PAGE)])
+    assert [len(found), *rows(path, "SELECT count(*) FROM entry")] == [count, (count,)]
+    assert rows(path, "SELECT count(*) FROM document") == [(count,)]
+    assert rows(path, "SELECT count(*) FROM attachment") == [(2 * count,)]
+    # The first is the payment of a bill that is not there, the last the bill of a payment that is yet to come.
+    assert rows(path, "SELECT count(*) FROM settlement") == [(max(0, count // 2 - 1),)]
+    folder = path.with_name("books-receipts")
+    named = {file for (file,) in rows(path, "SELECT file FROM attachment")}
+    whole = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in folder.glob("*.pdf")}
+    assert named <= set(whole)
+    assert all(name == f"{digest}.pdf" for name, digest in whole.items())
+    assert rows(path, "PRAGMA foreign_key_check") == []
 
 
 async def test_run_after_run_may_be_killed_at_any_moment_and_the_next_goes_on(tmp_path: Path) -> None:

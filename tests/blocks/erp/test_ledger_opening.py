@@ -175,7 +175,7 @@ def _beancount_folder(path: Path) -> None:
         (_foreign_database, "is a SQLite file of another program; give another --ledger file"),
         (_foreign_application, "is a SQLite file of another program; give another --ledger file"),
         (_folder, "is a folder; give a file name with --ledger"),
-        (_newer, "has schema version 99, this program knows up to 1; install a newer version"),
+        (_newer, "has schema version 99, this program knows up to 2; install a newer version"),
         (_unknown_version, "has schema version -1"),
     ],
 )
@@ -254,8 +254,12 @@ def test_a_damaged_file_is_refused_before_any_work(path: Path, spoil: Callable[[
 
 def test_lines_that_a_careless_program_left_without_an_entry_are_noticed(path: Path) -> None:
     fill(path)
-    write(path, "INSERT INTO line VALUES (4, 1, '6000', 5, 0, 0, '', NULL, NULL, NULL)")
-    assert "holds lines without an entry" in str(refusal(path))
+    write(
+        path,
+        "INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text) "
+        "VALUES (4, 1, '6000', 5, 0, 0, '')",
+    )
+    assert "holds lines or documents without an entry" in str(refusal(path))
 
 
 def test_a_file_without_its_tables_is_refused(path: Path) -> None:
@@ -309,18 +313,18 @@ def test_a_run_in_another_process_holds_the_books_until_it_is_killed(path: Path)
 
 
 @pytest.fixture
-def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program whose schema is one version newer."""
-    newer = (*schema.MIGRATIONS, ("ALTER TABLE entry ADD COLUMN approver TEXT", "CREATE TABLE vendor (id INTEGER)"))
+    newer = (*schema.MIGRATIONS, ("ALTER TABLE entry ADD COLUMN approver TEXT", "CREATE TABLE approver (id INTEGER)"))
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
 
 
 def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, request: pytest.FixtureRequest) -> None:
     fill(path)
     before = rows(path, "SELECT * FROM journal")
-    request.getfixturevalue("second_version")
+    request.getfixturevalue("third_version")
     fill(path, 4)
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(3,)]
     assert rows(path, "SELECT approver FROM entry") == [(None,)] * 4
     assert rows(path, "SELECT * FROM journal")[: len(before)] == before
 
@@ -328,7 +332,7 @@ def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, request: pytest
 def test_a_dry_run_reads_an_older_file_without_upgrading_it(path: Path, request: pytest.FixtureRequest) -> None:
     fill(path)
     before = folder_content(path.parent)
-    request.getfixturevalue("second_version")
+    request.getfixturevalue("third_version")
 
     async def look() -> dict[str, Recorded]:
         async with opened(path, dry_run=True) as ledger:
@@ -342,11 +346,11 @@ def test_a_dry_run_reads_an_older_file_without_upgrading_it(path: Path, request:
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(path)
     before = rows(path, "SELECT sql FROM sqlite_schema")
-    broken = (*schema.MIGRATIONS, ("CREATE TABLE vendor (id INTEGER)", "ALTER TABLE nothing ADD COLUMN x"))
+    broken = (*schema.MIGRATIONS, ("CREATE TABLE approver (id INTEGER)", "ALTER TABLE nothing ADD COLUMN x"))
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", broken)
         assert "cannot be used" in str(refusal(path))
-    assert rows(path, "PRAGMA user_version") == [(1,)]
+    assert rows(path, "PRAGMA user_version") == [(2,)]
     assert rows(path, "SELECT sql FROM sqlite_schema") == before
     fill(path, 4)
 

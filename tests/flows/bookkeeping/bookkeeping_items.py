@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -66,18 +66,30 @@ class Figures:
     header: int
     lines: tuple[LineFigures, ...]
     currency: str = "DKK"
+    method: str | None = "journal"
 
     @property
     def money_back(self) -> bool:
         return self.type in MONEY_BACK_TYPES or self.sub_type in MONEY_BACK_SUBTYPES
 
+    @property
+    def as_bill(self) -> bool:
+        return self.method == "accounts_payable" and self.type in CATEGORY_TYPES | {"invoice_payment"}
+
     def negated(self) -> Figures:
         lines = tuple(LineFigures(line.kind, -line.line, -line.net, -line.tax) for line in self.lines)
-        return Figures(self.type, self.sub_type, -self.header, lines, self.currency)
+        return replace(self, header=-self.header, lines=lines)
 
 
 def export_item(figures: Figures) -> ExportItem:
     """The item with these figures, complete in everything else."""
+    item = parse_item(document(figures))
+    assert isinstance(item, ExportItem)
+    return item
+
+
+def document(figures: Figures) -> dict[str, Any]:
+    """The same as Pleo sends it."""
 
     def money(value: int) -> dict[str, Any]:
         return {"inWalletCurrency": {"currency": figures.currency, "value": value}}
@@ -91,19 +103,17 @@ def export_item(figures: Figures) -> ExportItem:
             "tax": tax if line.kind != "none" else None,
         }
 
-    item = parse_item(
-        {
-            "accountingEntryId": ENTRY,
-            "companyId": COMPANY,
-            "type": figures.type,
-            "subType": figures.sub_type,
-            "date": "2026-10-15T00:00:00Z",
-            "amount": money(figures.header),
-            "accountingEntryLines": [line_of(number, line) for number, line in enumerate(figures.lines, 1)],
-        }
-    )
-    assert isinstance(item, ExportItem)
-    return item
+    return {
+        "accountingEntryId": ENTRY,
+        "companyId": COMPANY,
+        "type": figures.type,
+        "subType": figures.sub_type,
+        "date": "2026-10-15T00:00:00Z",
+        "amount": money(figures.header),
+        "accountingEntryLines": [line_of(number, line) for number, line in enumerate(figures.lines, 1)],
+        "bookkeeping": {"method": figures.method} if figures.method is not None else None,
+        "vendor": {"name": "Vendor", "code": "V-1"},
+    }
 
 
 _SIZES = st.one_of(
@@ -126,7 +136,7 @@ def _fitting_line(net_is_gross: bool, gross: int, choice: int) -> tuple[LineFigu
     return LineFigures(KINDS[kind], line, net, sign * tax), gross
 
 
-_FITTING_LINES = st.lists(st.tuples(_SIZES, st.integers(0, len(KINDS) * 28 * 3 * 2 - 1)), min_size=1, max_size=4)
+_FITTING_LINES = st.lists(st.tuples(_SIZES, st.integers(0, len(KINDS) * 28 * 3 * 2 - 1)), min_size=1, max_size=6)
 
 
 @st.composite
@@ -135,8 +145,7 @@ def fitting(draw: st.DrawFn) -> Figures:
     type_, sub_type = draw(st.sampled_from(TYPES))
     net_is_gross = draw(st.booleans())
     made = [_fitting_line(net_is_gross, gross, choice) for gross, choice in draw(_FITTING_LINES)]
-    currency = draw(st.sampled_from(("DKK", "EUR", "JPY", "KWD")))
-    return Figures(type_, sub_type, sum(gross for _, gross in made), tuple(line for line, _ in made), currency)
+    return Figures(type_, sub_type, sum(gross for _, gross in made), tuple(line for line, _ in made))
 
 
 def _small_line(choice: int) -> LineFigures:
@@ -231,6 +240,17 @@ class _Wild:
             "tags": self.often(None, [], [None, {"groupCode": self.words("team"), "code": self.words("T-1")}]),
         }
 
+    def day(self) -> str:
+        return str(self.often("2026-10-15T00:00:00Z", "0001-01-01T01:00:00Z", "9999-12-31T23:59:59.999999Z"))
+
+    def information(self) -> dict[str, Any]:
+        return {
+            "reconciliationId": self.text("book-1"),
+            "attendees": self.often(None, [], ["A", None, "\x00", "B" * 999]),
+            "reconciledEntries": self.often(None, [], ["book-2", "", "book-3"]),
+            "invoiceInformation": self.often({"invoiceNumber": self.text("INV-7"), "dueDate": self.day()}, None),
+        }
+
     def item(self) -> dict[str, Any]:
         type_, sub_type = self._draw(st.sampled_from(TYPES))
         grosses = self._draw(st.lists(st.integers(-999, 999), min_size=1, max_size=3))
@@ -239,14 +259,18 @@ class _Wild:
             "companyId": self.often(COMPANY, ENTRY),
             "type": self.words(type_),
             "subType": self.text(sub_type),
-            "date": self.often("2026-10-15T00:00:00Z", "0001-01-01", "9999-12-31T23:59:59.999999Z"),
+            "date": self.day(),
             "amount": self.money(sum(grosses)),
             "accountingEntryLines": self.often([self.line(gross) for gross in grosses], None, []),
-            "additionalInformation": self.often({"reconciliationId": self.text("book-1")}, None),
+            "additionalInformation": self.often(self.information(), None),
             "contraAccount": self.account(),
             "note": self.text("note"),
-            "supplier": self.often({"name": self.text("Supplier")}, None),
-            "user": self.often({"name": self.words("Employee"), "code": None}, None),
+            "supplier": self.often({"name": self.text("Supplier"), "code": self.text("V-2")}, None),
+            "user": self.often({"name": self.words("Employee"), "code": self.text("E-1")}, None),
+            "team": self.often({"name": self.text("Team"), "code": self.text("T-1")}, None),
+            "bookkeeping": self.often({"method": self.often("accounts_payable", "journal", "none", "", "\n")}, None),
+            "vendor": self.often({"name": self.words("Vendor"), "code": self.text("V-1")}, None),
+            "servicePeriod": self.often({"from": self.day(), "to": self.day()}, None),
         }
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from golden_items import METHODS, Json, item_of, line_of
+
 from blocks.erp.base import Capabilities
-from blocks.erp.entries import Account, JournalEntry, Line
-from blocks.erp.reference import ROLE_KINDS, Reference, Role
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Account, Vendor
+from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, Settlement, UnknownVendor
+from blocks.erp.reference import ROLE_KINDS, JournalUse, KnownVendor, Period, Periods, Reference, Role, Vendors
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import Books
-from flows.failures import Failure
 
 GOLDEN = Path(__file__).parent / "golden"
 COMPANY = "6d2a6b0e-5b0e-4c57-9a55-0d9f0a3c1b11"
@@ -26,6 +31,7 @@ LIMITS = Capabilities(
     max_description=200,
     max_reference=50,
     max_amount_minor=10**18,
+    bills=True,
 )
 # Pleo's contract (Export API v3), not our code, says which there are.
 _REIMBURSEMENTS = (
@@ -53,193 +59,238 @@ TYPES: dict[str, tuple[str | None, ...]] = {
     "personal_spend": (None,),
     "fee": (None, "interest"),
 }
-_OUTCOMES = ("debit", "credit", "zero", "fails")
+DOCUMENTS = ("bill", "credit note", "payment", "refund")
+_OUTCOMES = ("debit", "credit", "zero", "fails", "dated", "rounding", *DOCUMENTS)
+_CHOICES = {
+    "closed_period": ClosedPeriod,
+    "minor_units": MinorUnits,
+    "money_back_sign": MoneyBackSign,
+    "settlement": Settlement,
+    "unknown_vendor": UnknownVendor,
+    "unknown_vendor_account": str,
+    "employee_dimension": str,
+    "team_dimension": str,
+}
 
 
 @dataclass(slots=True)
 class Case:
-    """One block of the table. `expected` is its outcome, row by row."""
+    """One block of the table: what Pleo sends under each of `methods`, and row by row what must become of it."""
 
     title: str
     where: str
     without: tuple[str, ...] = ()
-    item: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    reference: dict[str, Any] = field(default_factory=dict)
+    today: date | None = None
+    methods: tuple[str, ...] = ("not_stated",)
+    item: Json = field(default_factory=dict)
     expected: list[str] = field(default_factory=list)
 
+    @property
+    def units(self) -> MinorUnits:
+        return self.settings.get("minor_units", MinorUnits.HUNDREDTHS)  # type: ignore[no-any-return]
+
+    @property
+    def tax_kind(self) -> str:
+        """none, zero, the kind of tax of the only line, several rates, or rounding."""
+        lines = self.item["accountingEntryLines"]
+        if len(lines) > 1 and len({line["tax"]["rate"] for line in lines if line["tax"]}) > 1:
+            return "rounding" if any(map(_is_rounded, lines)) else "several"
+        tax = lines[0]["tax"] if lines else None
+        if tax is None:
+            return "none"
+        amount = tax["amount"]
+        return "zero" if amount is not None and _value(amount) == 0 else str(tax["type"])
+
+    @property
+    def sign(self) -> str:
+        value = _value(self.item["amount"]) if self.item["amount"] is not None else 0
+        return "positive" if value > 0 else "negative" if value < 0 else "zero"
+
+    def books(self) -> Books:
+        """The books that golden/books.txt describes, as this case has them."""
+        reference = replace(the_books(self.without), **self.reference)
+        return Books(JOB, COMPANY, reference, LIMITS, Policy(**self.settings), self.today)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A case under one method."""
+
+    case: Case
+    method: str
+    expected: tuple[str, ...]
+
     def __str__(self) -> str:
-        return self.title
+        return f"{self.case.title}: {self.method}"
 
     @property
     def fails(self) -> bool:
         return self.expected[0].startswith("fails")
 
     @property
-    def tax_kind(self) -> str:
-        """none, zero or the kind of tax of the first line."""
-        tax = self.item["accountingEntryLines"][0]["tax"] if self.item["accountingEntryLines"] else None
-        if tax is None:
-            return "none"
-        amount = tax["amount"]
-        return "zero" if amount is not None and amount["inWalletCurrency"]["value"] == 0 else str(tax["type"])
-
-    @property
-    def sign(self) -> str:
-        amount = self.item["amount"]
-        value = amount["inWalletCurrency"]["value"] if amount is not None else 0
-        return "positive" if value > 0 else "negative" if value < 0 else "zero"
+    def document(self) -> Json:
+        """What Pleo sends."""
+        item = dict(self.case.item)
+        for name, value in METHODS.get(self.method, {"bookkeeping": {"method": self.method}}).items():
+            item.setdefault(name, value)
+        return item
 
     def export_item(self) -> ExportItem:
-        item = parse_item(self.item)
-        assert isinstance(item, ExportItem), f"{self.where}: {item}"
+        item = parse_item(self.document)
+        assert isinstance(item, ExportItem), f"{self.case.where}: {item}"
         return item
 
 
-def cases() -> list[Case]:
-    """All cases of the table, file by file."""
-    return [case for path in sorted(GOLDEN.glob("*.txt")) for case in _cases(path)]
+def runs() -> list[Run]:
+    """All cases of the table under each of their methods, file by file."""
+    return [run for path in sorted(GOLDEN.glob("*.txt")) for run in _runs(path)]
 
 
-def books(without: tuple[str, ...] = ()) -> Books:
-    """The books that golden/books.txt describes, less some of their role accounts."""
+def item_with(title: str, method: str = "not_stated") -> Json:
+    """What Pleo sends in the case of that title."""
+    return _by_name()[f"{title}: {method}"].document
+
+
+@cache
+def _by_name() -> dict[str, Run]:
+    return {str(run): run for run in runs()}
+
+
+def books(**policy: Any) -> Books:
+    """The books of the table, with a policy."""
+    return Books(JOB, COMPANY, the_books(), LIMITS, Policy(**policy))
+
+
+def the_books(without: tuple[str, ...] = ()) -> Reference:
+    """What golden/books.txt says that the books have, less what a case leaves out."""
     roles: dict[Role, Account] = {}
     wallets: dict[str, Account] = {}
+    journals: dict[JournalUse, str] = {}
+    vendors: list[KnownVendor] = []
     for text in (GOLDEN / "books.txt").read_text("utf-8").splitlines():
         word, *fields = _fields(text)
-        if word != "role":
+        if word == "vendor":
+            vendors.append(_vendor(fields))
+        if word not in ("role", "journal") or fields[0] in without or f"journal {fields[0]}" in without:
             continue
-        name, account = fields
-        code, _, label = account.partition(" ")
-        if name in without:
-            continue
-        if name.startswith("wallet "):
-            wallets[name.removeprefix("wallet ")] = Account(code, label, ROLE_KINDS[Role.WALLET])
+        name, value = fields
+        if word == "journal":
+            journals[JournalUse(name.replace(" ", "_"))] = value
+        elif name.startswith("wallet "):
+            wallets[name.removeprefix("wallet ")] = _account(value, Role.WALLET)
         else:
             role = Role(name.replace(" ", "_"))
-            roles[role] = Account(code, label, ROLE_KINDS[role])
-    return Books(JOB, COMPANY, Reference(roles, wallets), LIMITS)
+            roles[role] = _account(value, role)
+    known = None if "vendors" in without else Vendors(vendors)
+    return Reference(roles, wallets, journals=journals, vendors=known)
 
 
-def outcome_rows(outcome: JournalEntry | Failure) -> list[str]:
-    """What came of an item, in the words of the table."""
-    if isinstance(outcome, Failure):
-        return [f"fails  {outcome.type}  {outcome.reason}"]
-    return [_row(line) for line in outcome.lines]
+def _account(text: str, role: Role) -> Account:
+    code, _, name = text.partition(" ")
+    return Account(code, name, ROLE_KINDS[role])
 
 
-def _row(line: Line) -> str:
-    amount = line.debit_minor or line.credit_minor
-    side = "debit" if line.debit_minor else "credit" if line.credit_minor else "zero"
-    both = line.debit_minor and line.credit_minor
-    fields = [side if not both else "both sides", f"{line.account.code} {line.account.name}", _money(amount)]
-    fields += [f"code {line.tax_code}"] if line.tax_code is not None else []
-    fields += [f"tag {dimension.group} {dimension.code}" for dimension in line.dimensions]
-    fields += ["settles"] if line.counter else []
-    return "  ".join(fields)
+def _vendor(fields: list[str]) -> KnownVendor:
+    code, _, name = fields[0].partition(" ")
+    about = dict(map(_named, fields[1:]))
+    payable = _account(about["payable"], Role.PAYABLE) if "payable" in about else None
+    numbers = (about.get(key, "") for key in ("external", "account", "tax"))
+    return KnownVendor(Vendor(code, name, payable), *numbers, blocked="blocked" in about)
 
 
-def _money(minor: int) -> str:
-    return f"{minor // 100}.{minor % 100:02d}"
+def _runs(path: Path) -> Iterator[Run]:
+    everywhere: list[tuple[str, tuple[str, ...]]] = []
+    for case in _cases(path, everywhere):
+        for method in case.methods:
+            yield Run(case, method, tuple(case.expected))
+        for method, expected in everywhere:
+            yield Run(case, method, expected)
+
+
+def _cases(path: Path, everywhere: list[tuple[str, tuple[str, ...]]]) -> Iterator[Case]:
+    case: Case | None = None
+    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+        word, *fields = _fields(text)
+        where = f"{path.name}:{number}"
+        if word in ("", "role", "vendor", "journal"):
+            continue
+        if word == "everywhere":
+            everywhere.append((fields[0], ("  ".join(fields[1:]),)))
+        elif word == "case":
+            if case is not None:
+                yield case
+            case = Case(fields[0], where)
+        else:
+            assert case is not None, f"{where}: stands before the first case"
+            _read(case, word, fields, where)
+    if case is not None:
+        yield case
+
+
+def _read(case: Case, word: str, fields: list[str], where: str) -> None:
+    if word == "without":
+        case.without = tuple(fields)
+    elif word == "method":
+        case.methods = tuple(fields)
+    elif word == "settings":
+        case.settings = _settings(fields)
+    elif word == "periods":
+        case.reference["periods"] = Periods([_period(text) for text in fields])
+    elif word == "company":
+        case.reference |= {"company_currency": fields[0], "rates": _rates(fields[1:])}
+    elif word == "today":
+        case.today = date.fromisoformat(fields[0])
+    elif word == "item":
+        case.item = {"accountingEntryId": ENTRY, "companyId": COMPANY, **item_of(fields, case.units, where)}
+    elif word == "line":
+        case.item["accountingEntryLines"].append(line_of(fields, case.item["currency"], case.units, where))
+    elif word in _OUTCOMES:
+        case.expected.append("  ".join((word, *fields)))
+    else:
+        raise AssertionError(f"{where}: {word!r} is no word of the table")
+
+
+def _settings(fields: list[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for text in fields:
+        name, value = _named(text)
+        if name in ("dimensions", "tax_codes"):
+            pleo, _, own = value.partition(" is ")
+            made.setdefault(name, {})[pleo] = own if own != "nothing" else ""
+        else:
+            made[name] = _CHOICES[name](value)
+    return made
+
+
+def _period(text: str) -> Period:
+    first, last, state = re.split(r"\.\.| ", text)
+    return Period(date.fromisoformat(first), date.fromisoformat(last), {"open": True, "closed": False}[state])
+
+
+def _rates(fields: list[str]) -> Any:
+    known = {}
+    for text in fields:
+        currency, _, rate, *_, day = text.split(" ")  # DKK = 0.1340 on 2026-10-15
+        known[currency, date.fromisoformat(day)] = Decimal(rate)
+    return lambda currency, day: known.get((currency, day))
+
+
+def _is_rounded(line: Json) -> bool:
+    gross, net = abs(_value(line["lineAmount"])), abs(_value(line["netAmount"]))
+    return line["tax"] is not None and gross - net - abs(_value(line["tax"]["amount"])) in (1, -1)
+
+
+def _value(amount: Json) -> Decimal:
+    value: Decimal = amount["inWalletCurrency"]["value"]
+    return value
 
 
 def _fields(text: str) -> list[str]:
     return re.split(r" {2,}", text.strip()) if text.strip() and not text.startswith("#") else [""]
 
 
-def _cases(path: Path) -> Iterator[Case]:
-    case: Case | None = None
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
-        word, *fields = _fields(text)
-        where = f"{path.name}:{number}"
-        if word in ("", "role"):
-            continue
-        if word == "case":
-            if case is not None:
-                yield case
-            case = Case(fields[0], where)
-            continue
-        assert case is not None, f"{where}: stands before the first case"
-        if word == "without":
-            case.without = tuple(fields)
-        elif word == "item":
-            case.item = _item(fields, where)
-        elif word == "line":
-            case.item["accountingEntryLines"].append(_line(fields, case.item["currency"], where))
-        elif word in _OUTCOMES:
-            case.expected.append("  ".join((word, *fields)))
-        else:
-            raise AssertionError(f"{where}: {word!r} is no word of the table")
-    if case is not None:
-        yield case
-
-
-def _item(fields: list[str], where: str) -> dict[str, Any]:
-    type_, _, sub_type = fields[0].partition(" / ")
-    item: dict[str, Any] = {
-        "accountingEntryId": ENTRY,
-        "companyId": COMPANY,
-        "type": type_ if type_ != "(empty)" else "",
-        "subType": (sub_type if sub_type != "(empty)" else "") if sub_type else None,
-        "date": "2026-10-15T00:00:00Z",
-        "amount": _amount(fields[1], ""),
-        "accountingEntryLines": [],
-        "contraAccount": None,
-        "currency": fields[1].rpartition(" ")[2],  # of the table, not of Pleo: what the lines' amounts are in
-    }
-    for name, value in map(_named, fields[2:]):
-        if name == "contra":
-            item["contraAccount"] = _account(value)
-        elif name == "company":
-            item["companyId"] = value
-        else:
-            raise AssertionError(f"{where}: an item has no {name!r}")
-    return item
-
-
-def _line(fields: list[str], currency: str, where: str) -> dict[str, Any]:
-    line: dict[str, Any] = {"account": _account(fields[0]), "lineAmount": None, "netAmount": None, "tax": None}
-    tags: list[dict[str, str]] = []
-    for name, value in map(_named, fields[1:]):
-        if name in ("line", "net"):
-            line[f"{name}Amount"] = _amount(value, currency)
-        elif name == "tag":
-            group, _, code = value.partition(" ")
-            tags.append({"groupCode": group, "code": code})
-        elif value.endswith("%"):
-            rate = Decimal(value.removesuffix("%").strip()) / 100
-            line["tax"] = {"type": name, "rate": rate, "amount": None, "code": None}
-        elif line["tax"] is None:
-            raise AssertionError(f"{where}: {name!r} stands before the kind of tax")
-        elif name == "tax":
-            line["tax"]["amount"] = _amount(value, currency)
-        elif name in ("code", "ingoing", "outgoing"):
-            line["tax"][name if name == "code" else f"{name}TaxAccount"] = value if value != "(empty)" else ""
-        else:
-            raise AssertionError(f"{where}: a line has no {name!r}")
-    line["tags"] = tags or None
-    return line
-
-
 def _named(text: str) -> tuple[str, str]:
     name, _, value = text.partition(" ")
     return name, value
-
-
-def _amount(text: str, currency: str) -> dict[str, Any] | None:
-    if text == "none":
-        return None
-    figure, _, own = text.partition(" ")
-    return {"inWalletCurrency": {"currency": own or currency, "value": Decimal(f"{figure}E2")}}
-
-
-def _account(text: str) -> dict[str, Any] | None:
-    if text == "none":
-        return None
-    number, _, name = text.partition(" ")
-    account: dict[str, Any] = {"id": "0b5cf1f5-1c43-4ff5-8f0f-2f7d4c6f9a22", "name": name}
-    if number == "unsure":
-        account |= {"id": "00000000-0000-0000-0000-000000000000", "code": "9999", "identifier": "9999"}
-    elif number.startswith("id="):
-        account |= {"code": None, "identifier": number.removeprefix("id=")}
-    else:
-        account |= {"code": None if number == "-" else number, "identifier": None}
-    return account

@@ -1,0 +1,96 @@
+"""An expense as documents of accounts payable: a bill or credit note, its payment, or both (Pleo: Accounts Payable)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blocks.erp.entries import Account, Document, DocumentKind, Line, Vendor
+from blocks.erp.policy import Policy, Settlement, UnknownVendor
+from blocks.erp.reference import JournalUse, Role
+from blocks.pleo.items import ExportItem
+from blocks.pleo.models import ItemFailure
+from flows.bookkeeping.accounts import Accounts
+from flows.bookkeeping.amounts import Amounts, supplier_money
+from flows.bookkeeping.books import Books
+from flows.bookkeeping.codes import clean
+from flows.bookkeeping.direction import Rule
+from flows.bookkeeping.lines import expense_lines, line_of
+from flows.bookkeeping.text import invoice_of
+from flows.bookkeeping.vendors import vendor_of
+from flows.failures import VENDOR_UNKNOWN, ItemFails
+
+_MAX_INVOICE_NUMBER = 120
+
+
+@dataclass(frozen=True, slots=True)
+class BillAccounts:
+    """Who is owed, and the accounts on both sides. `mains` are those of the lines, of which a mere payment has none;
+    `counter` is what pays, None for a bill that is paid by another expense."""
+
+    vendor: Vendor | None
+    payable: Account
+    mains: tuple[Account, ...] | None
+    counter: Account | None
+
+
+def bill_accounts(item: ExportItem, rule: Rule, accounts: Accounts, books: Books) -> BillAccounts:
+    """The vendor and accounts of an item; fails it where the vendor is unknown or an account is missing."""
+    policy = books.policy
+    vendor = vendor_of(item, books.reference.vendors)
+    if vendor is not None:
+        payable = vendor.payable or accounts.of_role(Role.PAYABLE)
+    elif policy.unknown_vendor is not UnknownVendor.FALLBACK:
+        raise ItemFails(ItemFailure.VENDOR_UNKNOWN, VENDOR_UNKNOWN)
+    elif policy.unknown_vendor_account:
+        payable = accounts.by_code(policy.unknown_vendor_account, Role.PAYABLE)
+    else:
+        payable = accounts.of_role(Role.PAYABLE)
+    mains = accounts.main(None) if rule.main is None else None
+    counter = accounts.of_role(rule.counter) if rule.counter is not Role.PAYABLE else None
+    return BillAccounts(vendor, payable, mains, counter)
+
+
+def documents_of(
+    item: ExportItem, on: BillAccounts, amounts: Amounts, turned: bool, accounts: Accounts, books: Books
+) -> tuple[Document, ...]:
+    """The bill, the payment, or both; with `turned` a credit note and a refund. The last line of each settles it."""
+    documents = []
+    size = abs(amounts.header_minor)
+    if on.mains is not None:
+        costs = expense_lines(item, on.mains, amounts, not turned, accounts, books.policy)
+        lines = (*costs, line_of(on.payable, size, turned, counter=on.counter is None))
+        kind, use = (
+            (DocumentKind.CREDIT_NOTE, JournalUse.CREDIT_NOTES) if turned else (DocumentKind.BILL, JournalUse.BILLS)
+        )
+        documents.append(_document(kind, books.journal(use), lines, -size if turned else size))
+    if on.counter is not None:
+        supplier = supplier_money(item.amount) if on.mains is None else None
+        lines = (
+            line_of(on.payable, size, not turned, supplier=supplier),
+            line_of(on.counter, size, turned, counter=True),
+        )
+        kind = DocumentKind.REFUND if turned else DocumentKind.PAYMENT
+        documents.append(_document(kind, books.journal(JournalUse.PAYMENTS), lines, size if turned else -size))
+    return tuple(documents)
+
+
+def invoice_number(item: ExportItem, policy: Policy) -> str:
+    """The number by which a bill and its payment find each other; empty where there is none to go by.
+
+    A number too long to be kept whole is none: cut, it would be another invoice's.
+    """
+    invoice = invoice_of(item)
+    if policy.settlement is Settlement.NEVER or invoice is None:
+        return ""
+    number = clean(invoice.invoice_number)
+    return number if len(number) <= _MAX_INVOICE_NUMBER else ""
+
+
+def stays_open(item: ExportItem) -> bool:
+    """Whether a bill was paid outside Pleo, so that no payment of it will ever come."""
+    invoice = invoice_of(item)
+    return item.type == "invoice" and invoice is not None and invoice.status == "marked_as_paid"
+
+
+def _document(kind: DocumentKind, journal: str, lines: tuple[Line, ...], owed_minor: int) -> Document:
+    return Document(kind=kind, journal=journal, owed_minor=owed_minor, lines=lines)

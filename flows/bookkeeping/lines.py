@@ -1,0 +1,87 @@
+"""The lines of an entry: what the money was for, and its tax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from blocks.erp.entries import Account, Dimension, Line, Money
+from blocks.erp.policy import Policy
+from blocks.erp.reference import Role
+from blocks.pleo.items import ExportItem, ItemLine
+from flows.bookkeeping.accounts import Accounts
+from flows.bookkeeping.amounts import Amounts, LineAmounts, supplier_money
+from flows.bookkeeping.codes import clean, fitting
+from flows.bookkeeping.dimensions import dimensions_of
+
+
+def transfer_lines(item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool) -> tuple[Line, ...]:
+    """One line each for types that move money between our own accounts: its gross amount, which nobody taxes."""
+    return tuple(
+        line_of(account, split.gross_minor, debit, supplier=supplier_money(line.line_amount))
+        for line, account, split in zip(item.accounting_entry_lines or (), mains, amounts.lines, strict=True)
+    )
+
+
+def expense_lines(
+    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, accounts: Accounts, policy: Policy
+) -> tuple[Line, ...]:
+    """Cost and tax of each line on its own account in `mains`, in the debit column or with `debit` false in credit."""
+    return tuple(
+        made
+        for line, account, split in zip(item.accounting_entry_lines or (), mains, amounts.lines, strict=True)
+        for made in _Expense(line, split, debit, _tax_code(line, policy)).lines(
+            account, dimensions_of(item, line, policy), accounts
+        )
+    )
+
+
+def line_of(
+    account: Account, amount_minor: int, debit: bool, *, counter: bool = False, supplier: Money | None = None
+) -> Line:
+    """A line in the debit column, or in the other one where `debit` is false; a negative amount changes columns."""
+    debit_minor, credit_minor = _columns(amount_minor, debit)
+    return Line(account, debit_minor, credit_minor, counter, supplier=supplier)
+
+
+@dataclass(frozen=True, slots=True)
+class _Expense:
+    """One line of the expense."""
+
+    line: ItemLine
+    split: LineAmounts
+    debit: bool
+    tax_code: str | None
+
+    def lines(self, account: Account, dimensions: tuple[Dimension, ...], accounts: Accounts) -> list[Line]:
+        debit_minor, credit_minor = _columns(self.split.cost_minor, self.debit)
+        cost = Line(
+            account,
+            debit_minor,
+            credit_minor,
+            tax_code=self.tax_code,
+            dimensions=dimensions,
+            supplier=supplier_money(self.line.line_amount),
+        )
+        tax = self.line.tax
+        if self.split.tax_minor == 0 or tax is None:
+            return [cost]
+        made = [cost, self._tax(accounts.tax(Role.INPUT_TAX, tax.ingoing_tax_account), self.debit)]
+        if self.split.reverse:
+            made.append(self._tax(accounts.tax(Role.OUTPUT_TAX, tax.outgoing_tax_account), not self.debit))
+        return made
+
+    def _tax(self, account: Account, debit: bool) -> Line:
+        debit_minor, credit_minor = _columns(self.split.tax_minor, debit)
+        return Line(account, debit_minor, credit_minor, tax_code=self.tax_code, tax=True)
+
+
+def _tax_code(line: ItemLine, policy: Policy) -> str | None:
+    """The accounting system's tax code of a line, as the settings translate Pleo's."""
+    code = clean(line.tax.code) if line.tax is not None else ""
+    return fitting(policy.tax_codes.get(code, code), "tax code") or None
+
+
+def _columns(amount_minor: int, debit: bool) -> tuple[int, int]:
+    size = abs(amount_minor)
+    return (size, 0) if debit == (amount_minor >= 0) else (0, size)

@@ -1,0 +1,72 @@
+"""An expense of a closed month under the three settings, from Pleo to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from exporting import Office, office
+from pleo_items import an_item, entry_id
+
+from blocks.erp.ledger import Ledger
+from blocks.erp.ledger.charts import ChartFiles
+from blocks.erp.policy import ClosedPeriod, Policy
+from flows.outcome import JobReport
+from flows.report import summary_markdown
+
+PERIODS = """first_date,last_date,state
+2026-09-01,2026-09-30,closed
+2026-10-01,2026-10-31,open
+2026-11-01,2026-11-30,open
+"""
+IN_SEPTEMBER = an_item(1, date="2026-09-14T10:00:00Z")
+IN_OCTOBER = an_item(2, date="2026-10-05T10:00:00Z")
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[Office]:
+    (tmp_path / "periods.csv").write_text(PERIODS)
+    with office(tmp_path) as made:
+        made.sandbox.add_job_of([IN_SEPTEMBER, IN_OCTOBER])
+        yield made
+
+
+async def exported(at_work: Office, setting: ClosedPeriod) -> JobReport:
+    ledger = Ledger(at_work.books, charts=ChartFiles(periods=at_work.books.parent / "periods.csv"))
+    report = await at_work.export(
+        erp=ledger, policy=Policy(closed_period=setting), now=lambda: datetime(2026, 11, 3, 9, tzinfo=UTC)
+    )
+    return report.jobs[0]
+
+
+def dates(at_work: Office) -> list[tuple[object, ...]]:
+    return at_work.journal(
+        "SELECT accounting_entry_id, posting_date, original_date FROM entry ORDER BY accounting_entry_id"
+    )
+
+
+async def test_fail(at_work: Office) -> None:
+    job = await exported(at_work, ClosedPeriod.FAIL)
+    (failure,) = job.failures
+    assert (failure.accounting_entry_id, failure.type) == (entry_id(1), "accounting_system_validation_failure")
+    assert "2026-09-14" in failure.reason
+    assert "closed" in failure.reason
+    assert dates(at_work) == [(entry_id(2), "2026-10-05", "2026-10-05")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "day"), [(ClosedPeriod.NEXT_OPEN, "2026-10-01"), (ClosedPeriod.TODAY, "2026-11-03")]
+)
+async def test_another_day_keeps_the_original_date_and_shows_it(
+    at_work: Office, setting: ClosedPeriod, day: str
+) -> None:
+    job = await exported(at_work, setting)
+    assert job.failures == []
+    assert dates(at_work) == [(entry_id(1), day, "2026-09-14"), (entry_id(2), "2026-10-05", "2026-10-05")]
+    note = f"PX-000001 is dated {day}, as the period of 2026-09-14 is closed"
+    assert job.notices == [note]
+    assert note.split(",")[1].replace("-", "\\-") in summary_markdown(job)
+    beancount = at_work.books.with_suffix(".beancount").read_text()
+    assert "original-date: 2026-09-14" in beancount

@@ -1,0 +1,389 @@
+"""An expense's receipts become files that the accounting system takes, or failures in the words of Pleo's table."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pleo_items import entry_id, receipt
+from pydantic import SecretStr
+from pypdf import PdfReader
+from receipt_files import pdf, picture
+from receipt_server import ReceiptServer, item_of, receipt_server
+
+from blocks.erp.base import Capabilities
+from blocks.erp.entries import Attachment
+from blocks.erp.policy import Attachments
+from blocks.pleo.client import items_of
+from blocks.pleo.credentials import PleoCredentials
+from blocks.pleo.files import FileClient
+from blocks.pleo.items import ExportItem
+from blocks.pleo.models import ItemFailure
+from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
+from blocks.pleo.transport import Clock
+from flows.failures import Failure
+from flows.steps.receipts import Collected, collect, collect_page
+
+ANY = Capabilities("a system", 100, 100, 100, 10**12)
+REQUIRED, OPTIONAL, SKIP = Attachments.REQUIRED, Attachments.OPTIONAL, Attachments.SKIP
+PDF, PNG, ZIP = "application/pdf", "image/png", "application/zip"
+DOWNLOAD = Failure(
+    ItemFailure.RECEIPT_DOWNLOAD, "Failed to download the attachment file from Pleo. Re-export the expense."
+)
+SIZE = Failure(ItemFailure.RECEIPT_SIZE, "Attachment file size exceeds accounting system limits.")
+NONE_THERE = Failure(
+    ItemFailure.VALIDATION,
+    "The expense has no receipt, and the settings require one. Add it in Pleo and export again.",
+)
+NONE_TAKEN = Failure(
+    ItemFailure.INVALID_CONFIGURATION,
+    "The settings require receipts, but the accounting system takes none. Change the setting for attachments.",
+)
+
+
+def not_converted(kinds: str) -> Failure:
+    return Failure(
+        ItemFailure.RECEIPT_CONVERSION,
+        f"The receipt ({kinds}) cannot be turned into a file that the accounting system takes. "
+        "Replace it in Pleo, by a PDF for instance, and export again.",
+    )
+
+
+def limits(**changes: Any) -> Capabilities:
+    kinds = changes.pop("types", None)
+    return Capabilities(
+        "a system", 100, 100, 100, 10**12, attachment_types=None if kinds is None else frozenset(kinds), **changes
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[ReceiptServer]:
+    with receipt_server() as made:
+        yield made
+
+
+async def collected(
+    server: ReceiptServer,
+    folder: Path,
+    item: ExportItem,
+    *,
+    policy: Attachments = REQUIRED,
+    skip: frozenset[int] = frozenset(),
+    **changes: Any,
+) -> Collected:
+    async with server.client() as files:
+        found = await collect(item, files, limits(**changes), policy, folder, skip)
+    for one in found.attachments:
+        content = one.path.read_bytes()
+        assert (one.size, one.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+        assert folder in one.path.parents
+    return found
+
+
+def shown(found: Collected) -> list[tuple[int, str, str]]:
+    return [(one.number, one.name, one.media_type) for one in found.attachments]
+
+
+async def test_each_file_becomes_an_attachment_in_pleos_order(server: ReceiptServer, tmp_path: Path) -> None:
+    contents = (pdf(), picture(), b"Coffee 3.50", picture("JPEG"))
+    found = await collected(server, tmp_path, server.item(*contents))
+    assert shown(found) == [
+        (1, "BOOK-1-receipt-1.pdf", PDF),
+        (2, "BOOK-1-receipt-2.png", PNG),
+        (3, "BOOK-1-receipt-3.txt", "text/plain"),
+        (4, "BOOK-1-receipt-4.jpg", "image/jpeg"),
+    ]
+    assert [one.path.read_bytes() for one in found.attachments] == list(contents)
+    assert (found.problems, found.links_dead) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("reference", "stem"),
+    [
+        ("BOOK 7/ä", "BOOK-7"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("\u202efdp.exe\n", "fdp-exe"),
+        ("x" * 100, "x" * 40),
+        ("收据", entry_id(1)[:8]),
+        (None, entry_id(1)[:8]),
+    ],
+)
+async def test_a_file_name_is_short_and_harmless(
+    server: ReceiptServer, tmp_path: Path, reference: str | None, stem: str
+) -> None:
+    item = server.item(pdf(), additionalInformation={"reconciliationId": reference})
+    assert shown(await collected(server, tmp_path, item)) == [(1, f"{stem}-receipt-1.pdf", PDF)]
+
+
+async def test_what_is_attached_already_is_not_fetched_again(server: ReceiptServer, tmp_path: Path) -> None:
+    item = server.item(pdf(), picture(), pdf())
+    found = await collected(server, tmp_path, item, skip=frozenset({1, 3}))
+    assert shown(found) == [(2, "BOOK-1-receipt-2.png", PNG)]
+    assert server.asked == ["/receipts/2"]
+
+
+async def test_where_receipts_are_skipped_nothing_is_fetched(server: ReceiptServer, tmp_path: Path) -> None:
+    assert await collected(server, tmp_path, server.item(pdf()), policy=SKIP) == Collected()
+    assert server.asked == []
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", [REQUIRED, OPTIONAL])
+@pytest.mark.parametrize(
+    ("content", "dead"), [(404, True), (403, True), (500, False), (b"", False), (b"<html>Sign in</html>", False)]
+)
+async def test_a_file_that_does_not_come_is_a_problem_beside_those_that_do(
+    server: ReceiptServer, tmp_path: Path, policy: Attachments, content: bytes | int, dead: bool
+) -> None:
+    found = await collected(server, tmp_path, server.item(pdf(), content, pdf()), policy=policy)
+    assert [one.number for one in found.attachments] == [1, 3]
+    assert (found.problems, found.links_dead) == ((DOWNLOAD,), dead)
+
+
+@pytest.mark.parametrize("file", [None, receipt(None), receipt(""), receipt("http://10.0.0.1/r.pdf"), receipt("r")])  # type: ignore[arg-type]
+async def test_a_file_without_a_usable_link_is_one_that_did_not_come(
+    server: ReceiptServer, tmp_path: Path, file: dict[str, Any] | None
+) -> None:
+    found = await collected(server, tmp_path, item_of([file, server.put(pdf())]))
+    assert ([one.number for one in found.attachments], found.problems, found.links_dead) == ([2], (DOWNLOAD,), False)
+
+
+async def test_a_file_that_pleo_says_is_too_large_is_not_fetched(server: ReceiptServer, tmp_path: Path) -> None:
+    at_limit, over = ({**server.put(pdf()), "size": size} for size in (5000, 5001))
+    found = await collected(server, tmp_path, item_of([at_limit, over]), max_attachment_bytes=5000)
+    assert ([one.number for one in found.attachments], found.problems) == ([1], (SIZE,))
+    assert server.asked == ["/receipts/1"]
+
+
+async def test_a_file_that_turns_out_too_large_fails_likewise(server: ReceiptServer, tmp_path: Path) -> None:
+    said_small = {**server.put(pdf() + bytes(5000)), "size": 10}
+    found = await collected(server, tmp_path, item_of([said_small]), max_attachment_bytes=5000)
+    assert found == Collected(problems=(SIZE,))
+
+
+async def test_a_size_that_pleo_states_wrongly_is_only_logged(
+    server: ReceiptServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = pdf()
+    found = await collected(server, tmp_path, item_of([{**server.put(content), "size": 7}]))
+    assert (len(found.attachments), found.problems) == (1, ())
+    assert caplog.messages == [f"Receipt 1 of {entry_id(1)} has {len(content)} bytes, Pleo says 7"]
+
+
+async def test_the_log_tells_the_cause_and_not_the_link(
+    server: ReceiptServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await collected(server, tmp_path, server.item(404))
+    assert caplog.messages == [f"Receipt 1 of {entry_id(1)}: 127.0.0.1 says that the link is no good (HTTP 404)"]
+
+
+# -- required, and none there -----------------------------------------------------------------------------------------
+
+BY_NATURE_WITHOUT = [
+    "mileage",
+    "per_diem",
+    "wallet_topup",
+    "wallet_unload",
+    "direct_reimbursement",
+    "external_reimbursement",
+    "fee",
+    "cashback",
+    "atm_withdrawal",
+    "invoice_payment",
+    "refund",
+    "chargeback",
+    "personal_spend",
+    "something_new",
+]
+
+
+@pytest.mark.parametrize("files", [None, []])
+@pytest.mark.parametrize("type_", ["card_purchase", "card_invoice", "out_of_pocket", "invoice"])
+async def test_a_required_receipt_that_pleo_does_not_have_fails_its_expense(
+    server: ReceiptServer, tmp_path: Path, files: list[dict[str, Any]] | None, type_: str
+) -> None:
+    item = item_of(files, type=type_)
+    assert await collected(server, tmp_path, item) == Collected(problems=(NONE_THERE,))
+    assert await collected(server, tmp_path, item, policy=OPTIONAL) == Collected()
+    assert await collected(server, tmp_path, item, skip=frozenset({1})) == Collected()
+
+
+@pytest.mark.parametrize("type_", BY_NATURE_WITHOUT)
+async def test_what_has_no_receipt_by_nature_needs_none(server: ReceiptServer, tmp_path: Path, type_: str) -> None:
+    assert await collected(server, tmp_path, item_of(None, type=type_)) == Collected()
+    found = await collected(server, tmp_path, item_of([server.put(404)], type=type_))
+    assert found.problems == (DOWNLOAD,)  # but one that is there is required like any other
+
+
+async def test_an_erp_that_takes_no_files_gets_none(server: ReceiptServer, tmp_path: Path) -> None:
+    item = server.item(pdf())
+    assert await collected(server, tmp_path, item, policy=OPTIONAL, max_attachments=0) == Collected()
+    assert await collected(server, tmp_path, item, max_attachments=0) == Collected(problems=(NONE_TAKEN,))
+    assert await collected(server, tmp_path, item_of(None, type="mileage"), max_attachments=0) == Collected()
+    assert server.asked == []
+
+
+# -- one file for all, and types --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_more_files_than_the_erp_takes_become_one(server: ReceiptServer, tmp_path: Path, most: int) -> None:
+    found = await collected(server, tmp_path, server.item(pdf(2), picture(), picture("JPEG")), max_attachments=most)
+    assert shown(found) == [(1, "BOOK-1-receipts.pdf", PDF)]
+    assert len(PdfReader(found.attachments[0].path).pages) == 4
+
+
+async def test_as_many_files_as_the_erp_takes_stay_as_they_are(server: ReceiptServer, tmp_path: Path) -> None:
+    found = await collected(server, tmp_path, server.item(pdf(), picture()), max_attachments=2)
+    assert shown(found) == [(1, "BOOK-1-receipt-1.pdf", PDF), (2, "BOOK-1-receipt-2.png", PNG)]
+    (tmp_path / "again").mkdir()
+    found = await collected(server, tmp_path / "again", server.item(picture("GIF")), max_attachments=1)
+    assert shown(found) == [(1, "BOOK-1-receipt-1.gif", "image/gif")]
+
+
+async def test_what_cannot_be_one_pdf_becomes_one_zip(server: ReceiptServer, tmp_path: Path) -> None:
+    contents = [pdf(), b"Coffee 3.50", pdf(encrypted=True)]
+    found = await collected(server, tmp_path, server.item(*contents), max_attachments=1)
+    assert shown(found) == [(1, "BOOK-1-receipts.zip", ZIP)]
+    with zipfile.ZipFile(found.attachments[0].path) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == dict(
+            zip([f"BOOK-1-receipt-{n}" for n in ("1.pdf", "2.txt", "3.pdf")], contents, strict=True)
+        )
+
+
+async def test_one_file_for_all_that_is_attached_already_is_not_made_again(
+    server: ReceiptServer, tmp_path: Path
+) -> None:
+    item = server.item(pdf(), pdf())
+    assert await collected(server, tmp_path, item, max_attachments=1, skip=frozenset({1})) == Collected()
+    assert server.asked == []
+
+
+async def test_one_file_for_all_is_not_made_of_half_of_them_where_all_are_required(
+    server: ReceiptServer, tmp_path: Path
+) -> None:
+    found = await collected(server, tmp_path, server.item(pdf(), 404), max_attachments=1)
+    assert found == Collected(problems=(DOWNLOAD,), links_dead=True)
+    (tmp_path / "again").mkdir()
+    found = await collected(server, tmp_path / "again", server.item(pdf(), 404), policy=OPTIONAL, max_attachments=1)
+    assert (shown(found), found.problems) == ([(1, "BOOK-1-receipts.pdf", PDF)], (DOWNLOAD,))
+
+
+async def test_all_in_one_may_be_too_large(server: ReceiptServer, tmp_path: Path) -> None:
+    one = pdf()
+    item = server.item(one, one)
+    found = await collected(server, tmp_path, item, max_attachments=1, max_attachment_bytes=len(one) + 9)
+    assert found == Collected(problems=(SIZE,))
+
+
+@pytest.mark.parametrize(
+    ("content", "types", "outcome"),
+    [
+        (picture(), {PDF}, ("pdf", PDF)),
+        (picture(), {PDF, PNG}, ("png", PNG)),
+        (picture("GIF"), {PDF, ZIP}, ("zip", ZIP)),
+        (pdf(), {PNG, ZIP}, ("zip", ZIP)),
+    ],
+)
+async def test_a_type_that_the_erp_does_not_take_is_turned_into_one_that_it_does(
+    server: ReceiptServer, tmp_path: Path, content: bytes, types: set[str], outcome: tuple[str, str]
+) -> None:
+    found = await collected(server, tmp_path, server.item(content), types=types)
+    assert shown(found) == [(1, f"BOOK-1-receipt-1.{outcome[0]}", outcome[1])]
+
+
+@pytest.mark.parametrize("most", [None, 1])
+async def test_a_type_that_becomes_nothing_that_the_erp_takes_is_a_failed_conversion(
+    server: ReceiptServer, tmp_path: Path, most: int | None
+) -> None:
+    item = server.item(pdf(), b"Coffee 3.50")
+    found = await collected(server, tmp_path, item, types={PDF}, max_attachments=most)
+    kinds = "text/plain" if most is None else "application/pdf, text/plain"
+    assert ([one.number for one in found.attachments], found.problems) == (
+        [1] if most is None else [],
+        (not_converted(kinds),),
+    )
+
+
+# -- many, and for real -----------------------------------------------------------------------------------------------
+
+
+async def test_a_page_of_expenses_is_collected_side_by_side(server: ReceiptServer, tmp_path: Path) -> None:
+    items = [server.item(pdf(), 404 if n == 7 else picture(), number=n) for n in range(1, 26)]
+    skip = {entry_id(3): frozenset({1, 2})}
+    async with server.client() as files:
+        found = await collect_page(items, files, ANY, REQUIRED, tmp_path, skip)
+    assert list(found) == [entry_id(n) for n in range(1, 26)]
+    assert {id_: len(one.attachments) for id_, one in found.items() if len(one.attachments) != 2} == {
+        entry_id(3): 0,
+        entry_id(7): 1,
+    }
+    assert len(server.asked) == 48
+
+
+async def test_a_hundred_files_of_one_expense_come(server: ReceiptServer, tmp_path: Path) -> None:
+    found = await collected(server, tmp_path, server.item(*[pdf()] * 100))
+    assert [one.number for one in found.attachments] == list(range(1, 101))
+
+
+class Ends(Exception):
+    """What the clock raises in a run that is asked to end."""
+
+
+async def test_the_end_of_the_run_ends_collecting_as_it_is(server: ReceiptServer, tmp_path: Path) -> None:
+    async def sleep(_seconds: float) -> None:
+        raise Ends
+
+    items = [server.item(500, pdf(), number=n) for n in range(1, 9)]
+    async with server.client(clock=Clock(sleep=sleep)) as files:
+        with pytest.raises(Ends):
+            await collect_page(items, files, ANY, REQUIRED, tmp_path, {})
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_the_first_error_ends_what_is_under_way_beside_it(server: ReceiptServer, tmp_path: Path) -> None:
+    class Files:
+        async def download(self, url: str, *_: object, **__: object) -> None:
+            if url.endswith("/3"):
+                raise OSError("no space left on the disk")
+            await asyncio.Event().wait()
+
+    items = [server.item(pdf(), number=n) for n in range(1, 5)]
+    with pytest.raises(OSError, match="no space left"):
+        async with asyncio.timeout(10):
+            await collect_page(items, cast("FileClient", Files()), ANY, REQUIRED, tmp_path, {})
+
+
+async def test_what_is_wrong_on_our_side_is_no_problem_of_the_expense(server: ReceiptServer, tmp_path: Path) -> None:
+    (tmp_path / entry_id(1)).write_bytes(b"in the way")
+    async with server.client() as files:
+        with pytest.raises(FileExistsError):
+            await collect(server.item(pdf()), files, ANY, OPTIONAL, tmp_path)
+
+
+async def test_receipts_of_the_sandbox_are_followed_from_item_to_file(tmp_path: Path) -> None:
+    with Sandbox(rate_limit=False) as sandbox, serve(sandbox) as url:
+        job_id = sandbox.add_job(items=60, seed=5, failing=False)
+        async with (
+            PleoCredentials(base_url=url, api_key=SecretStr(SANDBOX_API_KEY)).client() as pleo,
+            FileClient(url) as files,
+        ):
+            page = await pleo.get_export_items(job_id)
+            items = [item for item in items_of(page.text) if isinstance(item, ExportItem)]
+            found = await collect_page(items, files, ANY, OPTIONAL, tmp_path, {})
+        assert sandbox.received().receipts == sum(len(item.files or ()) for item in items) > 20
+    attached: list[Attachment] = [one for item in found.values() for one in item.attachments]
+    stated = [(file.size, file.type) for item in items for file in item.files or () if file is not None]
+    assert [item.problems for item in found.values()] == [()] * 60
+    assert {one.media_type for one in attached} == {PDF, PNG, "image/jpeg"}
+    assert all(
+        size in (None, one.size) and kind in (None, one.media_type)
+        for one, (size, kind) in zip(attached, stated, strict=True)
+    )

@@ -1,0 +1,205 @@
+"""The settings as a file: every field, in TOML and in YAML, and one line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import EntryState
+from blocks.erp.ledger.block import LedgerSettings
+from blocks.erp.policy import (
+    AllFailedEvent,
+    Attachments,
+    ClosedPeriod,
+    MoneyBackSign,
+    Policy,
+    Settlement,
+    UnknownVendor,
+)
+from blocks.erp.reference import JournalUse, Role
+from flows.settings_file import SettingsError, read_settings
+
+COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
+
+TOML = f"""
+path = "acme.sqlite"
+accounts_file = "accounts.csv"
+rates_file = "/rates/2026.csv"
+company_currency = "DKK"
+posting = "posted"
+time_zone = "Europe/Copenhagen"
+attachments = "required"
+closed_period = "next_open"
+unknown_vendor = "fallback"
+unknown_vendor_account = "2909"
+out_of_pocket_account = "2920"
+contra_account = "5890"
+payable_account = "2900"
+reimbursement_contra_account = "2930"
+input_tax_account = "7910"
+output_tax_account = "7930"
+general_journal = "GEN"
+bill_journal = "PUR"
+credit_note_journal = "CRN"
+payment_journal = "PAY"
+employee_dimension = "EMPLOYEE"
+team_dimension = " TEAM "
+settlement = "never"
+minor_units = "iso4217"
+money_back_sign = "negative"
+all_failed_event = "completed_with_errors"
+max_receipt_kilobytes = 500
+page_size = 50
+update_batch_size = 25
+fava_url = "http://127.0.0.1:5001/"
+wallet_accounts = {{ DKK = "5820", EUR = " 5821 " }}
+tax_codes = {{ I25 = "VAT25" }}
+dimensions = {{ COSTCENTRE = "CC" }}
+companies = {{ "{COMPANY.upper()}" = "Acme ApS" }}
+"""
+YAML = "\n".join(
+    line.replace(" = ", ": ", 1) if "{" not in line else line.replace(" = ", ": ") for line in TOML.splitlines()
+)
+POLICY = Policy(
+    posting=EntryState.POSTED,
+    money_back_sign=MoneyBackSign.NEGATIVE,
+    all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS,
+    time_zone=ZoneInfo("Europe/Copenhagen"),
+    companies={COMPANY: "Acme ApS"},
+    accounts={
+        Role.OUT_OF_POCKET: "2920",
+        Role.CONTRA: "5890",
+        Role.PAYABLE: "2900",
+        Role.REIMBURSEMENT_CONTRA: "2930",
+        Role.INPUT_TAX: "7910",
+        Role.OUTPUT_TAX: "7930",
+    },
+    wallets={"DKK": "5820", "EUR": "5821"},
+    journals={
+        JournalUse.GENERAL: "GEN",
+        JournalUse.BILLS: "PUR",
+        JournalUse.CREDIT_NOTES: "CRN",
+        JournalUse.PAYMENTS: "PAY",
+    },
+    tax_codes={"I25": "VAT25"},
+    dimensions={"COSTCENTRE": "CC"},
+    employee_dimension="EMPLOYEE",
+    team_dimension="TEAM",
+    minor_units=MinorUnits.ISO4217,
+    closed_period=ClosedPeriod.NEXT_OPEN,
+    attachments=Attachments.REQUIRED,
+    unknown_vendor=UnknownVendor.FALLBACK,
+    unknown_vendor_account="2909",
+    settlement=Settlement.NEVER,
+)
+
+
+def _written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML), ("s.yml", YAML)])
+def test_a_settings_file_has_the_fields_of_the_block(tmp_path: Path, name: str, text: str) -> None:
+    settings = read_settings(_written(tmp_path, name, text))
+    assert settings.policy() == POLICY
+    ledger = {"path", "accounts_file", "rates_file", "vendors_file", "company_currency", "max_receipt_kilobytes"}
+    assert settings.model_dump(include=ledger | {"fava_url", "page_size", "update_batch_size"}) == {
+        "path": "acme.sqlite",
+        "accounts_file": f"{tmp_path}/accounts.csv",
+        "rates_file": "/rates/2026.csv",
+        "vendors_file": "",
+        "company_currency": "DKK",
+        "max_receipt_kilobytes": 500,
+        "fava_url": "http://127.0.0.1:5001",
+        "page_size": 50,
+        "update_batch_size": 25,
+    }
+
+
+def test_without_settings_everything_is_as_the_policy_has_it() -> None:
+    assert LedgerSettings().policy() == Policy()
+
+
+def test_an_empty_file_or_empty_fields_are_no_settings(tmp_path: Path) -> None:
+    assert read_settings(_written(tmp_path, "s.yaml", "")) == LedgerSettings()
+    text = "payable_account: null\ncontra_account: '  '\naccounts_file: ''\nteam_dimension: ''"
+    assert read_settings(_written(tmp_path, "s.yaml", text)) == LedgerSettings()
+
+
+def test_what_is_given_beside_the_file_takes_the_place_of_what_it_says(tmp_path: Path) -> None:
+    assert read_settings(_written(tmp_path, "s.toml", TOML), path="other.sqlite").path == "other.sqlite"
+
+
+def test_files_stand_beside_the_settings_that_name_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme").mkdir()
+    _written(tmp_path / "acme", "s.toml", 'vendors_file = "../vendors.csv"\nperiods_file = "~/periods.csv"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/of-acme")
+    settings = read_settings(Path("acme/s.toml"))
+    assert settings.vendors_file == f"{tmp_path}/acme/../vendors.csv"
+    assert settings.periods_file == "/home/of-acme/periods.csv"
+
+
+@pytest.mark.parametrize("unreadable", [None, "", "Posted!", 3, ["posted"]])
+def test_posting_that_cannot_be_read_is_a_draft(unreadable: object) -> None:
+    assert LedgerSettings.model_validate({"posting": unreadable}).posting is EntryState.DRAFT
+
+
+QUOTE_IT = 'it should be text, in quotation marks: "2900"'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("s.toml", "time_zone = 'Mars/Olympus'", "time_zone: no time zone"),
+        ("s.toml", "page_size = 0", "page_size: Input should be greater"),
+        ("s.toml", "max_receipt_kilobytes = 30001", "max_receipt_kilobytes: Input should be less than"),
+        ("s.toml", "wallet_accounts = { kroner = '1940' }", "wallet_accounts: 'kroner' is no currency"),
+        ("s.toml", "wallet_accounts = { DKK = 1940 }", f"wallet_accounts.DKK: {QUOTE_IT}"),
+        ("s.toml", "wallet_accounts = { DKK = ' ' }", "wallet_accounts: the account of DKK is empty"),
+        ("s.yaml", "wallet_accounts: { 1: '1940' }", f"wallet_accounts.1: {QUOTE_IT}"),
+        ("s.toml", "companies = { acme = '1' }", "companies: each Pleo company is named by its UUID"),
+        (
+            "s.toml",
+            f"companies = {{ '{COMPANY}' = '1', '{COMPANY.upper()}' = '2' }}",
+            f"companies: company {COMPANY} is named twice",
+        ),
+        ("s.toml", "money_back_sign = 'up'", "money_back_sign: Input should be"),
+        ("s.toml", "closed_period = 'later'", "closed_period: Input should be 'fail', 'next_open' or 'today'"),
+        ("s.toml", "attachments = true", "attachments: Input should be 'required', 'optional' or 'skip'"),
+        ("s.toml", "payable_account = 2900", f"payable_account: {QUOTE_IT}"),
+        ("s.toml", f"bill_journal = '{'J' * 61}'", "bill_journal: it is longer than 60 characters: JJJ"),
+        ("s.toml", 'team_dimension = "A\\u0007B"', "team_dimension: it has control characters"),
+        ("s.toml", "tax_codes = { I25 = '' }", "tax_codes: the tax code of I25 is empty"),
+        ("s.toml", "tax_codes = { '' = 'VAT25' }", "tax_codes: what stands before VAT25 is empty"),
+        ("s.toml", f"dimensions = {{ {'G' * 61} = 'CC' }}", "dimensions: what stands before CC is longer"),
+        ("s.toml", "dimensions = { CC = 'C', ' CC' = 'D' }", "dimensions: CC is named twice"),
+        ("s.toml", "company_currency = 'kr'", "company_currency: 'kr' is no currency: use its three capital letters"),
+        ("s.toml", "rates_file = 'rates.csv'", "company_currency: with rates_file it must be said which currency"),
+        ("s.toml", "path = ' '", "path: String should have at least 1 character"),
+        ("s.toml", "fava_url = 'fava'", "fava_url: it should be a web address such as http://127.0.0.1:5000"),
+        ("s.toml", "colour = 'red'", "colour: no such setting"),
+        ("s.toml", "payable_acount = '1'", "payable_acount: no such setting, did you mean payable_account?"),
+        ("s.toml", "Posting = 'posted'", "Posting: no such setting, did you mean posting?"),
+        ("s.toml", "page_size = = 3", "Invalid value"),
+        ("s.yaml", "- a\n- b", "settings are names with values"),
+        ("s.yaml", "a: [", "while parsing"),
+        ("s.ini", "", "ends in .toml, .yaml or .yml"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_file_and_field(tmp_path: Path, name: str, text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(_written(tmp_path, name, text))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path / name}: ")
+    assert said in line
+
+
+def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
+        read_settings(tmp_path / "none.toml")
