@@ -179,7 +179,7 @@ async def export(
         system = chosen.connect(Path.cwd())
         clock = Clock(sleep=stop.sleep, limit=stop.limit)
         client = credentials.client(page_size=chosen.page_size, clock=clock)
-        runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress)
+        runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress, stop.sleep)
         files = FileClient(client.base_url, clock=clock)
         session = Session(
             client, files, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run

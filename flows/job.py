@@ -97,11 +97,11 @@ class _JobRun:
             reference = await self.validate()
             await self.retrieve()
             pages = await self.fetch() if self.control.to_do else []
+            await self.record(pages, self.desk(reference))  # which fetches pages again where links have died
         except JobFails as error:
             self.report.reason = error.reason
             await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
             return
-        await self.record(pages, self.desk(reference))
         await self.end()
 
     def desk(self, reference: Reference) -> Desk:
@@ -113,6 +113,7 @@ class _JobRun:
             Books(self.job.id, self.job.company_id, reference, session.erp.describe(), policy, today),
             session.files,
             session.clock,
+            session.stop,
             patience_s=float(self.job.expires_in or USUAL_LIFE_S),
             dry_run=session.dry_run,
         )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.pleo.models import ExportJob
 from flows.outcome import JobReport
 from flows.steps.fetch import FetchedPage, PageKey
@@ -17,10 +17,22 @@ Step = Callable[..., Awaitable[T]]
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Waits between the tries of a step that the accounting system did not answer: 6 tries in all."""
 
+LONGEST_WAIT_S = 60.0
+LONGEST_PAUSE_S = LONGEST_WAIT_S * len(RETRY_WAITS_S)
+"""A pause that the accounting system asks for is waited out in parts, 5 minutes in all; a longer one not at all."""
+
 
 def is_retriable(error: BaseException) -> bool:
     """Whether calling the step again may help. Calls to Pleo repeat inside their client, so only the ERP's count."""
+    if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > LONGEST_PAUSE_S:
+        return False
     return isinstance(error, (ErpUnavailable, ErpOutcomeUnknown))
+
+
+def retry_wait_s(tries: int, error: BaseException) -> float:
+    """Seconds to wait after the `tries`-th try: as long as the accounting system asks for, where it says."""
+    asked = error.clears_in_s if isinstance(error, ErpRateLimited) else None
+    return max(RETRY_WAITS_S[tries - 1], min(asked or 0.0, LONGEST_WAIT_S))
 
 
 class Runner(Protocol):
@@ -64,11 +76,14 @@ class PlainRunner:
 
     async def call(self, step: Step[T], *args: Any, label: str = "") -> T:
         """Call a step, again where `is_retriable` says so."""
-        for wait in RETRY_WAITS_S:
+        for tries in range(1, len(RETRY_WAITS_S) + 1):
             try:
                 return await step(*args)
-            except (ErpUnavailable, ErpOutcomeUnknown):
-                await self._sleep(wait)
+            except (ErpUnavailable, ErpOutcomeUnknown) as error:
+                if not is_retriable(error):
+                    raise
+                wait = retry_wait_s(tries, error)
+            await self._sleep(wait)
         return await step(*args)
 
     async def fetch(self, key: PageKey, step: Step[FetchedPage], *args: Any, label: str) -> tuple[FetchedPage, bool]:

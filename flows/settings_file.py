@@ -13,11 +13,26 @@ from pydantic import ValidationError
 from blocks.erp.ledger.block import FILE_FIELDS, LedgerSettings
 from blocks.text import one_line
 
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 100_000
 
 
 class SettingsError(Exception):
     """A settings file that cannot be used; the message is one line that names the file and the field."""
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
+    """YAML as far as settings need it: a name twice is a mistake, and nothing is merged (`<<`) into anything."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for every mapping: complain where the usual loader would merge, or let the last one win."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem="settings cannot be merged", problem_mark=key.start_mark)
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{one_line(name, 60)} is named twice", problem_mark=key.start_mark)
+            seen.add(name)
 
 
 def read_settings(path: Path, /, **overrides: Any) -> LedgerSettings:
@@ -63,10 +78,19 @@ def _read(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise SettingsError(f"{path}: too large for settings")
-        text = content.decode()
-        document = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        text = content.decode("utf-8-sig")
+        document = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _Loader)  # noqa: S506 - a safe one
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or 'it cannot be read'}") from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: line {line} is not written in UTF-8: save the file in that encoding") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: too many brackets inside each other") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise SettingsError(f"{path}: {where}{one_line(error.problem or str(error), 200)}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {one_line(str(error), 200)}") from None
     if document is None:

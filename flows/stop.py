@@ -35,7 +35,7 @@ class Stop:
             _shorten(limit)
 
     @asynccontextmanager
-    async def limit(self, seconds: float) -> AsyncIterator[None]:
+    async def limit(self, seconds: float | None) -> AsyncIterator[None]:
         """As `asyncio.timeout`, but of a few seconds once the run is asked to end."""
         async with asyncio.timeout(seconds) as limit:
             self._limits.add(limit)

@@ -33,8 +33,9 @@ from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.outcome import JobReport
 from flows.report import ConsoleProgress
-from flows.runner import RETRY_WAITS_S, Step, is_retriable
+from flows.runner import RETRY_WAITS_S, Step, is_retriable, retry_wait_s
 from flows.steps.fetch import FetchedPage, PageKey
+from flows.stop import Stopped
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -44,15 +45,19 @@ PAGE_LIFE = timedelta(hours=20)
 
 PROGRESS_EVERY_S = 2.0
 
+Sleep = Callable[[float], Awaitable[None]]
 JobFlow = Callable[[ExportJob, Callable[[], Awaitable[JobReport]]], Awaitable[JobReport]]
 
 
 class _Call:
     """One call of a step on its way through a Prefect task: opaque, so that Prefect neither copies nor hashes it."""
 
-    def __init__(self, step: Step[Any], args: tuple[Any, ...], label: str, key: str | None = None) -> None:
+    def __init__(
+        self, step: Step[Any], args: tuple[Any, ...], label: str, sleep: Sleep, key: str | None = None
+    ) -> None:
         self.step = step
         self.args = args
+        self.sleep = sleep
         self.key = key
         self.name = f"{step.__name__.replace('_', ' ')} {label}".strip()
         self.tries = 0
@@ -77,8 +82,19 @@ async def _perform(call: _Call) -> None:
         call.result = await call.step(*call.args)
     except Exception as error:
         call.error = error
-        if is_retriable(error) and call.tries <= len(RETRY_WAITS_S):
-            raise  # Prefect waits and calls again
+        if is_retriable(error) and call.tries <= len(RETRY_WAITS_S) and await _waited(call, error):
+            raise  # Prefect calls again
+
+
+async def _waited(call: _Call, error: Exception) -> bool:
+    """Wait before the next try; False when the run is asked to end meanwhile, which Prefect's own waiting ignores."""
+    log.warning("%s: %s", call.name, error)
+    try:
+        await call.sleep(retry_wait_s(call.tries, error))
+    except Stopped as stopped:
+        call.error = stopped
+        return False
+    return True
 
 
 def _outcome(call: _Call) -> State[Any] | None:
@@ -88,7 +104,6 @@ def _outcome(call: _Call) -> State[Any] | None:
 @task(
     task_run_name=_run_name,
     retries=len(RETRY_WAITS_S) + 1,  # the last one is never used: it keeps Prefect from logging a traceback
-    retry_delay_seconds=list(RETRY_WAITS_S),
     retry_condition_fn=_retry,
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -118,8 +133,10 @@ async def stored_step(call: _Call) -> State[Any] | dict[str, object]:
 class PrefectRunner:
     """Calls steps as Prefect tasks, keeps pages as persisted results, runs a job by `job_flow`."""
 
-    def __init__(self, base_url: str, job_flow: JobFlow, console: ConsoleProgress | None) -> None:
+    def __init__(self, base_url: str, job_flow: JobFlow, console: ConsoleProgress | None, sleep: Sleep) -> None:
+        """`sleep` waits between the tries of a step, and raises Stopped when the run is asked to end."""
         self._job_flow = job_flow
+        self._sleep = sleep
         self._base_url = base_url
         self._console = console
         self._root = Path(get_current_settings().results.local_storage_path) / "pleo-export-pages"
@@ -131,7 +148,7 @@ class PrefectRunner:
 
     async def call(self, function: Step[T], *args: Any, label: str = "") -> T:
         """Call a step as a task."""
-        call = _Call(function, args, label)
+        call = _Call(function, args, label, self._sleep)
         state = cast(State[Any], await step(call, return_state=True))  # type: ignore[misc]
         if call.error is not None:
             raise call.error
@@ -145,7 +162,7 @@ class PrefectRunner:
         """A page from the result store, or from the step as a task whose result is persisted."""
         folder = self._folder(key.company_id, key.job_id)
         digest = key.digest()
-        call = _Call(function, args, label, digest)
+        call = _Call(function, args, label, self._sleep, digest)
         state = cast(State[Any], await self._stored_step(folder)(call, return_state=True))  # type: ignore[misc]
         if call.error is not None:
             raise call.error

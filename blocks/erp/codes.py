@@ -30,14 +30,18 @@ def readable_code(text: str, what: str = "it") -> str:
     return code
 
 
-def readable_codes(codes: Mapping[str, str], what: str) -> dict[str, str]:
-    """Codes by what they stand for, both without spaces around them. Raises ValueError as `readable_code`."""
+def readable_codes(codes: Mapping[str, str], what: str, *, may_be_empty: bool = False) -> dict[str, str]:
+    """Codes by what they stand for, both without spaces around them. Raises ValueError as `readable_code`.
+
+    With `may_be_empty` a name may stand for nothing.
+    """
     found: dict[str, str] = {}
     for name, code in codes.items():
         clean = readable_code(name, f"what stands before {one_line(code, MAX_CODE)}")
         if clean in found:
             raise ValueError(f"{clean} is named twice")
-        found[clean] = readable_code(code, f"the {what} of {clean}")
+        empty = may_be_empty and not code.strip()
+        found[clean] = "" if empty else readable_code(code, f"the {what} of {clean}")
     return found
 
 

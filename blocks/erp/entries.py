@@ -124,8 +124,8 @@ NO_DETAILS = Details()
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A receipt, ready to be attached. `number` counts an expense's files from 1, in Pleo's order; `path` is where
-    its bytes are now, `size` their number, `sha256` their hash in hexadecimal."""
+    """A receipt, ready to be attached. `number` counts an expense's files from 1, in Pleo's order, and is 0 for all of
+    them in one; `path` is where its bytes are now, `size` their number, `sha256` their hash in hexadecimal."""
 
     number: int
     name: str

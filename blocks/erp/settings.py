@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from prefect.blocks.core import Block
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from blocks.erp.base import Erp
 from blocks.erp.codes import OptionalCode, StrippedText, choice, is_currency, readable_codes
@@ -143,7 +143,8 @@ class ErpSettings(Block, ABC):
         default_factory=dict,
         title="Dimensions",
         description="The accounting system's dimension for each of Pleo's tag groups that has another name: "
-        '{"COSTCENTRE": "CC"}. A tag group that is not named here is the same in both.',
+        '{"COSTCENTRE": "CC"}. A tag group that is not named here is the same in both. One with an empty name is left '
+        'out: {"MOOD": ""}.',
     )
     employee_dimension: OptionalCode = Field(
         default="",
@@ -191,6 +192,14 @@ class ErpSettings(Block, ABC):
         description="How many items are reported to Pleo at once, 1 to 100.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, values: Any) -> Any:
+        """Forms, other programs and YAML write null for what was emptied: its default counts."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None or name not in cls.model_fields}
+
     @field_validator("posting", mode="before")
     @classmethod
     def _draft_if_unreadable(cls, value: object) -> EntryState:
@@ -235,7 +244,7 @@ class ErpSettings(Block, ABC):
     @field_validator("dimensions")
     @classmethod
     def _dimensions_by_tag_group(cls, value: dict[str, str]) -> dict[str, str]:
-        return readable_codes(value, "dimension")
+        return readable_codes(value, "dimension", may_be_empty=True)
 
     def policy(self) -> Policy:
         """The choices in these settings as plain values."""

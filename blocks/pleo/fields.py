@@ -80,6 +80,14 @@ def _none_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
         return None
 
 
+def _empty_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _none_if_odd(value, handler) or ""
+
+
+def _empty_if_null(value: object) -> object:
+    return "" if value is None else value
+
+
 Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 Text = Annotated[str, AfterValidator(_storable)]
 Amount = Annotated[Decimal, BeforeValidator(_exact_number)]
@@ -88,6 +96,8 @@ Informative = WrapValidator(_none_if_odd)
 Count = Annotated[int | None, Informative]
 Instant = Annotated[Moment | None, Informative]
 Words = Annotated[Text | None, Informative]
+TextOrEmpty = Annotated[Text, BeforeValidator(_empty_if_null)]
+Name = Annotated[Text, WrapValidator(_empty_if_odd)]
 
 
 class Wire(BaseModel):

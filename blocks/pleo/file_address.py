@@ -17,6 +17,7 @@ from blocks.pleo.errors import FileUnsafe
 
 MAX_URL = 16_384
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_BRACKETED = re.compile(r"\[[^\]]*\](?::[0-9]*)?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -71,7 +72,10 @@ def parse_address(url: str) -> FileAddress:
         _refuse("the link is not a plain http(s) URL")
     if "@" in parts.netloc:
         _refuse("the link holds a user name")
-    host = _plain_host(host, bracketed="[" in parts.netloc)
+    bracketed = "[" in parts.netloc
+    if not parts.netloc.isascii() or (bracketed and not _BRACKETED.fullmatch(parts.netloc)):
+        _refuse("the link's host is not a name")
+    host = _plain_host(host, bracketed=bracketed)
     path = quote(parts.path or "/", safe=string.punctuation)
     query = quote(parts.query, safe=string.punctuation)
     target = f"{path}?{query}" if parts.query else path

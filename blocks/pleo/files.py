@@ -166,7 +166,7 @@ class FileClient:
             if is_bad_certificate(error):
                 return FileUnsafe(f"not fetched: {address.origin.host} cannot prove that it is what it is called")
             return _NoFile("no connection", silent=True)
-        except (httpcore.NetworkError, httpcore.ProtocolError):
+        except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):
             return _NoFile("the connection broke, or was cut off")
 
     async def _follow(

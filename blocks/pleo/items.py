@@ -2,7 +2,7 @@
 
 Unknown fields are ignored and Pleo's enums stay open strings. Amounts are exact `Decimal`s of Pleo's minor units.
 Fields that bookkeeping can name better than a schema can are optional here, even where the contract requires them;
-what is only shown counts as absent when it is odd.
+what is only shown counts as absent when it is odd. What decides how an expense is booked never does: its item fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, ValidationError
 
-from blocks.pleo.fields import Amount, Count, Informative, Instant, Moment, Text, Uuid, Wire, Words, canonical_uuid
+from blocks.pleo.fields import (
+    Amount,
+    Count,
+    Informative,
+    Instant,
+    Moment,
+    Name,
+    Text,
+    TextOrEmpty,
+    Uuid,
+    Wire,
+    Words,
+    canonical_uuid,
+)
 from blocks.text import one_line
 
 
@@ -27,14 +40,14 @@ class ItemAmount(Wire):
     """One amount as the supplier charged it and as the wallet paid it."""
 
     in_wallet_currency: Money | None = None
-    in_supplier_currency: Money | None = None
+    in_supplier_currency: Annotated[Money | None, Informative] = None
 
 
 class ItemAccount(Wire):
     """An account as Pleo knows it: `code` is the general-ledger number, `identifier` the ERP's own id."""
 
     id: Text | None = None
-    name: Text = ""
+    name: Name = ""
     code: Text | None = None
     identifier: Text | None = None
 
@@ -43,18 +56,18 @@ class ItemTax(Wire):
     """The tax of one line; `rate` is a fraction (0.2 is 20 %), `type` inclusive, exclusive or reverse."""
 
     code: Text | None = None
-    rate: Amount | None = None
-    type: Text = ""
+    rate: Annotated[Amount | None, Informative] = None
+    type: TextOrEmpty = ""
     amount: ItemAmount | None = None
     ingoing_tax_account: Text | None = None
     outgoing_tax_account: Text | None = None
 
 
 class ItemTag(Wire):
-    """A value (`code`) of a dimension (`group_code`)."""
+    """A value (`code`) of a dimension (`group_code`); without a code nobody chose one."""
 
-    group_code: Text
-    code: Text
+    group_code: TextOrEmpty = ""
+    code: TextOrEmpty = ""
     id: Text | None = None
 
 
@@ -71,7 +84,7 @@ class ItemLine(Wire):
 class ItemUser(Wire):
     """The employee who made the expense; `code` is the employee's number in the accounting system."""
 
-    name: Text = ""
+    name: Name = ""
     code: Text | None = None
 
 
@@ -85,16 +98,16 @@ class ItemTeam(Wire):
 class ItemSupplier(Wire):
     """The merchant as seen on the card; any number may lead to the vendor that it is in the accounting system."""
 
-    name: Text | None = None
-    code: Words = None
-    account: Words = None
-    tax_identifier: Words = None
+    name: Words = None
+    code: Text | None = None
+    account: Text | None = None
+    tax_identifier: Text | None = None
 
 
 class ItemVendor(Wire):
     """The accounting system's vendor that the user chose."""
 
-    name: Text = ""
+    name: Name = ""
     code: Text | None = None
     external_id: Text | None = None
     tax_registration_number: Text | None = None
@@ -152,7 +165,7 @@ class ExportItem(Wire):
     accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, Strict(False)] = None
     additional_information: AdditionalInformation | None = None
     contra_account: ItemAccount | None = None
-    note: Text | None = None
+    note: Words = None
     supplier: ItemSupplier | None = None
     user: ItemUser | None = None
     team: ItemTeam | None = None

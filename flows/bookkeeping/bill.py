@@ -17,7 +17,7 @@ from flows.bookkeeping.direction import Rule
 from flows.bookkeeping.lines import expense_lines, line_of
 from flows.bookkeeping.text import invoice_of
 from flows.bookkeeping.vendors import vendor_of
-from flows.failures import VENDOR_UNKNOWN, ItemFails
+from flows.failures import VENDOR_UNKNOWN, ItemFails, invalid
 
 _MAX_INVOICE_NUMBER = 120
 
@@ -53,7 +53,10 @@ def bill_accounts(item: ExportItem, rule: Rule, accounts: Accounts, books: Books
 def documents_of(
     item: ExportItem, on: BillAccounts, amounts: Amounts, turned: bool, accounts: Accounts, books: Books
 ) -> tuple[Document, ...]:
-    """The bill, the payment, or both; with `turned` a credit note and a refund. The last line of each settles it."""
+    """The bill, the payment, or both; with `turned` a credit note and a refund. The last line of each settles it.
+
+    Fails the item where another line of a document stands on the payable account too.
+    """
     documents = []
     size = abs(amounts.header_minor)
     if on.mains is not None:
@@ -62,7 +65,7 @@ def documents_of(
         kind, use = (
             (DocumentKind.CREDIT_NOTE, JournalUse.CREDIT_NOTES) if turned else (DocumentKind.BILL, JournalUse.BILLS)
         )
-        documents.append(_document(kind, books.journal(use), lines, -size if turned else size))
+        documents.append(_document(kind, books.journal(use), lines, -size if turned else size, on.payable))
     if on.counter is not None:
         supplier = supplier_money(item.amount) if on.mains is None else None
         lines = (
@@ -70,7 +73,9 @@ def documents_of(
             line_of(on.counter, size, turned, counter=True),
         )
         kind = DocumentKind.REFUND if turned else DocumentKind.PAYMENT
-        documents.append(_document(kind, books.journal(JournalUse.PAYMENTS), lines, size if turned else -size))
+        documents.append(
+            _document(kind, books.journal(JournalUse.PAYMENTS), lines, size if turned else -size, on.payable)
+        )
     return tuple(documents)
 
 
@@ -92,5 +97,11 @@ def stays_open(item: ExportItem) -> bool:
     return item.type == "invoice" and invoice is not None and invoice.status == "marked_as_paid"
 
 
-def _document(kind: DocumentKind, journal: str, lines: tuple[Line, ...], owed_minor: int) -> Document:
+def _document(kind: DocumentKind, journal: str, lines: tuple[Line, ...], owed_minor: int, payable: Account) -> Document:
+    """The document, if what is owed to the vendor is all that it books on the payable account."""
+    if -sum(line.amount_minor for line in lines if line.account.code == payable.code) != owed_minor:
+        raise invalid(
+            f"The {kind.value.replace('_', ' ')} would stand on account {payable.code} on both sides, as that is also "
+            "where the vendor is owed. Choose another category in Pleo, or another account in the settings."
+        )
     return Document(kind=kind, journal=journal, owed_minor=owed_minor, lines=lines)

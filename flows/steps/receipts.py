@@ -1,7 +1,7 @@
 """Step 5, attachments: an expense's receipts from Pleo's links to files that the accounting system will take.
 
 Files are numbered from 1 in Pleo's order. Where there are more than the accounting system takes, they become one file,
-whose number is 1: what hangs on an entry under that number is then all of them.
+whose number is 0: what hangs on an entry under that number is all of them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ NONE_TAKEN = Failure(
     "The settings require receipts, but the accounting system takes none. Change the setting for attachments.",
 )
 
-_ONE_FILE = 1
+MAX_FILES = 100
+"""How many files of one expense are fetched; an expense that has more gets none of them."""
+
+_ALL_IN_ONE = 0
 _MERGES_AT_ONCE = 2
 _STEM_LENGTH = 40
 _Result = TypeVar("_Result")
@@ -143,9 +146,13 @@ class _Collector:
         if most == 0 or not wanted:
             lacking = required and not skip and (bool(wanted) or self.item.type in COME_WITH_A_RECEIPT)
             return Collected(problems=(NONE_TAKEN if most == 0 else NO_RECEIPT,)) if lacking else Collected()
-        together = most is not None and len(wanted) > most
-        if together and _ONE_FILE in skip:
+        if len(wanted) > MAX_FILES:
+            return Collected(problems=(_too_many(len(wanted)),))
+        if _ALL_IN_ONE in skip:
             return Collected()
+        together = most is not None and len(wanted) > most
+        if together and skip:
+            return Collected(problems=(_no_room(len(skip)),))
         place = _place(self.folder, self.item)
         numbered = [(n, file) for n, file in enumerate(wanted, 1) if together or n not in skip]
         came = await _all([asyncio.create_task(self._fetch(n, file, place)) for n, file in numbered])
@@ -155,7 +162,7 @@ class _Collector:
         if not together:
             ready = await _all([asyncio.create_task(self._alone(one)) for one in fetched])
         elif fetched and not (required and missing):  # half of them under the one number would pass for all
-            ready = [await self._together(fetched, _ONE_FILE, self._name("receipts"), place / "receipts")]
+            ready = [await self._together(fetched, _ALL_IN_ONE, self._name("receipts"), place / "receipts")]
         else:
             ready = []
         missing += [one for one in ready if isinstance(one, _Missing)]
@@ -223,11 +230,27 @@ class _Collector:
         return f"{stem or self.item.accounting_entry_id[:8]}-{what}"
 
 
+def _no_room(attached: int) -> Failure:
+    return Failure(
+        ItemFailure.RECEIPT_UPLOAD,
+        f"The entry has {attached} of its files already, and the accounting system takes no more. "
+        "Add the others there.",
+    )
+
+
 def _not_converted(kinds: str) -> Failure:
     return Failure(
         ItemFailure.RECEIPT_CONVERSION,
         f"The receipt ({kinds}) cannot be turned into a file that the accounting system takes. "
         "Replace it in Pleo, by a PDF for instance, and export again.",
+    )
+
+
+def _too_many(files: int) -> Failure:
+    return Failure(
+        ItemFailure.VALIDATION,
+        f"The expense has {files} receipts, and at most {MAX_FILES} can be attached. "
+        "Put them together in fewer files in Pleo, and export again.",
     )
 
 

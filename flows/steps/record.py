@@ -6,10 +6,11 @@ Every call looks all its ids up first, so it may be repeated as it stands whenev
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from blocks.erp.base import Erp
 from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
@@ -23,12 +24,17 @@ from flows.bookkeeping import Books, book
 from flows.failures import Failure, refusal
 from flows.results import Row, failed
 from flows.steps.receipts import Collected, collect_page
+from flows.steps.receipts_folder import receipts_folder
 from flows.steps.rows import found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
+from flows.stop import Stop, Stopped
 
 log = logging.getLogger(__name__)
 
 PORTION = 25
 """How many expenses with receipts are on their way at once: their files lie on the disk meanwhile."""
+
+PORTION_BYTES = 200_000_000
+"""How many bytes of receipts, by the sizes that Pleo states, may be on their way at once."""
 
 BUDGET_S = 40.0
 """How long one call goes on taking up portions: results go out at least every minute, to keep the job alive."""
@@ -49,6 +55,7 @@ class Desk:
     books: Books
     files: FileClient
     clock: Callable[[], float]
+    stop: Stop
     patience_s: float
     dry_run: bool = False
 
@@ -57,8 +64,9 @@ class Desk:
 class RecordedPage:
     """The outcome of a call: a row for every item that is done, and in a dry run the entries that would be made.
 
-    `left` are the items that time did not suffice for. Those of `dead_links` wait for a fresh page, as the links to
-    their receipts lead nowhere. `closing` is why nothing more can be recorded in this job's life.
+    `left` are the items that time did not suffice for, or that something kept us from. Those of `dead_links` wait for a
+    fresh page, as the links to their receipts lead nowhere. `closing` is why nothing more can be recorded in this job's
+    life.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -84,7 +92,8 @@ class _Work:
 async def record_page(desk: Desk, page_text: str, wanted: Sequence[str], links_are_fresh: bool) -> RecordedPage:
     """Book the wanted items of a page. In a dry run nothing is written and the rows are what would be.
 
-    Raises ErpUnavailable or ErpOutcomeUnknown, after which the same call is safe.
+    Raises ErpUnavailable or ErpOutcomeUnknown, after which the same call is safe, or Stopped: each of them only when no
+    item is done, as what is done is told before anything else.
     """
     return await _PageRun(desk, links_are_fresh).record(page_text, wanted)
 
@@ -100,26 +109,33 @@ class _PageRun:
 
     async def record(self, page_text: str, wanted: Sequence[str]) -> RecordedPage:
         page, started = self._page, self._desk.clock()
+        work: list[_Work] = []
         try:
             work = await self._prepared(page_text, wanted)
             for n, portion in enumerate(self._portions(work)):
-                if page.closing is not None:
+                if page.closing is not None or (n and self._desk.clock() - started > BUDGET_S):
                     break
-                if n and self._desk.clock() - started > BUDGET_S:
-                    page.left += [one.id_ for one in portion]
-                else:
-                    await self._portion(portion)
-        except (ErpLoginRefused, ErpRateLimited) as error:
+                self._desk.stop.check()
+                await self._portion(portion)
+        except (ErpLoginRefused, ErpUnavailable, ErpOutcomeUnknown, Stopped) as error:
             page.closing = self._closing(error)
+            if page.closing is None and not self._done():
+                raise
+        done = self._done()
+        page.left = [one.id_ for one in work if one.id_ not in done]
         return page
 
-    def _closing(self, error: ErpLoginRefused | ErpRateLimited) -> Failure:
-        """Why what is still open fails; raises the error again where waiting may help."""
+    def _done(self) -> set[str]:
+        """The items that this call need not look at again."""
+        return {*(row.accounting_entry_id for row in self._page.rows), *self._page.dead_links}
+
+    def _closing(self, error: Exception) -> Failure | None:
+        """Why what is still open fails, or None where waiting may help."""
         if isinstance(error, ErpLoginRefused):
             return Failure(ItemFailure.ERP_AUTHENTICATION, str(error))
-        if error.clears_in_s is None or error.clears_in_s <= self._desk.patience_s:
-            raise error
-        return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
+        if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > self._desk.patience_s:
+            return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
+        return None
 
     async def _prepared(self, page_text: str, wanted: Sequence[str]) -> list[_Work]:
         """The wanted items that can be gone on with; the rows of the others are done."""
@@ -156,9 +172,18 @@ class _PageRun:
     def _portions(self, work: list[_Work]) -> Iterator[list[_Work]]:
         """The work in the accounting system's batches, smaller ones where files have to be fetched."""
         receipts = self._wants_receipts() and any(one.item.files for one in work)
-        size = min(self._books.limits.max_entries, PORTION) if receipts else self._books.limits.max_entries
-        for start in range(0, len(work), size):
-            yield work[start : start + size]
+        most = min(self._books.limits.max_entries, PORTION) if receipts else self._books.limits.max_entries
+        portion: list[_Work] = []
+        weight = 0
+        for one in work:
+            heavy = sum(file.size or 0 for file in one.item.files or () if file is not None) if receipts else 0
+            if portion and (len(portion) == most or weight + heavy > PORTION_BYTES):
+                yield portion
+                portion, weight = [], 0
+            portion.append(one)
+            weight += heavy
+        if portion:
+            yield portion
 
     def _wants_receipts(self) -> bool:
         # A dry run asks for receipts only where a missing one would fail its expense.
@@ -167,30 +192,38 @@ class _PageRun:
         )
 
     async def _portion(self, portion: list[_Work]) -> None:
-        with TemporaryDirectory(prefix="pleo-receipts-") as folder:
-            collected = await self._collect(portion, Path(folder))
-            ready: list[_Work] = []
-            for one in portion:
-                files = collected.get(one.id_)
-                if files is not None and files.links_dead and not self._links_are_fresh:
-                    self._page.dead_links.append(one.id_)
-                else:
-                    ready.append(one)
-            await self._finish_found([one for one in ready if one.found is not None], collected)
+        with ExitStack() as until_recorded:
+            collected = await self._collect(portion, until_recorded) if self._wants_receipts() else {}
+            await self._with_files(portion, collected)
+
+    async def _with_files(self, portion: list[_Work], collected: dict[str, Collected]) -> None:
+        ready: list[_Work] = []
+        for one in portion:
+            files = collected.get(one.id_)
+            if files is not None and files.links_dead and not self._links_are_fresh:
+                self._page.dead_links.append(one.id_)
+            else:
+                ready.append(one)
+        await self._finish_found([one for one in ready if one.found is not None], collected)
+        if self._page.closing is None:
             await self._record_new([one for one in ready if one.found is None], collected)
 
-    async def _collect(self, portion: list[_Work], folder: Path) -> dict[str, Collected]:
+    async def _collect(self, portion: list[_Work], until_recorded: ExitStack) -> dict[str, Collected]:
         """The receipts of these expenses, but for those that hang on their entries already."""
-        if not self._wants_receipts():
-            return {}
         skip = {one.id_: one.found.attached for one in portion if one.found is not None}
         items = [one.item for one in portion if not (self._desk.dry_run and one.found is not None)]
+        stop, policy = self._desk.stop, self._policy.attachments
+        folder: Path | None = None
         try:
-            return await collect_page(
-                items, self._desk.files, self._books.limits, self._policy.attachments, folder, skip
-            )
+            folder = until_recorded.enter_context(receipts_folder())
+            async with stop.limit(None):
+                return await collect_page(items, self._desk.files, self._books.limits, policy, folder, skip)
         except OSError as error:
-            raise ErpUnavailable(f"receipts cannot be kept in {folder.parent}: {error.strerror or error}") from error
+            stop.check()  # a limit that ran out is an OSError, too
+            where = error.filename or folder
+            raise ErpUnavailable(
+                f"receipts cannot be kept on their way: {error.strerror or error} ({where})"
+            ) from error
 
     async def _record_new(self, new: list[_Work], collected: dict[str, Collected]) -> None:
         entries: list[Entry] = []
@@ -216,13 +249,16 @@ class _PageRun:
         """Record the entries: one outcome each, as many as the accounting system lets us, and what stands of them."""
         if not entries:
             return [], {}
+        outcomes: Sequence[Recorded | Refused] = []
         try:
-            outcomes: Sequence[Recorded | Refused] = await self._erp.record(entries)
+            outcomes = await self._erp.record(entries)
+            return outcomes, await self._in_the_books([one for one in outcomes if isinstance(one, Recorded)])
         except (ErpLoginRefused, ErpRateLimited) as error:
             self._page.closing = self._closing(error)
-            recorded = [one for one in error.outcomes if isinstance(one, Recorded)]
-            return error.outcomes, {one.accounting_entry_id: one for one in recorded}  # it cannot be asked any more
-        return outcomes, await self._in_the_books([one for one in outcomes if isinstance(one, Recorded)])
+            if self._page.closing is None:
+                raise
+            told = outcomes or error.outcomes  # it cannot be asked any more what it holds, so its word is taken
+            return told, {one.accounting_entry_id: one for one in told if isinstance(one, Recorded)}
 
     async def _in_the_books(self, recorded: Sequence[Recorded]) -> dict[str, Recorded]:
         """What the books hold for these entries now: what is reported is read back, never taken for granted."""
@@ -242,40 +278,74 @@ class _PageRun:
         now = stands[entry.accounting_entry_id]
         row = recorded_row(replace(now, found=outcome.found), entry, self._policy.minor_units)
         problems = [*(files.problems if files is not None else ()), *map(_as_failure, outcome.not_attached)]
-        return with_notices(row, [f"{now.external_id} lacks a receipt: {problem.reason}" for problem in problems])
+        return with_notices(row, _lacking(now.external_id, problems))
 
     async def _finish_found(self, found: list[_Work], collected: dict[str, Collected]) -> None:
         """What an earlier run recorded and left undone: its receipts, and its posting."""
-        rows: list[Row] = []
-        for one in found:
-            assert one.found is not None  # noqa: S101 - the caller chose them so
-            row = found_row(one.item, one.outcome, one.found, self._books)
-            if row.status is ItemStatus.SUCCESSFUL and not self._desk.dry_run:
-                row = await self._with_receipts(one, one.found, row, collected.get(one.id_))
-            rows.append(row)
-        drafts = {
-            one.id_
-            for one, row in zip(found, rows, strict=True)
-            if row.status is ItemStatus.SUCCESSFUL and one.found is not None and one.found.state is EntryState.DRAFT
-        }
-        if drafts and self._policy.posting is EntryState.POSTED and not self._desk.dry_run:
-            refused = {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
-            rows = [
-                still_draft_row(row, refused[row.accounting_entry_id]) if row.accounting_entry_id in refused else row
-                for row in rows
-            ]
-        self._page.rows += rows
+        rows: dict[str, Row] = {}
+        lacking: dict[str, list[str]] = {}
+        drafts: dict[str, _Work] = {}
+        try:
+            for one in found:
+                assert one.found is not None  # noqa: S101 - the caller chose them so
+                row = found_row(one.item, one.outcome, one.found, self._books)
+                is_draft = one.found.state is EntryState.DRAFT
+                if row.status is ItemStatus.SUCCESSFUL and not self._desk.dry_run:
+                    problems = await self._attach_missing(one, collected.get(one.id_))
+                    if problems and is_draft and self._policy.attachments is Attachments.REQUIRED:
+                        reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
+                        row = failed(one.id_, Failure(problems[0].type, reason))
+                    lacking[one.id_] = _lacking(one.found.external_id, problems)
+                rows[one.id_] = row
+                if row.status is ItemStatus.SUCCESSFUL and is_draft:
+                    drafts[one.id_] = one
+            if drafts and self._policy.posting is EntryState.POSTED:
+                rows |= await self._posted(drafts, rows)
+        except (ErpLoginRefused, ErpRateLimited) as error:
+            self._page.closing = self._closing(error)
+            if self._page.closing is None:
+                raise
+            if self._policy.posting is EntryState.POSTED:
+                rows = {id_: row for id_, row in rows.items() if id_ not in drafts}  # whether posted, nobody can say
+        self._page.rows += [
+            with_notices(row, lacking.get(id_, []) if row.status is ItemStatus.SUCCESSFUL else [])
+            for id_, row in rows.items()
+        ]
 
-    async def _with_receipts(self, one: _Work, found: Recorded, row: Row, files: Collected | None) -> Row:
-        """Attach what is missing. A draft that must have its receipts and lacks one fails; what is posted stands."""
+    async def _attach_missing(self, one: _Work, files: Collected | None) -> list[Failure]:
+        """Attach the receipts that an entry that stands has not got yet; returns why it lacks some all the same."""
         if files is None:
-            return row
+            return []
         not_attached = await self._erp.attach(one.id_, files.attachments) if files.attachments else []
-        problems = [*files.problems, *map(_as_failure, not_attached)]
-        if problems and self._policy.attachments is Attachments.REQUIRED and found.state is EntryState.DRAFT:
-            reason = f"{problems[0].reason} ({found.external_id} stays a draft.)"
-            return failed(one.id_, Failure(problems[0].type, reason))
-        return with_notices(row, [f"{found.external_id} lacks a receipt: {problem.reason}" for problem in problems])
+        return [*files.problems, *map(_as_failure, not_attached)]
+
+    async def _posted(self, drafts: dict[str, _Work], rows: dict[str, Row]) -> dict[str, Row]:
+        """Post drafts, or tell which could be in a dry run. Their rows then say what the books hold now."""
+        if self._desk.dry_run:
+            refused = {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
+        else:
+            refused = {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
+            stands = await self._erp.find([id_ for id_ in drafts if id_ not in refused])
+            rows = rows | {
+                id_: found_row(drafts[id_].item, drafts[id_].outcome, now, self._books) for id_, now in stands.items()
+            }
+        return {id_: still_draft_row(rows[id_], refused[id_]) if id_ in refused else rows[id_] for id_ in drafts}
+
+    def _closed_since(self, one: _Work) -> Refused | None:
+        """Why a draft could not be posted: its period was closed after it was recorded."""
+        periods = self._books.reference.periods
+        if periods is None or one.found is None or periods.is_open(one.found.posting_date):
+            return None
+        day = one.found.posting_date.isoformat()
+        return Refused(one.id_, RefusalKind.CLOSED_PERIOD, day, f"the posting date lies in a closed period: {day}")
+
+
+def _lacking(external_id: str, problems: Sequence[Failure]) -> list[str]:
+    """Which receipts an entry lacks, each reason once."""
+    return [
+        f"{external_id} lacks {'a receipt' if many == 1 else f'{many} receipts'}: {reason}"
+        for reason, many in Counter(problem.reason for problem in problems).items()
+    ]
 
 
 def _as_failure(refused: NotAttached) -> Failure:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Entry, EntryState, Recorded
+from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import Refused
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
@@ -105,8 +105,7 @@ def _of_recorded(recorded: Recorded, accounts: Sequence[str]) -> list[str]:
         )
     if recorded.counterparts and not recorded.settled:
         others = ", ".join(recorded.counterparts)
-        why = "until both are posted" if recorded.state is EntryState.DRAFT else "as they do not settle each other"
-        notices.append(f"{recorded.external_id} belongs to {others}; they stay open {why}")
+        notices.append(f"{recorded.external_id} belongs to {others}; they are not settled yet")
     return notices
 
 

@@ -99,7 +99,9 @@ def test_a_refused_value_names_its_field(fields: dict[str, Any], field: str) -> 
         ({"tax_codes": {"I25": "1" * 61}}, "tax_codes"),
         ({"dimensions": {" ": "CC"}}, "dimensions"),
         ({"closed_period": "later"}, "closed_period"),
-        ({"attachments": None}, "attachments"),
+        ({"attachments": ""}, "attachments"),
+        ({"path": "~nobody-of-that-name/books.sqlite"}, "path"),
+        ({"vendors_file": "a\0.csv"}, "vendors_file"),
         ({"unknown_vendor": "skip"}, "unknown_vendor"),
         ({"settlement": "amount"}, "settlement"),
         ({"minor_units": 2}, "minor_units"),
@@ -114,6 +116,16 @@ def test_a_refused_setting_of_the_ledger_names_its_field(fields: dict[str, Any],
     with pytest.raises(ValidationError) as caught:
         LedgerSettings.model_validate(fields)
     assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+
+
+def test_null_counts_as_left_out_in_every_setting() -> None:
+    nothing = dict.fromkeys(LedgerSettings.model_fields)
+    assert LedgerSettings.model_validate(nothing) == LedgerSettings()
+
+
+def test_a_tag_group_may_stand_for_no_dimension() -> None:
+    settings = LedgerSettings(dimensions={"MOOD": " ", "COSTCENTRE": " CC "})
+    assert settings.policy().dimensions == {"MOOD": "", "COSTCENTRE": "CC"}
 
 
 def test_new_lines_of_the_forms_text_fields_are_no_part_of_a_setting() -> None:

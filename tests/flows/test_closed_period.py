@@ -10,6 +10,7 @@ import pytest
 from exporting import Office, office
 from pleo_items import an_item, entry_id
 
+from blocks.erp.entries import EntryState
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.policy import ClosedPeriod, Policy
@@ -70,3 +71,19 @@ async def test_another_day_keeps_the_original_date_and_shows_it(
     assert note.split(",")[1].replace("-", "\\-") in summary_markdown(job)
     beancount = at_work.books.with_suffix(".beancount").read_text()
     assert "original-date: 2026-09-14" in beancount
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_draft_whose_period_was_closed_since_fails_alike_in_a_dry_run(at_work: Office, dry_run: bool) -> None:
+    (job,) = at_work.sandbox.jobs()
+    await at_work.export()
+    at_work.sandbox.export_again(job.id)
+    ledger = Ledger(at_work.books, charts=ChartFiles(periods=at_work.books.parent / "periods.csv"))
+    report = await at_work.export(erp=ledger, policy=Policy(posting=EntryState.POSTED), dry_run=dry_run)
+    (failure,) = report.jobs[0].failures
+    assert (report.exit_status, failure.accounting_entry_id, failure.type, failure.reason) == (
+        3,
+        entry_id(1),
+        "accounting_system_validation_failure",
+        "the posting date lies in a closed period: 2026-09-14 (PX-000001 stays a draft.)",
+    )

@@ -236,7 +236,7 @@ async def test_an_erp_that_takes_no_files_gets_none(server: ReceiptServer, tmp_p
 @pytest.mark.parametrize("most", [1, 2])
 async def test_more_files_than_the_erp_takes_become_one(server: ReceiptServer, tmp_path: Path, most: int) -> None:
     found = await collected(server, tmp_path, server.item(pdf(2), picture(), picture("JPEG")), max_attachments=most)
-    assert shown(found) == [(1, "BOOK-1-receipts.pdf", PDF)]
+    assert shown(found) == [(0, "BOOK-1-receipts.pdf", PDF)]
     assert len(PdfReader(found.attachments[0].path).pages) == 4
 
 
@@ -251,7 +251,7 @@ async def test_as_many_files_as_the_erp_takes_stay_as_they_are(server: ReceiptSe
 async def test_what_cannot_be_one_pdf_becomes_one_zip(server: ReceiptServer, tmp_path: Path) -> None:
     contents = [pdf(), b"Coffee 3.50", pdf(encrypted=True)]
     found = await collected(server, tmp_path, server.item(*contents), max_attachments=1)
-    assert shown(found) == [(1, "BOOK-1-receipts.zip", ZIP)]
+    assert shown(found) == [(0, "BOOK-1-receipts.zip", ZIP)]
     with zipfile.ZipFile(found.attachments[0].path) as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == dict(
             zip([f"BOOK-1-receipt-{n}" for n in ("1.pdf", "2.txt", "3.pdf")], contents, strict=True)
@@ -262,7 +262,18 @@ async def test_one_file_for_all_that_is_attached_already_is_not_made_again(
     server: ReceiptServer, tmp_path: Path
 ) -> None:
     item = server.item(pdf(), pdf())
-    assert await collected(server, tmp_path, item, max_attachments=1, skip=frozenset({1})) == Collected()
+    for again in (item, server.item(pdf(), pdf(), pdf()), server.item(pdf())):
+        assert await collected(server, tmp_path, again, max_attachments=1, skip=frozenset({0})) == Collected()
+    assert server.asked == []
+
+
+async def test_files_that_came_later_and_find_no_room_are_told_and_not_lost_in_silence(
+    server: ReceiptServer, tmp_path: Path
+) -> None:
+    (problem,) = (
+        await collected(server, tmp_path, server.item(pdf(), pdf()), max_attachments=1, skip=frozenset({1}))
+    ).problems
+    assert problem.reason.startswith("The entry has 1 of its files already")
     assert server.asked == []
 
 
@@ -273,7 +284,7 @@ async def test_one_file_for_all_is_not_made_of_half_of_them_where_all_are_requir
     assert found == Collected(problems=(DOWNLOAD,), links_dead=True)
     (tmp_path / "again").mkdir()
     found = await collected(server, tmp_path / "again", server.item(pdf(), 404), policy=OPTIONAL, max_attachments=1)
-    assert (shown(found), found.problems) == ([(1, "BOOK-1-receipts.pdf", PDF)], (DOWNLOAD,))
+    assert (shown(found), found.problems) == ([(0, "BOOK-1-receipts.pdf", PDF)], (DOWNLOAD,))
 
 
 async def test_all_in_one_may_be_too_large(server: ReceiptServer, tmp_path: Path) -> None:
@@ -331,6 +342,16 @@ async def test_a_page_of_expenses_is_collected_side_by_side(server: ReceiptServe
 async def test_a_hundred_files_of_one_expense_come(server: ReceiptServer, tmp_path: Path) -> None:
     found = await collected(server, tmp_path, server.item(*[pdf()] * 100))
     assert [one.number for one in found.attachments] == list(range(1, 101))
+
+
+@pytest.mark.parametrize("policy", [REQUIRED, OPTIONAL])
+async def test_of_more_than_a_hundred_files_none_is_asked_for_and_the_number_is_told(
+    server: ReceiptServer, tmp_path: Path, policy: Attachments
+) -> None:
+    found = await collected(server, tmp_path, server.item(*[pdf()] * 101), policy=policy)
+    reason = "The expense has 101 receipts, and at most 100 can be attached. Put them together in fewer files in Pleo"
+    assert (found.attachments, server.asked) == ((), [])
+    assert found.problems == (Failure(ItemFailure.VALIDATION, f"{reason}, and export again."),)
 
 
 class Ends(Exception):

@@ -146,6 +146,15 @@ async def test_a_dead_link_in_a_fresh_page_is_not_fetched_again(at_work: Office)
     assert at_work.sandbox.received().by_call[GET_DATA] == 1
 
 
+async def test_many_receipts_that_are_missing_for_one_reason_are_one_notice(at_work: Office) -> None:
+    dead = f"{at_work.base_url}/receipts/1/none/{NAMES[0]}"
+    at_work.sandbox.add_job_of([an_item(1, files=[{"url": dead}] * 30)])
+    report = await at_work.export()
+    assert report.jobs[0].notices == [
+        "PX-000001 lacks 30 receipts: Failed to download the attachment file from Pleo. Re-export the expense."
+    ]
+
+
 async def test_a_dry_run_fetches_receipts_only_where_they_decide(at_work: Office) -> None:
     at_work.sandbox.add_job_of([with_receipts(1, NAMES[0]), an_item(2)])
     report = await at_work.export(dry_run=True)

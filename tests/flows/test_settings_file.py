@@ -188,7 +188,19 @@ QUOTE_IT = 'it should be text, in quotation marks: "2900"'
         ("s.toml", "Posting = 'posted'", "Posting: no such setting, did you mean posting?"),
         ("s.toml", "page_size = = 3", "Invalid value"),
         ("s.yaml", "- a\n- b", "settings are names with values"),
-        ("s.yaml", "a: [", "while parsing"),
+        ("s.yaml", "a: [", "line 1, column 5: expected the node content"),
+        ("s.yaml", "posting: draft\nposting: posted", "line 2, column 1: posting is named twice"),
+        ("s.yaml", "tax_codes: {A: x, A: y}", "line 1, column 19: A is named twice"),
+        ("s.yaml", "a: &a {A: x}\ntax_codes: {<<: *a}", "line 2, column 13: settings cannot be merged"),
+        ("s.yaml", "[" * 50_000, "too many brackets inside each other"),
+        ("s.toml", "path = " + "[" * 50_000, "too many brackets inside each other"),
+        ("s.toml", "#" * 100_001, "too large for settings"),
+        (
+            "s.toml",
+            "path = '~nobody-of-that-name/books.sqlite'",
+            "path: ~nobody-of-that-name/books.sqlite: there is",
+        ),
+        ("s.toml", 'rates_file = "a\\u0000b"', "rates_file: this cannot be the name of a file"),
         ("s.ini", "", "ends in .toml, .yaml or .yml"),
     ],
 )
@@ -198,6 +210,17 @@ def test_a_wrong_setting_is_one_line_that_names_file_and_field(tmp_path: Path, n
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{tmp_path / name}: ")
     assert said in line
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_setting(tmp_path: Path) -> None:
+    for name, text in (("s.toml", "posting = 'posted'"), ("s.yaml", "posting: posted")):
+        assert read_settings(_written(tmp_path, name, f"\ufeff{text}")).posting is EntryState.POSTED
+
+
+def test_another_encoding_is_told_by_the_line_where_it_shows(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes("posting = 'posted'\npath = 'bøger.sqlite'".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"s\.toml: line 2 is not written in UTF-8"):
+        read_settings(tmp_path / "s.toml")
 
 
 def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from blocks.erp.codes import OptionalText, StrippedText, is_currency
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.settings import ErpSettings
+from blocks.text import one_line
 
 FILE_FIELDS = (
     "accounts_file", "tax_codes_file", "dimensions_file", "vendors_file", "periods_file", "rates_file",
@@ -70,6 +71,17 @@ class LedgerFiles(BaseModel):
         description="The currency that the company's books are kept in, such as DKK: what is paid from a wallet in "
         "another one is shown in both, at the rate of the day. Empty: each expense in its wallet's currency alone.",
     )
+
+    @field_validator("path", *FILE_FIELDS)
+    @classmethod
+    def _name_of_a_file(cls, value: str) -> str:
+        try:
+            Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{one_line(value, 60)}: there is no such user's home folder") from None
+        if "\0" in value:
+            raise ValueError("this cannot be the name of a file")
+        return value
 
     @field_validator("company_currency")
     @classmethod

@@ -154,7 +154,7 @@ class Books:
                     self._connection.execute(_POST, (number,))
                     posted.append(number)
                 except sqlite3.IntegrityError as error:
-                    kind, message = _kind_of(error)
+                    kind, message = _kind_of(error, posting_date)
                     refused.append(Refused(accounting_entry_id, kind, posting_date, message))
             settle(self._connection, posted, _seconds(now))
             return refused
@@ -287,14 +287,18 @@ def _seconds(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(microsecond=0)
 
 
-def _kind_of(error: Exception) -> tuple[RefusalKind, str]:
-    """A refusal of the schema's: its text begins with its kind, where it has one."""
+def _kind_of(error: Exception, posting_date: str) -> tuple[RefusalKind, str]:
+    """A refusal of the schema's: its text begins with its kind, where it has one. The date, which a trigger cannot
+    put into its text, is added here."""
     prefix, _, text = str(error).partition(": ")
-    return (RefusalKind(prefix), text) if prefix in set(RefusalKind) else (RefusalKind.OTHER, str(error))
+    if prefix not in set(RefusalKind):
+        return RefusalKind.OTHER, str(error)
+    kind = RefusalKind(prefix)
+    return kind, f"{text}: {posting_date}" if kind is RefusalKind.CLOSED_PERIOD else text
 
 
 def _refusal(entry: Entry, error: Exception) -> Refused:
-    kind, message = _kind_of(error)
+    kind, message = _kind_of(error, entry.posting_date.isoformat())
     subjects = {
         RefusalKind.CLOSED_PERIOD: entry.posting_date.isoformat(),
         RefusalKind.UNKNOWN_ACCOUNT: ", ".join(entry.accounts),

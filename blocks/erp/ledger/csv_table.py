@@ -2,12 +2,13 @@
 
 UTF-8, with or without a byte order mark; a header line; commas or semicolons between the values; quotation marks where
 a value has one of these in it. A value stays on its line. Columns come in any order, by the names of the header. Lines
-without any value are left out.
+without any value are left out, and so is the first line `sep=;` that Excel goes by.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MAX_CODE = 60
 MAX_TEXT = 255
 
 _SHOWN = 60
+_TOLD_SEPARATOR = re.compile(r'"?sep=([,;])"?[ ,;]*', re.IGNORECASE)
 _BOOLEANS = {"": False, "no": False, "false": False, "0": False, "yes": True, "true": True, "1": True}
 
 
@@ -88,11 +90,12 @@ def read_table(path: Path, columns: Columns) -> Iterator[Row]:
     """The rows of a file, in their order. Raises ErpConfigurationError."""
     lines = _lines(path)
     known = ", ".join(columns.required + tuple(f"{name} (may be left out)" for name in columns.optional))
-    header = next(((n, line) for n, line in enumerate(lines, 1) if line.strip(" ,;\t")), None)
+    told = _TOLD_SEPARATOR.fullmatch(lines[0])
+    header = next(((n, line) for n, line in enumerate(lines, 1) if line.strip(" ,;\t") and not (told and n == 1)), None)
     if header is None:
         raise ErpConfigurationError(f"{name_of(path)}: it is empty, but should begin with a line that names {known}")
     number, line = header
-    delimiter = ";" if ";" in line else ","
+    delimiter = told[1] if told else ";" if ";" in line else ","
     names = [name.strip().lower() for name in _split(path, number, line, delimiter)]
     _check_header(path, number, names, columns, known)
     for n, line in enumerate(lines[number:], number + 1):

@@ -70,9 +70,20 @@ EXPECTED = (ChartAccount(Account("6010", "Køb, øl & vin", AccountKind.EXPENSE)
         "code;name;type\r6010;Køb, øl & vin;expense".encode(),
         "type;code;name\n;;\nexpense;6010;Køb, øl & vin\n;;\n\n".encode(),
         "\n\n Code ; NAME;Type\n\n 6010 ; Køb, øl & vin ;Expense\n".encode(),
+        "sep=;\r\ncode;name;type\r\n6010;Køb, øl & vin;expense\r\n".encode(),
+        b"\xef\xbb\xbf" + '"SEP=,"\ncode,name,type\n6010,"Køb, øl & vin",expense\n'.encode(),
         '"code","name","type","identifier"\n"6010","Køb, øl & vin","EXPENSE",""\n'.encode(),
     ],
-    ids=["commas", "excel with semicolons and mark", "old Mac lines", "other order", "blanks", "all quoted"],
+    ids=[
+        "commas",
+        "excel with semicolons and mark",
+        "old Mac lines",
+        "other order",
+        "blanks",
+        "told",
+        "told in capitals",
+        "all quoted",
+    ],
 )
 def test_a_file_may_be_written_as_spreadsheets_do(tmp_path: Path, content: bytes) -> None:
     assert read_charts(_files(tmp_path, accounts=content)).accounts == EXPECTED

@@ -284,6 +284,29 @@ async def test_a_lost_folder_sync_is_unavailable_and_nothing_is_recorded(
         assert len(stored(path)) == 1
 
 
+async def test_bytes_name_and_entry_are_made_durable_in_this_order(
+    path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = an_attachment(downloads)
+    steps: list[object] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        with_name = [one for one in stored(path) if one != ".incoming"]
+        recorded = rows(path, "SELECT count(*) FROM attachment")[0][0]
+        steps.append((kind, with_name, recorded))
+        fsync(descriptor)
+
+    async with opened(path) as ledger:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", watched)
+            await ledger.record([an_entry(1, attachments=(receipt,))])
+    name = f"{receipt.sha256}.pdf"
+    assert steps == [("folder", [], 0), ("file", [], 0), ("folder", [name], 0)]
+    assert rows(path, "SELECT file FROM attachment") == [(name,)]
+
+
 async def test_a_dry_run_writes_no_file(path: Path, downloads: Path) -> None:
     async with opened(path, dry_run=True) as ledger:
         for call in (ledger.record([an_entry(1)]), ledger.attach(entry_id(1), [an_attachment(downloads)])):

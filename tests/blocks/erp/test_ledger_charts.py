@@ -242,10 +242,10 @@ async def test_the_file_itself_refuses_what_its_charts_lack(path: Path) -> None:
 @pytest.mark.parametrize(
     ("day", "message"),
     [
-        (15, "the posting date lies in a closed period"),
+        (15, "the posting date lies in a closed period: 2026-03-15"),
         (16, None),
         (31, None),
-        (32, "the posting date lies in no period"),
+        (32, "the posting date lies in no period: 2026-04-01"),
     ],
 )
 async def test_with_periods_a_date_in_none_is_as_closed_as_one_in_a_closed_period(
@@ -284,6 +284,9 @@ async def test_what_a_later_chart_lacks_stays_for_old_entries_and_is_taken_by_no
     assert again.found
     assert refused == Refused(entry_id(3), RefusalKind.UNKNOWN_VENDOR, "V-1", "there is no such vendor")
     assert rows(path, "SELECT active FROM account WHERE code = '6000'") == [(0,)]
+    later = await reference(path, ChartFiles())
+    assert later.vendors is not None
+    assert (later.vendors.by_code("V-1"), later.tax_codes, later.dimensions) == (None, {"I12"}, {})
     assert "Expenses:6000" in path.with_suffix(".beancount").read_text()
     async with opened(path, charts=only(path, "accounts", "tax_codes", "dimensions", "vendors")) as ledger:
         outcomes = await ledger.record([a_bill(4)])

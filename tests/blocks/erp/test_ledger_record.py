@@ -131,7 +131,7 @@ async def test_a_refused_entry_leaves_its_neighbours_and_no_gap_in_the_numbers(p
         first, refused, third = await ledger.record([an_entry(1), closed, an_entry(3)])
 
     assert refused == Refused(
-        entry_id(2), RefusalKind.CLOSED_PERIOD, "2025-12-31", "the posting date lies in a closed period"
+        entry_id(2), RefusalKind.CLOSED_PERIOD, "2025-12-31", "the posting date lies in a closed period: 2025-12-31"
     )
     assert isinstance(first, Recorded)
     assert isinstance(third, Recorded)

@@ -213,7 +213,9 @@ async def test_posting_refuses_those_of_a_closed_period_and_posts_the_others(pat
         refused = await ledger.post(ids)
         found = await ledger.find(ids)
     assert refused == [
-        Refused(entry_id(2), RefusalKind.CLOSED_PERIOD, "2026-03-03", "the posting date lies in a closed period")
+        Refused(
+            entry_id(2), RefusalKind.CLOSED_PERIOD, "2026-03-03", "the posting date lies in a closed period: 2026-03-03"
+        )
     ]
     assert [found[one].state for one in ids[:3]] == [POSTED, EntryState.DRAFT, POSTED]
     assert [found[one].settled for one in ids[:3]] == [False, False, True]

@@ -77,7 +77,7 @@ async def test_it_takes_everything_that_is_new(path: Path, tmp_path: Path) -> No
     assert found[entry_id(1)].attached == {1}
     assert isinstance(outcomes[0], Recorded)
     assert outcomes[1] == Refused(
-        entry_id(9), RefusalKind.CLOSED_PERIOD, "2020-05-04", "the posting date lies in a closed period"
+        entry_id(9), RefusalKind.CLOSED_PERIOD, "2020-05-04", "the posting date lies in a closed period: 2020-05-04"
     )
 
 

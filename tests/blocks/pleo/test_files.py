@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import os
 import stat
 import zlib
 from collections.abc import AsyncIterator
@@ -284,3 +285,16 @@ async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert held(tmp_path) == []
+
+
+async def _garbled(writer: asyncio.StreamWriter) -> None:
+    """An answer that begins well, and then a record that no key of this connection has made."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n%PDF-1.4")
+    await writer.drain()
+    os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+
+async def test_a_record_that_cannot_be_decrypted_is_a_broken_connection_and_not_a_broken_disk(tmp_path: Path) -> None:
+    error = await fetched(tmp_path, _garbled)
+    assert isinstance(error, FileUnavailable)
+    assert str(error) == f"{HOST}: the connection broke, or was cut off, after 3 tries"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scripted_pleo import COMPANY_ID, ENTRY_ID, SAME_EVERY_TIME, job
 
 from blocks.pleo.fields import canonical_uuid
-from blocks.pleo.items import BrokenItem, ExportItem, parse_item
+from blocks.pleo.items import BrokenItem, ExportItem, ServicePeriod, parse_item
 from blocks.pleo.models import ExportJob, ItemStatus, ItemUpdate, JobItem
 from blocks.pleo.wire import decode
 
@@ -166,20 +166,68 @@ def test_an_element_that_is_no_item_is_broken(wrong: Any) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"note": 5},
-        {"note": ["x"]},
-        {"supplier": {"name": 5}},
+        {"bookkeeping": "journal"},
+        {"bookkeeping": {}},
+        {"bookkeeping": {"method": None}},
+        {"vendor": {"code": 5}},
+        {"supplier": {"code": 5}},
+        {"supplier": {"account": 5}},
+        {"supplier": {"taxIdentifier": ["x"]}},
         {"supplier": "Cafe"},
+        {"files": {}},
+        {"files": "https://files.example/r.pdf"},
+        {"files": ["https://files.example/r.pdf"]},
+        {"user": {"code": 5}},
+        {"team": {"code": 5}},
         {"accountingEntryLines": {}},
         {"accountingEntryLines": [None]},
         {"accountingEntryLines": [{"account": "4000"}]},
         {"accountingEntryLines": [{"tags": [{"groupCode": 1, "code": "x"}]}]},
-        {"accountingEntryLines": [{"tax": {"rate": "0.25"}}]},
+        {"accountingEntryLines": [{"tags": [{"id": 1, "groupCode": "x", "code": "x"}]}]},
+        {"accountingEntryLines": [{"tax": {"code": 25}}]},
+        {"accountingEntryLines": [{"tax": {"type": 1}}]},
         {"amount": {"inWalletCurrency": {"currency": 208, "value": 1}}},
     ],
 )
 def test_a_field_of_another_type_is_never_converted(changes: dict[str, Any]) -> None:
     assert next(iter(changes)) in broken(item(**changes))
+
+
+ODD = [5, True, ["x"], {"a": "b"}]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_only_shown_counts_as_absent_when_it_is_odd(odd: Any) -> None:
+    named = {"name": odd, "code": "C1"}
+    amount = {"inWalletCurrency": {"currency": "DKK", "value": 5}, "inSupplierCurrency": odd}
+    read = good(
+        item(
+            note=odd,
+            supplier=named,
+            user=named,
+            team=named,
+            vendor=named,
+            contraAccount=named,
+            amount=amount,
+            servicePeriod=odd,
+            accountingEntryLines=[{"tax": {"type": "inclusive", "rate": [odd]}}],
+        )
+    )
+    assert read.note is None
+    assert read.service_period in (None, ServicePeriod())
+    people = (read.supplier, read.user, read.team, read.vendor, read.contra_account)
+    assert [(one.name or "", one.code) for one in people if one is not None] == [("", "C1")] * 5
+    assert read.amount is not None
+    assert read.amount.in_supplier_currency is None
+    assert read.amount.in_wallet_currency is not None
+
+
+def test_null_counts_as_absent_for_names_tax_types_and_tags_that_nobody_chose() -> None:
+    tag = {"groupCode": "COSTCENTRE", "code": None, "id": "00000000-0000-0000-0000-000000000000"}
+    lines = [{"account": {"name": None, "code": "1"}, "tax": {"type": None}, "tags": [tag]}]
+    (line,) = good(item(accountingEntryLines=lines)).accounting_entry_lines or ()
+    shown = line.model_dump()
+    assert (shown["account"]["name"], shown["tax"]["type"], shown["tags"][0]["code"]) == ("", "", "")
 
 
 @SAME_EVERY_TIME
