@@ -54,6 +54,8 @@ from flows.tasks import JobFlow, PrefectRunner
 log = logging.getLogger(__name__)
 
 SLOT_WAIT_S = 3.0
+SUBFLOW_WAIT_S = 0.15
+"""Prefect's server on SQLite refuses a subflow within some 50 ms of a task's events, and its client waits 2 s then."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ def _job_flow(stop: Stop) -> JobFlow:
     """The way to run one job as a subflow, which can be asked to end by `stop`."""
 
     async def run_job(job: ExportJob, run: Callable[[], Awaitable[JobReport]]) -> JobReport:
+        await stop.sleep(SUBFLOW_WAIT_S)
         body = _Job(run, stop)
         token = _job.set(body)
         try:
