@@ -79,8 +79,8 @@ def test_the_tested_versions_are_exact_and_name_no_index() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["ruff", "check", "."],
-        ["ruff", "format", "--check", "."],
+        ["ruff", "check", "--no-cache", "."],
+        ["ruff", "format", "--no-cache", "--check", "."],
         ["mypy"],
     ],
     ids=" ".join,

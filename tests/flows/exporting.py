@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from blocks.pleo.files import FileClient
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
 from blocks.pleo.client import PleoClient
+from blocks.pleo.files import FileClient
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from blocks.pleo.transport import Clock
 from flows.outcome import RunReport
