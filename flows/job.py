@@ -70,7 +70,7 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
         report.reason = str(error)
         for line in error.lines:
             report.note(line)
-    except (PleoError, ErpError, JobFails, Unfinished) as error:
+    except (PleoError, ErpError, Unfinished) as error:
         report.reason = str(error)
     except Exception as error:
         log.exception("Unexpected while exporting job %s", job.id)
@@ -228,7 +228,7 @@ class _JobRun:
         page = await self._stored(key)
         wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
         fresh = self.session.now().timestamp() - page.fetched_at < LINKS_ARE_FRESH_S
-        dead: list[str] = []
+        dead: set[str] = set()
         while wanted:
             self.session.stop.check()
             done = await self.session.runner.call(record_page, desk, page.text, wanted, fresh, label=label)
@@ -237,11 +237,11 @@ class _JobRun:
             yield done
             if done.closing is not None:
                 return
-            wanted, dead = done.left, [*dead, *done.dead_links]
+            wanted, dead = done.left, dead.union(done.dead_links)
             if not wanted and dead:
                 await self.session.runner.drop(key)
                 page, fresh = await self._stored(key), True
-                wanted, dead = [id_ for id_ in dead if id_ in set(page.ids)], []
+                wanted, dead = [id_ for id_ in dict.fromkeys(page.ids) if id_ in dead], set()
 
     async def _stored(self, key: PageKey) -> FetchedPage:
         page = await self.session.runner.load(key)

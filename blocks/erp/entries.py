@@ -6,6 +6,7 @@ never negative; the direction of a line is the column it stands in.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -136,7 +137,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(ABC):
     """What every entry has, in whichever form it is recorded.
 
     `amount_minor` is the signed header amount as Pleo states it. `posting_date` is the date it is booked on,
@@ -164,9 +165,9 @@ class Entry:
     attachments_required: bool = False
 
     @property
+    @abstractmethod
     def all_lines(self) -> tuple[Line, ...]:
         """The lines of all that is recorded for the expense, in order."""
-        raise NotImplementedError
 
     @property
     def difference_minor(self) -> int:

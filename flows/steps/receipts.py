@@ -177,7 +177,7 @@ class _Collector:
             return self._missing(number, NOT_DOWNLOADED, "Pleo gives no link to it")
         limit = self.limits.max_attachment_bytes
         if file.size is not None and file.size > limit:
-            return self._missing(number, TOO_LARGE, f"it has {file.size} bytes, Pleo says")
+            return self._missing(number, TOO_LARGE, f"not fetched, as Pleo says that it has {file.size} bytes")
         try:
             came = await self.files.download(file.url, place / str(number), limit, stated_type=file.type)
         except FileTooLarge as error:

@@ -105,7 +105,7 @@ def _of_recorded(recorded: Recorded, accounts: Sequence[str]) -> list[str]:
         )
     if recorded.counterparts and not recorded.settled:
         others = ", ".join(recorded.counterparts)
-        notices.append(f"{recorded.external_id} belongs to {others}; they are not settled yet")
+        notices.append(f"{recorded.external_id} belongs to {others}; they are not settled against each other")
     return notices
 
 

@@ -53,19 +53,22 @@ async def test_drafts_stay_open_name_each_other_and_are_settled_when_they_are_po
     for item in (BILL, PAYMENT):
         jobs.append(at_work.sandbox.add_job_of([item], vendor_based=True))
         report = await at_work.export()
-    assert report.jobs[0].notices == ["PX-000002 belongs to PX-000001; they are not settled yet"]
+    assert report.jobs[0].notices == ["PX-000002 belongs to PX-000001; they are not settled against each other"]
     assert open_items(at_work) == [("PX-000001", "bill", 10_000, 10_000), ("PX-000002", "payment", -10_000, -10_000)]
     for job in jobs:
         at_work.sandbox.export_again(job)
     report = await at_work.export(policy=POSTED)
-    assert [job.notices for job in report.jobs] == [["PX-000001 belongs to PX-000002; they are not settled yet"], []]
+    assert [job.notices for job in report.jobs] == [
+        ["PX-000001 belongs to PX-000002; they are not settled against each other"],
+        [],
+    ]
     assert [left for *_, left in open_items(at_work)] == [0, 0]
 
 
 async def test_another_amount_leaves_both_open_and_named(at_work: Office) -> None:
     at_work.sandbox.add_job_of([BILL, of_invoice(2, "invoice_payment", value=9_999)], vendor_based=True)
     report = await at_work.export(policy=POSTED)
-    assert "PX-000002 belongs to PX-000001; they are not settled yet" in report.jobs[0].notices
+    assert "PX-000002 belongs to PX-000001; they are not settled against each other" in report.jobs[0].notices
     assert [left for *_, left in open_items(at_work)] == [10_000, -9_999]
 
 
