@@ -37,7 +37,7 @@ class ClosedPeriod(StrEnum):
 
 
 class Attachments(StrEnum):
-    """Whether an expense is booked without its receipts: never, when it must be, or always."""
+    """Which receipts an expense is booked with: all of them or it fails, those that come, or none at all."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
