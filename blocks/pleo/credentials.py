@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
@@ -13,6 +11,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, fie
 from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.transport import Clock, can_be_sent_to
+from blocks.web_address import usable_base_url
 
 PRODUCTION_URL = "https://external.pleo.io"
 
@@ -53,7 +52,7 @@ class PleoCredentials(Block):
     @field_validator("base_url")
     @classmethod
     def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value)
+        return usable_base_url(value, example=PRODUCTION_URL, can_be_sent_to=can_be_sent_to)
 
     @field_validator("api_key", "access_token")
     @classmethod
@@ -112,38 +111,6 @@ def credentials_from_environment(environment: Mapping[str, str]) -> PleoCredenti
         problem = error.errors(include_input=False)[0]
         field = str(problem["loc"][0]) if problem["loc"] else ""
         raise PleoConfigurationError(f"{names.get(field, 'Pleo credentials')}: {_plain(problem['msg'])}") from None
-
-
-def usable_base_url(value: str) -> str:
-    """The base URL without a slash at the end; raises ValueError when a key must not be sent there."""
-    text = value.strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname or ""
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
-        host.encode("idna")  # the resolver does it too, and fails with no network error
-    except ValueError as error:
-        raise ValueError("not a URL: it should look like https://external.pleo.io") from error
-    odd = not can_be_sent_to(text) or not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
-    if parts.scheme not in {"http", "https"} or not host or odd:
-        raise ValueError("not a URL: it should look like https://external.pleo.io")
-    if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
-        raise ValueError("it may hold a host and a path only: no user name, password, query or fragment")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError(
-            "plain http would send the key readable over the network: use https (http is for loopback only)"
-        )
-    return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plain(message: str) -> str:

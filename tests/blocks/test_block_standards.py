@@ -10,9 +10,10 @@ from prefect.utilities.dispatch import get_registry_for_type
 from blocks import collection
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
+from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials
 
-SUBSCRIBED = [LedgerSettings, PleoCredentials]
+SUBSCRIBED = [LedgerSettings, TrytonSettings, PleoCredentials]
 
 
 @pytest.mark.parametrize("block", SUBSCRIBED)

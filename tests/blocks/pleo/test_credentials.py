@@ -16,12 +16,17 @@ from blocks.pleo.credentials import (
     PRODUCTION_URL,
     PleoCredentials,
     credentials_from_environment,
-    is_loopback,
-    usable_base_url,
 )
 from blocks.pleo.errors import PleoConfigurationError
+from blocks.pleo.transport import can_be_sent_to
+from blocks.web_address import is_loopback
+from blocks.web_address import usable_base_url as _usable_base_url
 
 SECRET = "s3cret-V4lue"
+
+
+def usable_base_url(value: str) -> str:
+    return _usable_base_url(value, example=PRODUCTION_URL, can_be_sent_to=can_be_sent_to)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""Receipts on records of Tryton's, each once: a file is known by the number that its description begins with."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from blocks.erp.entries import Attachment, NotAttached
+from blocks.erp.errors import ErpUnavailable
+from blocks.erp.tryton.client import Row, TooLarge, TrytonClient, TrytonRefused
+from blocks.erp.tryton.records import Standing
+from blocks.text import one_line
+
+MODEL = "ir.attachment"
+_NUMBER = re.compile(r"Pleo receipt ([0-9]{1,9}), SHA-256 [0-9a-f]{64}")
+_MAX_NAME = 200
+
+
+async def attached_numbers(client: TrytonClient, records: Sequence[Standing]) -> dict[str, frozenset[int]]:
+    """The numbers of the files that hang on these records, by external id."""
+    found: dict[str, set[int]] = defaultdict(set)
+    if records:
+        domain = [["resource", "in", [record.external_id for record in records]]]
+        for row in await client.search(MODEL, domain, ("resource", "description")):
+            number = _number(row)
+            if number is not None:
+                found[row["resource"]].add(number)
+    return {resource: frozenset(numbers) for resource, numbers in found.items()}
+
+
+async def attach(client: TrytonClient, record: Standing, attachments: Sequence[Attachment]) -> list[NotAttached]:
+    """Attach the files that the record has not got yet; returns those that Tryton does not take.
+
+    Two writers at once may both attach a file: whoever finds an older one beside its own deletes its own.
+    """
+    if not attachments:
+        return []
+    there = (await attached_numbers(client, [record])).get(record.external_id, frozenset())
+    refused: list[NotAttached] = []
+    made: dict[int, int] = {}
+    for one in attachments:
+        if one.number in there:
+            continue
+        try:
+            made[one.number] = (await client.create(MODEL, [await _values(record, one)]))[0]
+        except TooLarge:
+            refused.append(NotAttached(one.number, "Tryton does not take files of this size", too_large=True))
+        except TrytonRefused as error:
+            refused.append(NotAttached(one.number, str(error)))
+    await _drop_second(client, record, made)
+    return refused
+
+
+async def _drop_second(client: TrytonClient, record: Standing, made: dict[int, int]) -> None:
+    if not made:
+        return
+    first: dict[int, int] = {}
+    for row in await client.search(MODEL, [["resource", "=", record.external_id]], ("resource", "description")):
+        number = _number(row)
+        if number is not None:
+            first[number] = min(row["id"], first.get(number, row["id"]))
+    for number, id_ in made.items():
+        if first.get(number, id_) < id_:
+            await client.delete(MODEL, id_)
+
+
+async def _values(record: Standing, one: Attachment) -> Row:
+    try:
+        content = await asyncio.to_thread(one.path.read_bytes)
+    except OSError as error:
+        raise ErpUnavailable(f"a receipt cannot be read on its way: {error.strerror or error}") from error
+    return {
+        "resource": record.external_id,
+        "type": "data",
+        "name": one_line(one.name, _MAX_NAME) or f"receipt-{one.number}",
+        "description": f"Pleo receipt {one.number}, SHA-256 {one.sha256}",
+        "data": content,
+    }
+
+
+def _number(row: Row) -> int | None:
+    match = _NUMBER.match(row["description"] or "")
+    return int(match[1]) if match is not None else None

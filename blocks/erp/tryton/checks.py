@@ -1,0 +1,147 @@
+"""Why Tryton would refuse an entry, told from the directory before anything is sent."""
+
+from __future__ import annotations
+
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Bill, Document, DocumentKind, Entry, JournalEntry, Line
+from blocks.erp.errors import RefusalKind, Refused
+from blocks.erp.reference import check_names
+from blocks.erp.tryton.directory import Directory
+from blocks.erp.tryton.values import amount_of, is_invoice
+
+_Finding = tuple[RefusalKind, str, str]
+
+_BILLS = {DocumentKind.BILL, DocumentKind.CREDIT_NOTE}
+
+
+def check_entry(entry: Entry, directory: Directory, units: MinorUnits, max_amount_minor: int) -> Refused | None:
+    """The first thing that is wrong with an entry, or None."""
+    finding = _check_sums(entry, max_amount_minor)
+    if finding is None:
+        refused = check_names(entry, directory.reference)
+        if refused is not None:
+            return refused
+    finding = finding or _check_period(entry, directory) or _check_currency(entry, directory, units)
+    finding = finding or (_check_bill(entry, directory) if isinstance(entry, Bill) else None)
+    finding = finding or _check_journals(entry, directory) or _check_accounts(entry, directory)
+    return None if finding is None else Refused(entry.accounting_entry_id, *finding)
+
+
+def _parts(entry: Entry) -> list[tuple[Line, ...]]:
+    """The lines of each thing that has to balance by itself."""
+    return [document.lines for document in entry.documents] if isinstance(entry, Bill) else [entry.all_lines]
+
+
+def _check_sums(entry: Entry, max_amount_minor: int) -> _Finding | None:
+    if not entry.all_lines:
+        return RefusalKind.UNBALANCED, "lines", "the entry has no lines"
+    for lines in _parts(entry):
+        if sum(line.amount_minor for line in lines):
+            return RefusalKind.UNBALANCED, "lines", "debits and credits differ"
+        if sum(_company_minor(line) for line in lines):
+            return RefusalKind.UNBALANCED, "lines", "debits and credits differ in the company's currency"
+    for line in entry.all_lines:
+        if line.debit_minor < 0 or line.credit_minor < 0 or (line.debit_minor and line.credit_minor):
+            return RefusalKind.OTHER, line.account.code, "a line is a debit or a credit, and never negative"
+        if max(line.debit_minor, line.credit_minor, line.company_minor or 0) > max_amount_minor:
+            return RefusalKind.OTHER, line.account.code, "the amount is larger than can be recorded"
+    return None
+
+
+def _company_minor(line: Line) -> int:
+    size = line.debit_minor + line.credit_minor if line.company_minor is None else line.company_minor
+    return size if line.debit_minor else -size
+
+
+def _check_period(entry: Entry, directory: Directory) -> _Finding | None:
+    if directory.period(entry.posting_date) is not None:
+        return None
+    day = entry.posting_date.isoformat()
+    return RefusalKind.CLOSED_PERIOD, day, f"The period of {day} is closed in Tryton, or there is none."
+
+
+def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _Finding | None:
+    currency = directory.currencies.get(entry.currency)
+    if currency is None:
+        return RefusalKind.OTHER, entry.currency, f"Tryton has no active currency {entry.currency}: add it there"
+    is_foreign = currency.code != directory.currency.code
+    for line in entry.all_lines:
+        if amount_of(line.amount_minor, currency, units) is None:
+            amount = units.amount(line.amount_minor, currency.code)
+            return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps of {currency.code}"
+        if is_foreign and line.company_minor is None:
+            return RefusalKind.OTHER, entry.currency, f"the amount in {directory.currency.code} is missing"
+        if is_foreign and amount_of(line.company_minor or 0, directory.currency, units) is None:
+            amount = units.amount(line.company_minor or 0, directory.currency.code)
+            return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps"
+    return None
+
+
+def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
+    if entry.vendor is None:
+        return None
+    party = directory.parties.get(entry.vendor.code)
+    known = directory.reference.vendors.by_code(entry.vendor.code) if directory.reference.vendors else None
+    if party is None or known is None or known.blocked:
+        return RefusalKind.UNKNOWN_VENDOR, entry.vendor.code, f"Tryton has no active party {entry.vendor.code}"
+    if party.address_id is None and any(is_invoice(entry, document) for document in entry.documents):
+        return (
+            RefusalKind.OTHER,
+            entry.vendor.code,
+            f"Vendor {entry.vendor.code} has no address in Tryton: add one to the party, as its bills need it.",
+        )
+    if not directory.accounts[entry.payable.code].payable:
+        return (
+            RefusalKind.OTHER,
+            entry.payable.code,
+            f"Account {entry.payable.code} is not of a payable type in Tryton: choose another for accounts payable.",
+        )
+    return None
+
+
+def _check_journals(entry: Entry, directory: Directory) -> _Finding | None:
+    named: list[tuple[str, Document | None]]
+    if isinstance(entry, Bill):
+        named = [(document.journal, document) for document in entry.documents]
+    else:
+        named = [(entry.journal, None)] if isinstance(entry, JournalEntry) else []
+    for code, document in named:
+        journal = directory.journals.get(code)
+        if journal is None:
+            return RefusalKind.MISSING_JOURNAL, code, f"Tryton has no journal {code}"
+        if document is not None and document.kind in _BILLS and entry_is_invoiced(entry) and journal.type != "expense":
+            return (
+                RefusalKind.OTHER,
+                code,
+                f"Journal {code} is not of type Expense in Tryton, and supplier invoices need one that is.",
+            )
+    return None
+
+
+def entry_is_invoiced(entry: Entry) -> bool:
+    """Whether a supplier invoice is among the records of the entry."""
+    return isinstance(entry, Bill) and any(is_invoice(entry, document) for document in entry.documents)
+
+
+def _check_accounts(entry: Entry, directory: Directory) -> _Finding | None:
+    has_party = isinstance(entry, Bill) and entry.vendor is not None
+    for line in entry.all_lines:
+        account = directory.accounts[line.account.code]
+        code, day = line.account.code, entry.posting_date
+        if (account.first and day < account.first) or (account.last and day > account.last):
+            return RefusalKind.UNKNOWN_ACCOUNT, code, f"account {code} is not in use on {day.isoformat()}"
+        if account.party_required and not has_party:
+            return (
+                RefusalKind.OTHER,
+                code,
+                f"Account {code} takes only lines with a party in Tryton, and this entry has none: "
+                "choose another account, or take Party Required off this one.",
+            )
+        if account.second_currency not in (None, entry.currency):
+            return (
+                RefusalKind.OTHER,
+                code,
+                f"Account {code} takes only {account.second_currency} in Tryton, and the expense is in "
+                f"{entry.currency}: choose another account.",
+            )
+    return None

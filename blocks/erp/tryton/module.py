@@ -1,0 +1,88 @@
+"""Recording entries on a server that has our module: each call is one transaction, exact by a unique field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
+from blocks.erp.tryton.attaching import attach
+from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
+from blocks.erp.tryton.finding import Finder
+from blocks.erp.tryton.marks import Part
+from blocks.erp.tryton.recording import Explain, Work
+from blocks.erp.tryton.records import chosen
+from blocks.erp.tryton.writing import BATCH, Writer, halved
+
+
+class ModuleRecorder:
+    """Records entries of one company by the module's method. With required receipts an entry is a draft until it has
+    them; a draft that has its id stands, so that a run that is broken off there is gone on with by the next."""
+
+    def __init__(self, client: TrytonClient, finder: Finder, writer: Writer, explain: Explain) -> None:
+        self._client = client
+        self._finder = finder
+        self._writer = writer
+        self._explain = explain
+
+    async def record(self, work: Sequence[Work]) -> None:
+        """Bring every entry to its outcome, told in `work` as soon as it is known. Raises as `Recorder.record`."""
+        for start in range(0, len(work), BATCH):
+            portion = work[start : start + BATCH]
+            for one, answer in zip(portion, await halved(portion, self._call), strict=True):
+                if isinstance(answer, TrytonRefused):
+                    one.refused = await self._explain(one.wanted, answer)
+                else:
+                    one.found = bool(answer["found"])
+            await self._finish([one for one in portion if one.refused is None])
+
+    async def _call(self, portion: Sequence[Work]) -> Sequence[Row]:
+        entries = [_as_sent(one) for one in portion]
+        answer = await self._client.call("account.move", "pleo_record", {"entries": entries})
+        match answer:
+            case [*rows] if len(rows) == len(portion) and all(isinstance(row, dict) and "found" in row for row in rows):
+                return rows
+            case _:
+                raise ErpOutcomeUnknown("Tryton's module pleo_export answered with something else than outcomes")
+
+    async def _finish(self, made: Sequence[Work]) -> None:
+        """Learn what stands now, and give it its receipts."""
+        seen = await self._finder.look_up([one.id_ for one in made]) if made else {}
+        for one in made:
+            one.parts = chosen(seen.get(one.id_, []))
+            if Part.MAIN not in one.parts:
+                raise ErpOutcomeUnknown(f"Tryton does not find expense {one.id_}, which it has just recorded")
+            if not one.found and one.wanted.entry.attachments:
+                await self._give_receipts(one)
+
+    async def _give_receipts(self, one: Work) -> None:
+        entry = one.wanted.entry
+        one.not_attached = await attach(self._client, one.parts[Part.MAIN], entry.attachments)
+        if not _waits_for_receipts(one):
+            return
+        if one.not_attached:
+            first = one.not_attached[0]
+            kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
+            one.refused = Refused(one.id_, kind, f"file {first.number}", first.message)
+            for record in one.parts.values():
+                await self._writer.drop(record)
+        elif one.wanted.post:
+            for refused in await self._writer.claim(list(one.parts.values())):
+                if refused is not None and one.refused is None:
+                    one.refused = await self._explain(one.wanted, refused)
+
+
+def _waits_for_receipts(one: Work) -> bool:
+    return one.wanted.entry.attachments_required and bool(one.wanted.entry.attachments)
+
+
+def _as_sent(one: Work) -> Row:
+    waits = _waits_for_receipts(one)
+    return {
+        "pleo_entry_id": one.id_,
+        "post": one.wanted.post and not waits,
+        "settle": one.wanted.settle and not waits,
+        "documents": [
+            {"model": record.model.value, "values": {**record.values, "description": record.text}}
+            for record in one.wanted.records
+        ],
+    }

@@ -1,0 +1,189 @@
+"""Recording entries on a stock server: made as drafts, claimed as the only ones, and nothing left behind if refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from blocks.erp.entries import Bill, NotAttached
+from blocks.erp.errors import ErpUnavailable, RefusalKind, Refused
+from blocks.erp.tryton.attaching import attach
+from blocks.erp.tryton.claims import Move, decide
+from blocks.erp.tryton.client import RecordGone, TrytonClient, TrytonRefused
+from blocks.erp.tryton.finding import Finder
+from blocks.erp.tryton.marks import Part, external_id
+from blocks.erp.tryton.records import Standing
+from blocks.erp.tryton.values import Wanted, WantedEntry
+from blocks.erp.tryton.writing import Writer
+
+ROUNDS = 16
+PATIENT_ROUNDS = 8
+WAIT_S = 0.25
+"""How often an expense is looked at that others are recording too, for how many of these times they are waited for,
+and the time between two."""
+
+Explain = Callable[[WantedEntry, TrytonRefused], Awaitable[Refused]]
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Work:
+    """One entry on its way.
+
+    `parts` are its records that count, `found` tells that others made the main one. `refused` is why nothing of it was
+    recorded, or not all.
+    """
+
+    wanted: WantedEntry
+    parts: dict[Part, Standing] = field(default_factory=dict)
+    found: bool = False
+    refused: Refused | None = None
+    not_attached: list[NotAttached] = field(default_factory=list)
+    own: set[str] = field(default_factory=set)
+
+    @property
+    def id_(self) -> str:
+        """The accounting entry id."""
+        return self.wanted.entry.accounting_entry_id
+
+    @property
+    def is_bill(self) -> bool:
+        """Whether it is a bill, a payment, or both."""
+        return isinstance(self.wanted.entry, Bill)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing left to do for it."""
+        return self.refused is not None or self.found or all(one.mark.part in self.parts for one in self.wanted.records)
+
+
+class Recorder:
+    """Records entries of one company, all of them to be posted, or none."""
+
+    def __init__(
+        self, client: TrytonClient, finder: Finder, writer: Writer, explain: Explain, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        self._client = client
+        self._finder = finder
+        self._writer = writer
+        self._explain = explain
+        self._sleep = sleep
+
+    async def record(self, work: Sequence[Work]) -> None:
+        """Bring every entry to its outcome, told in `work` as soon as it is known.
+
+        Raises ErpUnavailable, ErpOutcomeUnknown or ErpLoginRefused where it cannot go on; to call it again is safe.
+        """
+        for turn in range(ROUNDS):
+            open_ = [one for one in work if not one.is_done]
+            if not open_:
+                return
+            seen = await self._finder.look_up([one.id_ for one in open_])
+            if await self._turn(open_, seen, patient=turn < PATIENT_ROUNDS):
+                await self._sleep(WAIT_S)
+        left = [one.id_ for one in work if not one.is_done]
+        if left:
+            raise ErpUnavailable(f"others are recording the same expenses at the same time: {', '.join(left[:3])}")
+
+    async def _turn(self, open_: Sequence[Work], seen: dict[str, list[Standing]], *, patient: bool) -> bool:
+        """Take every entry one step further; returns whether others have to be waited for."""
+        missing: list[tuple[Work, Wanted]] = []
+        ready: list[tuple[Work, Standing]] = []
+        waiting = False
+        for one in open_:
+            for wanted in one.wanted.records:
+                part = wanted.mark.part
+                if part in one.parts or one.is_done:
+                    continue
+                records = [record for record in seen.get(one.id_, []) if record.mark.part is part]
+                decision = decide(records, one.own, patient=patient, may_drop_others=self._writer.deletes_safely)
+                for record in decision.drop:
+                    await self._writer.drop(record)
+                match decision.move:
+                    case Move.DONE if decision.record is not None:
+                        await self._others_made(one, part, decision.record)
+                    case Move.CREATE:
+                        missing.append((one, wanted))
+                    case Move.CLAIM if decision.record is not None:
+                        if patient and decision.record.external_id not in one.own:
+                            waiting = True  # whoever made it may be about to claim it
+                        elif part is Part.MAIN or Part.MAIN in one.parts:
+                            ready.append((one, decision.record))
+                    case Move.STUCK:
+                        one.refused = _stuck(one, records)
+                    case _:
+                        waiting = True
+        await self._create([(one, wanted) for one, wanted in missing if not one.is_done])
+        await self._claim([(one, record) for one, record in ready if not one.is_done])
+        return waiting
+
+    async def _others_made(self, one: Work, part: Part, record: Standing) -> None:
+        """Go on from a record that counts already: a bill may still lack its payment, which is ours to make then."""
+        one.parts[part] = record
+        if part is Part.MAIN:
+            one.found = one.id_ in await self._finder.find([one.id_])
+            if not one.found and len(one.wanted.records) == 1:
+                one.refused = Refused(
+                    one.id_,
+                    RefusalKind.OTHER,
+                    record.external_id,
+                    f"{record.external_id} stands in Tryton without the payment that was meant to settle it: complete "
+                    "or cancel it there, and export the expense again.",
+                )
+
+    async def _create(self, missing: Sequence[tuple[Work, Wanted]]) -> None:
+        made = await self._writer.create([wanted for _, wanted in missing])
+        for (one, wanted), result in zip(missing, made, strict=True):
+            if isinstance(result, TrytonRefused):
+                await self._give_up(one, result)
+            else:
+                one.own.add(external_id(wanted.model, result))
+
+    async def _claim(self, ready: Sequence[tuple[Work, Standing]]) -> None:
+        fit = [(one, record) for one, record in ready if await self._is_fit(one, record)]
+        for (one, record), refused in zip(fit, await self._writer.claim([record for _, record in fit]), strict=True):
+            if refused is None:
+                one.parts[record.mark.part] = record
+            elif not isinstance(refused, RecordGone):
+                await self._give_up(one, refused)
+
+    async def _is_fit(self, one: Work, record: Standing) -> bool:
+        """Whether a draft is as it should be before it counts: of this very entry, and with its receipts."""
+        if record.external_id not in one.own and self._writer.deletes_safely:
+            # What another writer, or we before we were broken off, made of the expense as it was then.
+            await self._writer.drop(record)
+            return False
+        entry = one.wanted.entry
+        if record.mark.part is Part.MAIN and entry.attachments:
+            try:
+                one.not_attached = await attach(self._client, record, entry.attachments)
+            except RecordGone:
+                return False
+            if one.not_attached and entry.attachments_required:
+                first = one.not_attached[0]
+                kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
+                one.refused = Refused(one.id_, kind, f"file {first.number}", first.message)
+                await self._drop_own(one)
+                return False
+        return True
+
+    async def _give_up(self, one: Work, error: TrytonRefused) -> None:
+        one.refused = await self._explain(one.wanted, error)
+        await self._drop_own(one)
+
+    async def _drop_own(self, one: Work) -> None:
+        """Delete the drafts that we made for an entry and that do not count."""
+        for record in (await self._finder.look_up([one.id_])).get(one.id_, []):
+            if record.external_id in one.own and not record.counts:
+                await self._writer.drop(record)
+
+
+def _stuck(one: Work, records: Sequence[Standing]) -> Refused:
+    names = ", ".join(record.external_id for record in records)
+    return Refused(
+        one.id_,
+        RefusalKind.OTHER,
+        names,
+        f"Tryton holds this expense as several drafts ({names}): delete all of them there, and export it again.",
+    )

@@ -1,0 +1,271 @@
+"""Tryton as an ERP, over HTTP alone: the rest of this package put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from blocks.erp.base import Capabilities, Outcome
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, Refused
+from blocks.erp.reference import Reference
+from blocks.erp.tryton.attaching import attach
+from blocks.erp.tryton.checks import check_entry
+from blocks.erp.tryton.client import RecordGone, TrytonClient
+from blocks.erp.tryton.directory import Directory
+from blocks.erp.tryton.finding import Finder
+from blocks.erp.tryton.marks import Model, Part, link_to
+from blocks.erp.tryton.module import ModuleRecorder
+from blocks.erp.tryton.reasons import Reasons
+from blocks.erp.tryton.recording import Recorder, Work
+from blocks.erp.tryton.records import Reading, Standing, chosen
+from blocks.erp.tryton.reference_data import load_directory
+from blocks.erp.tryton.server import Server, look_at_server
+from blocks.erp.tryton.settling import settle
+from blocks.erp.tryton.values import wanted_entry
+from blocks.erp.tryton.writing import Writer
+
+MAX_ENTRIES = 1000
+MAX_DESCRIPTION = 200
+MAX_REFERENCE = 80
+MAX_AMOUNT_MINOR = 10**17
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What a company's entries are recorded with, once the server and its names are known."""
+
+    client: TrytonClient
+    server: Server
+    directory: Directory
+    finder: Finder
+    reasons: Reasons
+
+
+class Tryton:
+    """Companies of one Tryton database.
+
+    `connect` makes a client of it. `company` is the name of the company in Tryton, `companies` that of single Pleo
+    companies, by id; where neither gives a name it is the only one that the user has. `base_url` and `database` make
+    the links.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], TrytonClient],
+        *,
+        base_url: str,
+        database: str,
+        company: str = "",
+        companies: Mapping[str, str] | None = None,
+        minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
+        max_attachment_bytes: int = 1_500_000,
+        bills: bool = True,
+    ) -> None:
+        self._connect = connect
+        self._base_url = base_url
+        self._database = database
+        self._company = company
+        self._companies = dict(companies or {})
+        self._minor_units = minor_units
+        self._max_attachment_bytes = max_attachment_bytes
+        self._bills = bills
+        self._client: TrytonClient | None = None
+        self._company_name = ""
+        self._dry_run = False
+        self._server: Server | None = None
+        self._desk: _Desk | None = None
+
+    def describe(self) -> Capabilities:
+        """Tryton's limits. Texts have none there; these keep them readable."""
+        return Capabilities(
+            name="Tryton",
+            max_entries=MAX_ENTRIES,
+            max_description=MAX_DESCRIPTION,
+            max_reference=MAX_REFERENCE,
+            max_amount_minor=MAX_AMOUNT_MINOR,
+            bills=self._bills,
+            max_attachment_bytes=self._max_attachment_bytes,
+        )
+
+    def company(self) -> str | None:
+        """None: which Pleo company it is for is a matter of the settings alone."""
+        return None
+
+    async def open(self, company_id: str, *, dry_run: bool = False) -> None:
+        """Make ready for one Pleo company; nothing is sent yet."""
+        if self._client is not None:
+            raise RuntimeError("Tryton is open already")
+        self._company_name = self._companies.get(company_id.lower(), self._company)
+        self._dry_run = dry_run
+        self._client = self._connect()
+
+    async def validate(self) -> None:
+        """Check address, database, key, company, rights and modules; raises ErpConfigurationError, ErpUnavailable."""
+        self._server = await look_at_server(self._opened(), self._company_name)
+
+    async def load_reference(self) -> Reference:
+        """The company's names, read anew. Raises ErpConfigurationError, ErpUnavailable, ErpLoginRefused."""
+        return (await self._read_desk()).directory.reference
+
+    def check(self, entry: Entry) -> Refused | None:
+        """Why Tryton would refuse this entry, by what was read of it, or None."""
+        if self._desk is None:
+            raise RuntimeError("load_reference comes first")
+        refused = check_entry(entry, self._desk.directory, self._minor_units, MAX_AMOUNT_MINOR)
+        return replace(refused, accounting_entry_id=entry.accounting_entry_id) if refused is not None else None
+
+    async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
+        """The entries that stand, wholly, among any number of ids."""
+        return await (await self._ready()).finder.find(accounting_entry_ids)
+
+    async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Record entries, one outcome each in their order. Raises RuntimeError in a dry run.
+
+        Raises ErpUnavailable, ErpOutcomeUnknown, ErpLoginRefused and ErpRateLimited; the last two with the outcomes of
+        the entries that came before.
+        """
+        self._must_write()
+        desk = await self._ready()
+        refused = {place: why for place, entry in enumerate(entries) if (why := self.check(entry)) is not None}
+        work = {
+            place: Work(wanted_entry(entry, desk.directory, self._minor_units))
+            for place, entry in enumerate(entries)
+            if place not in refused
+        }
+        try:
+            for post in (False, True):
+                await self._record(desk, [one for one in work.values() if one.wanted.post is post], post=post)
+            found = await desk.finder.find([one.id_ for one in work.values() if one.found])
+        except (ErpLoginRefused, ErpRateLimited) as error:
+            known: list[Outcome] = []
+            for place in range(len(entries)):
+                outcome = refused.get(place) or self._known(work[place])
+                if outcome is None:
+                    break
+                known.append(outcome)
+            error.outcomes = tuple(known)
+            raise
+        return [refused.get(place) or self._outcome(work[place], found) for place in range(len(entries))]
+
+    async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
+        """Attach files to an entry that stands; one whose number is there already is left alone."""
+        self._must_write()
+        desk = await self._ready()
+        parts = chosen((await desk.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
+        if Part.MAIN not in parts:
+            return [NotAttached(one.number, "the entry does not stand in Tryton any more") for one in attachments]
+        return await attach(desk.client, parts[Part.MAIN], attachments)
+
+    async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
+        """Post those of these entries that are drafts, and settle them; returns those that Tryton refuses to post."""
+        self._must_write()
+        desk = await self._ready()
+        seen = await desk.finder.read(accounting_entry_ids)
+        entries = {id_: chosen(records) for id_, records in seen.items()}
+        writer = Writer(desk.client, post=True)
+        refused: dict[str, Refused] = {}
+        for part in Part:
+            drafts = [
+                parts[part]
+                for id_, parts in entries.items()
+                if part in parts and parts[part].state is EntryState.DRAFT and id_ not in refused
+            ]
+            for record, why in zip(drafts, await writer.claim(drafts), strict=True):
+                if why is not None and not isinstance(why, RecordGone):
+                    id_ = record.mark.accounting_entry_id
+                    refused[id_] = await desk.reasons.of_posting(record, why)
+        await self._settle(desk, [id_ for id_ in entries if id_ not in refused])
+        return list(refused.values())
+
+    def link(self, external_id: str) -> str:
+        """Where Tryton's web client shows a record."""
+        return link_to(self._base_url, self._database, external_id)
+
+    async def finish_job(self) -> None:
+        """Nothing: Tryton derives what it shows by itself."""
+
+    async def close(self) -> None:
+        """Leave the session and the connections; may be called twice."""
+        client, self._client, self._server, self._desk = self._client, None, None, None
+        if client is not None:
+            await client.aclose()
+
+    def _opened(self) -> TrytonClient:
+        if self._client is None:
+            raise RuntimeError("Tryton is not open")
+        return self._client
+
+    def _must_write(self) -> None:
+        if self._dry_run:
+            raise RuntimeError("nothing is recorded in a dry run")
+
+    async def _ready(self) -> _Desk:
+        return self._desk or await self._read_desk()
+
+    async def _read_desk(self) -> _Desk:
+        client = self._opened()
+        server = self._server or await look_at_server(client, self._company_name)
+        directory = await load_directory(client, server.company, server.modules)
+        models = list(Model) if "account_invoice" in server.modules else [Model.MOVE]
+        reading = Reading(directory.currency.code, self._minor_units)
+        finder = Finder(client, directory, reading, models, by_module=server.has_our_module)
+        self._server = server
+        self._desk = _Desk(client, server, directory, finder, Reasons(client, directory))
+        return self._desk
+
+    async def _record(self, desk: _Desk, work: Sequence[Work], *, post: bool) -> None:
+        writer = Writer(desk.client, post=post)
+        recorder: Recorder | ModuleRecorder
+        if desk.server.has_our_module:
+            recorder = ModuleRecorder(desk.client, desk.finder, writer, desk.reasons.explain)
+        else:
+            recorder = Recorder(desk.client, desk.finder, writer, desk.reasons.explain)
+        await recorder.record(work)
+        if post:
+            await self._settle(desk, [one.id_ for one in work if one.refused is None and not one.found and one.is_bill])
+
+    async def _settle(self, desk: _Desk, ids: Sequence[str]) -> None:
+        """Settle the bills and payments among these entries that are posted."""
+        if not ids:
+            return
+        entries = {id_: chosen(records) for id_, records in (await desk.finder.look_up(ids)).items()}
+        posted = {
+            id_: parts
+            for id_, parts in entries.items()
+            if parts and all(one.state is EntryState.POSTED for one in parts.values())
+        }
+        await settle(desk.client, desk.directory, posted, by_module=desk.server.has_our_module)
+
+    def _outcome(self, one: Work, found: Mapping[str, Recorded]) -> Outcome:
+        if one.found and one.refused is None:
+            return found.get(one.id_) or self._made(one, one.parts[Part.MAIN])
+        outcome = self._known(one)
+        assert outcome is not None  # noqa: S101 - the recorder leaves nothing open
+        return outcome
+
+    def _known(self, one: Work) -> Outcome | None:
+        """The outcome as far as it is known without asking again, None where it is not."""
+        if one.refused is not None or not one.is_done:
+            return one.refused
+        return self._made(one, one.parts[Part.MAIN])
+
+    def _made(self, one: Work, main: Standing) -> Recorded:
+        entry = one.wanted.entry
+        lacking = {refused.number for refused in one.not_attached}
+        return Recorded(
+            accounting_entry_id=entry.accounting_entry_id,
+            external_id=main.external_id,
+            url=self.link(main.external_id),
+            recorded_at=main.created_at,
+            currency=entry.currency,
+            amount_minor=entry.amount_minor,
+            accounts=entry.accounts,
+            state=entry.state,
+            found=one.found,
+            posting_date=entry.posting_date,
+            original_date=entry.original_date,
+            attached=frozenset(file.number for file in entry.attachments if file.number not in lacking),
+            not_attached=tuple(one.not_attached),
+        )
