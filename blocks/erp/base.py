@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
 from blocks.erp.reference import Reference
+
+
+class Writers(StrEnum):
+    """How many runs may record in one company's books at the same time.
+
+    ANY: as many as there are, each id is recorded once all the same. HELD: one, and `open` refuses a second with
+    ErpBusy. TRUSTED: one, and nobody but its user sees to that.
+    """
+
+    ANY = "any"
+    HELD = "held"
+    TRUSTED = "trusted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,11 @@ class Capabilities:
     lengths in characters, `max_amount_minor` the largest magnitude of an amount. `bills` tells that it keeps supplier
     bills, `one_company` that it holds one Pleo company only. An entry takes at most `max_attachments` files (None: any
     number; 0: none at all) of at most `max_attachment_bytes`, of the media types `attachment_types` (None: any).
+
+    `drafts` tells that entries can wait to be posted, `dimensions` that lines take them. `remote` tells that it is a
+    server, which can be out of reach, slow, restarted or ask for fewer calls; `logs_in` that it wants credentials,
+    which can be wrong, lack rights or be revoked. What it has not got it refuses entry by entry: a bill, an entry that
+    is to stay a draft (`OTHER`), a dimension (`UNKNOWN_DIMENSION`), a file (`ATTACHMENT_REFUSED`).
     """
 
     name: str
@@ -36,6 +54,11 @@ class Capabilities:
     max_attachments: int | None = None
     max_attachment_bytes: int = 30_000_000
     attachment_types: frozenset[str] | None = None
+    drafts: bool = True
+    dimensions: bool = True
+    remote: bool = False
+    logs_in: bool = False
+    writers: Writers = Writers.TRUSTED
 
 
 Outcome = Recorded | Refused

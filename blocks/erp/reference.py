@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from blocks.erp.entries import Account, AccountKind, Entry, Vendor
+from blocks.erp.entries import Account, AccountKind, DocumentKind, Entry, Vendor
 from blocks.erp.errors import RefusalKind, Refused
 
 
@@ -45,6 +45,15 @@ class JournalUse(StrEnum):
     BILLS = "bills"
     CREDIT_NOTES = "credit_notes"
     PAYMENTS = "payments"
+
+
+JOURNAL_USES: Mapping[DocumentKind, JournalUse] = {
+    DocumentKind.BILL: JournalUse.BILLS,
+    DocumentKind.CREDIT_NOTE: JournalUse.CREDIT_NOTES,
+    DocumentKind.PAYMENT: JournalUse.PAYMENTS,
+    DocumentKind.REFUND: JournalUse.PAYMENTS,
+}
+"""The journal of each document of accounts payable."""
 
 
 class Chart:

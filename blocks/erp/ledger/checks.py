@@ -5,16 +5,10 @@ from __future__ import annotations
 from blocks.erp.entries import Bill, Document, DocumentKind, Entry, JournalEntry, Line, Money
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
-from blocks.erp.reference import JournalUse, Reference, check_names
+from blocks.erp.reference import JOURNAL_USES, JournalUse, Reference, check_names
 
 _Finding = tuple[RefusalKind, str, str]
 
-_USES = {
-    DocumentKind.BILL: JournalUse.BILLS,
-    DocumentKind.CREDIT_NOTE: JournalUse.CREDIT_NOTES,
-    DocumentKind.PAYMENT: JournalUse.PAYMENTS,
-    DocumentKind.REFUND: JournalUse.PAYMENTS,
-}
 _RAISING = {DocumentKind.BILL, DocumentKind.REFUND}
 
 
@@ -169,7 +163,7 @@ def _check_journals(entry: Entry, reference: Reference) -> _Finding | None:
         return None
     missing: JournalUse | None = None
     if isinstance(entry, Bill):
-        missing = next((_USES[one.kind] for one in entry.documents if not one.journal.strip()), None)
+        missing = next((JOURNAL_USES[one.kind] for one in entry.documents if not one.journal.strip()), None)
     elif isinstance(entry, JournalEntry) and not entry.journal.strip():
         missing = JournalUse.GENERAL
     return None if missing is None else (RefusalKind.MISSING_JOURNAL, missing.value, "no journal is given")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from blocks.erp.base import Capabilities, Outcome
+from blocks.erp.base import Capabilities, Outcome, Writers
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
@@ -76,6 +76,7 @@ class Ledger:
             bills=True,
             one_company=True,
             max_attachment_bytes=self._max_attachment_bytes,
+            writers=Writers.HELD,
         )
 
     def company(self) -> str | None:

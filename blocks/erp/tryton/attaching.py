@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 
 from blocks.erp.entries import Attachment, NotAttached
-from blocks.erp.errors import ErpUnavailable
-from blocks.erp.tryton.client import Row, TooLarge, TrytonClient, TrytonRefused
+from blocks.erp.tryton.client import RecordGone, Row, TooLarge, TrytonClient, TrytonRefused
 from blocks.erp.tryton.records import Standing
 from blocks.text import one_line
 
@@ -30,8 +30,11 @@ async def attached_numbers(client: TrytonClient, records: Sequence[Standing]) ->
     return {resource: frozenset(numbers) for resource, numbers in found.items()}
 
 
-async def attach(client: TrytonClient, record: Standing, attachments: Sequence[Attachment]) -> list[NotAttached]:
-    """Attach the files that the record has not got yet; returns those that Tryton does not take.
+async def attach(
+    client: TrytonClient, record: Standing, attachments: Sequence[Attachment], max_bytes: int
+) -> list[NotAttached]:
+    """Attach the files that the record has not got yet; returns those that are not as they should be, are larger than
+    `max_bytes`, or that Tryton does not take.
 
     Two writers at once may both attach a file: whoever finds an older one beside its own deletes its own.
     """
@@ -41,16 +44,28 @@ async def attach(client: TrytonClient, record: Standing, attachments: Sequence[A
     refused: list[NotAttached] = []
     made: dict[int, int] = {}
     for one in attachments:
-        if one.number in there:
+        if one.number in there or one.number in made:
+            continue
+        content = await _content(one, max_bytes)
+        if isinstance(content, NotAttached):
+            refused.append(content)
             continue
         try:
-            made[one.number] = (await client.create(MODEL, [await _values(record, one)]))[0]
+            made[one.number] = await client.create_large(MODEL, _values(record, one, content))
         except TooLarge:
             refused.append(NotAttached(one.number, "Tryton does not take files of this size", too_large=True))
+        except RecordGone:
+            raise
         except TrytonRefused as error:
             refused.append(NotAttached(one.number, str(error)))
     await _drop_second(client, record, made)
     return refused
+
+
+async def unfit(attachments: Sequence[Attachment], max_bytes: int) -> list[NotAttached]:
+    """Those of the files that Tryton need not even be asked about."""
+    contents = [await _content(one, max_bytes) for one in attachments]
+    return [one for one in contents if isinstance(one, NotAttached)]
 
 
 async def _drop_second(client: TrytonClient, record: Standing, made: dict[int, int]) -> None:
@@ -66,11 +81,20 @@ async def _drop_second(client: TrytonClient, record: Standing, made: dict[int, i
             await client.delete(MODEL, id_)
 
 
-async def _values(record: Standing, one: Attachment) -> Row:
+async def _content(one: Attachment, max_bytes: int) -> bytes | NotAttached:
+    """The bytes of a file, or why it cannot be attached: it is too large, gone, or not what was downloaded."""
+    if one.size > max_bytes:
+        return NotAttached(one.number, f"a file has at most {max_bytes} bytes", too_large=True)
     try:
         content = await asyncio.to_thread(one.path.read_bytes)
     except OSError as error:
-        raise ErpUnavailable(f"a receipt cannot be read on its way: {error.strerror or error}") from error
+        return NotAttached(one.number, f"the file cannot be read: {error.strerror or 'no reason given'}")
+    if len(content) != one.size or hashlib.sha256(content).hexdigest() != one.sha256:
+        return NotAttached(one.number, "the file has other bytes than were downloaded")
+    return content
+
+
+def _values(record: Standing, one: Attachment, content: bytes) -> Row:
     return {
         "resource": record.external_id,
         "type": "data",

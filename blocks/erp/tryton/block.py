@@ -98,12 +98,12 @@ class TrytonSettings(ErpSettings, TrytonServer):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     max_receipt_kilobytes: int = Field(
-        default=1_500,
-        ge=1,
+        default=0,
+        ge=0,
         le=30_000,
         title="Largest receipt (kB)",
-        description="How large a receipt may be to be attached, in thousands of bytes. A stock server takes requests of "
-        "2 MiB, which is a receipt of 1500 kB; raise it together with max_size_authenticated in trytond.conf.",
+        description="How large a receipt may be to be attached, in thousands of bytes. 0: what a stock server takes, "
+        "which is 30000 with user and password and 1500 with the key alone (raise max_size in trytond.conf for more).",
     )
     answer_seconds: int = Field(
         default=120,
@@ -142,5 +142,5 @@ class TrytonSettings(ErpSettings, TrytonServer):
             company=self.company,
             companies=self.companies,
             minor_units=self.minor_units,
-            max_attachment_bytes=self.max_receipt_kilobytes * 1000,
+            max_attachment_bytes=(self.max_receipt_kilobytes or (30_000 if login is not None else 1_500)) * 1000,
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Bill, Document, DocumentKind, Entry, JournalEntry, Line
+from blocks.erp.entries import Bill, Entry, JournalEntry, Line
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.reference import check_names
+from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
 from blocks.erp.tryton.directory import Directory
 from blocks.erp.tryton.values import amount_of, is_invoice
 
 _Finding = tuple[RefusalKind, str, str]
 
-_BILLS = {DocumentKind.BILL, DocumentKind.CREDIT_NOTE}
+_FOR_BILLS = {JournalUse.BILLS, JournalUse.CREDIT_NOTES}
 
 
 def check_entry(entry: Entry, directory: Directory, units: MinorUnits, max_amount_minor: int) -> Refused | None:
@@ -40,6 +40,8 @@ def _check_sums(entry: Entry, max_amount_minor: int) -> _Finding | None:
             return RefusalKind.UNBALANCED, "lines", "debits and credits differ"
         if sum(_company_minor(line) for line in lines):
             return RefusalKind.UNBALANCED, "lines", "debits and credits differ in the company's currency"
+    if abs(sum(line.amount_minor for line in entry.all_lines if line.counter)) != abs(entry.amount_minor):
+        return RefusalKind.UNBALANCED, "amount", "the entry does not settle its amount"
     for line in entry.all_lines:
         if line.debit_minor < 0 or line.credit_minor < 0 or (line.debit_minor and line.credit_minor):
             return RefusalKind.OTHER, line.account.code, "a line is a debit or a credit, and never negative"
@@ -70,7 +72,7 @@ def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _F
             amount = units.amount(line.amount_minor, currency.code)
             return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps of {currency.code}"
         if is_foreign and line.company_minor is None:
-            return RefusalKind.OTHER, entry.currency, f"the amount in {directory.currency.code} is missing"
+            return RefusalKind.UNBALANCED, entry.currency, f"the amount in {directory.currency.code} is missing"
         if is_foreign and amount_of(line.company_minor or 0, directory.currency, units) is None:
             amount = units.amount(line.company_minor or 0, directory.currency.code)
             return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps"
@@ -100,16 +102,16 @@ def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
 
 
 def _check_journals(entry: Entry, directory: Directory) -> _Finding | None:
-    named: list[tuple[str, Document | None]]
+    named: list[tuple[str, JournalUse]]
     if isinstance(entry, Bill):
-        named = [(document.journal, document) for document in entry.documents]
+        named = [(document.journal, JOURNAL_USES[document.kind]) for document in entry.documents]
     else:
-        named = [(entry.journal, None)] if isinstance(entry, JournalEntry) else []
-    for code, document in named:
+        named = [(entry.journal, JournalUse.GENERAL)] if isinstance(entry, JournalEntry) else []
+    for code, use in named:
         journal = directory.journals.get(code)
         if journal is None:
-            return RefusalKind.MISSING_JOURNAL, code, f"Tryton has no journal {code}"
-        if document is not None and document.kind in _BILLS and entry_is_invoiced(entry) and journal.type != "expense":
+            return RefusalKind.MISSING_JOURNAL, code or use.value, f"Tryton has no journal {code}"
+        if use in _FOR_BILLS and entry_is_invoiced(entry) and journal.type != "expense":
             return (
                 RefusalKind.OTHER,
                 code,

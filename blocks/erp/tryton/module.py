@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
+from blocks.erp.errors import ErpOutcomeUnknown
 from blocks.erp.tryton.attaching import attach
 from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
 from blocks.erp.tryton.finding import Finder
@@ -18,16 +18,22 @@ class ModuleRecorder:
     """Records entries of one company by the module's method. With required receipts an entry is a draft until it has
     them; a draft that has its id stands, so that a run that is broken off there is gone on with by the next."""
 
-    def __init__(self, client: TrytonClient, finder: Finder, writer: Writer, explain: Explain) -> None:
+    def __init__(
+        self, client: TrytonClient, finder: Finder, writer: Writer, explain: Explain, max_attachment_bytes: int
+    ) -> None:
         self._client = client
         self._finder = finder
         self._writer = writer
         self._explain = explain
+        self._max_attachment_bytes = max_attachment_bytes
 
     async def record(self, work: Sequence[Work]) -> None:
         """Bring every entry to its outcome, told in `work` as soon as it is known. Raises as `Recorder.record`."""
-        for start in range(0, len(work), BATCH):
-            portion = work[start : start + BATCH]
+        for one in work:
+            await one.look_at_files(self._max_attachment_bytes)
+        fit = [one for one in work if one.refused is None]
+        for start in range(0, len(fit), BATCH):
+            portion = fit[start : start + BATCH]
             for one, answer in zip(portion, await halved(portion, self._call), strict=True):
                 if isinstance(answer, TrytonRefused):
                     one.refused = await self._explain(one.wanted, answer)
@@ -56,13 +62,13 @@ class ModuleRecorder:
 
     async def _give_receipts(self, one: Work) -> None:
         entry = one.wanted.entry
-        one.not_attached = await attach(self._client, one.parts[Part.MAIN], entry.attachments)
+        one.not_attached = await attach(
+            self._client, one.parts[Part.MAIN], entry.attachments, self._max_attachment_bytes
+        )
         if not _waits_for_receipts(one):
             return
         if one.not_attached:
-            first = one.not_attached[0]
-            kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
-            one.refused = Refused(one.id_, kind, f"file {first.number}", first.message)
+            one.refuse_for_files()
             for record in one.parts.values():
                 await self._writer.drop(record)
         elif one.wanted.post:

@@ -29,6 +29,18 @@ class Reasons:
             return Refused(entry.accounting_entry_id, RefusalKind.UNKNOWN_ACCOUNT, closed, str(error))
         return Refused(entry.accounting_entry_id, RefusalKind.OTHER, "entry", f"Tryton refuses it: {error}")
 
+    @staticmethod
+    def is_late(record: Standing) -> bool:
+        """Whether the period of a move was closed since it was made: Tryton itself would post the draft even then."""
+        return record.model is Model.MOVE and record.row["period"]["state"] != "open"
+
+    @staticmethod
+    def closed(record: Standing) -> Refused:
+        """The refusal of a draft whose period was closed."""
+        day = record.row["date"].isoformat()
+        text = f"The period of {day} was closed in Tryton."
+        return Refused(record.mark.accounting_entry_id, RefusalKind.CLOSED_PERIOD, day, text)
+
     async def of_posting(self, record: Standing, error: TrytonRefused) -> Refused:
         """The same for a draft that stands and could not be posted."""
         field = "date" if record.model is Model.MOVE else "accounting_date"

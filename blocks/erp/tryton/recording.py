@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from blocks.erp.entries import Bill, NotAttached
 from blocks.erp.errors import ErpUnavailable, RefusalKind, Refused
-from blocks.erp.tryton.attaching import attach
+from blocks.erp.tryton.attaching import attach, unfit
 from blocks.erp.tryton.claims import Move, decide
 from blocks.erp.tryton.client import RecordGone, TrytonClient, TrytonRefused
 from blocks.erp.tryton.finding import Finder
@@ -47,6 +47,20 @@ class Work:
         """The accounting entry id."""
         return self.wanted.entry.accounting_entry_id
 
+    async def look_at_files(self, max_bytes: int) -> None:
+        """Refuse the entry at once where a file that it must have is not fit to be attached."""
+        entry = self.wanted.entry
+        if entry.attachments_required:
+            self.not_attached = await unfit(entry.attachments, max_bytes)
+            if self.not_attached:
+                self.refuse_for_files()
+
+    def refuse_for_files(self) -> None:
+        """Refuse the entry for the first file that could not be attached."""
+        first = self.not_attached[0]
+        kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
+        self.refused = Refused(self.id_, kind, f"file {first.number}", first.message)
+
     @property
     def is_bill(self) -> bool:
         """Whether it is a bill, a payment, or both."""
@@ -62,12 +76,19 @@ class Recorder:
     """Records entries of one company, all of them to be posted, or none."""
 
     def __init__(
-        self, client: TrytonClient, finder: Finder, writer: Writer, explain: Explain, sleep: Sleep = asyncio.sleep
+        self,
+        client: TrytonClient,
+        finder: Finder,
+        writer: Writer,
+        explain: Explain,
+        max_attachment_bytes: int,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._client = client
         self._finder = finder
         self._writer = writer
         self._explain = explain
+        self._max_attachment_bytes = max_attachment_bytes
         self._sleep = sleep
 
     async def record(self, work: Sequence[Work]) -> None:
@@ -75,6 +96,8 @@ class Recorder:
 
         Raises ErpUnavailable, ErpOutcomeUnknown or ErpLoginRefused where it cannot go on; to call it again is safe.
         """
+        for one in work:
+            await one.look_at_files(self._max_attachment_bytes)
         for turn in range(ROUNDS):
             open_ = [one for one in work if not one.is_done]
             if not open_:
@@ -157,13 +180,11 @@ class Recorder:
         entry = one.wanted.entry
         if record.mark.part is Part.MAIN and entry.attachments:
             try:
-                one.not_attached = await attach(self._client, record, entry.attachments)
+                one.not_attached = await attach(self._client, record, entry.attachments, self._max_attachment_bytes)
             except RecordGone:
                 return False
             if one.not_attached and entry.attachments_required:
-                first = one.not_attached[0]
-                kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
-                one.refused = Refused(one.id_, kind, f"file {first.number}", first.message)
+                one.refuse_for_files()
                 await self._drop_own(one)
                 return False
         return True

@@ -22,6 +22,7 @@ READ_FIELDS: Mapping[Model, tuple[str, ...]] = {
     Model.MOVE: (
         *LOOK_UP_FIELDS[Model.MOVE], "date", "lines.account.code", "lines.debit", "lines.credit",
         "lines.second_currency.code", "lines.amount_second_currency", "lines.description", "lines.party",
+        "period.state",
     ),
     Model.INVOICE: (
         *LOOK_UP_FIELDS[Model.INVOICE], "accounting_date", "invoice_date", "currency.code",

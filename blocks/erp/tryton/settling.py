@@ -76,10 +76,11 @@ async def _reconcile(client: TrytonClient, directory: Directory, one: Payable, o
 
 
 def _together(own: Sequence[Payable], others: Iterable[Payable]) -> Together:
-    """Documents that settle each other within one entry wait for nobody; as long as they do not, they are named."""
+    """Those of one entry settle each other and wait for nobody; where Tryton did not settle them, they are named."""
     settled = all(one.settled or not one.owed for one in own)
     if len(own) > 1:
-        return Together(() if settled else tuple(one.external_id for one in own[1:]), settled)
+        stuck = not settled and all(one.posted for one in own)
+        return Together(tuple(one.external_id for one in own[1:]) if stuck else (), settled)
     first = own[0]
     names = {
         one.external_id

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from blocks.erp.base import Capabilities, Outcome
+from blocks.erp.base import Capabilities, Outcome, Writers
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
-from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, Refused
+from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.reference import Reference
 from blocks.erp.tryton.attaching import attach
 from blocks.erp.tryton.checks import check_entry
@@ -72,6 +72,7 @@ class Tryton:
         self._max_attachment_bytes = max_attachment_bytes
         self._bills = bills
         self._client: TrytonClient | None = None
+        self._company_id = ""
         self._company_name = ""
         self._dry_run = False
         self._server: Server | None = None
@@ -87,6 +88,9 @@ class Tryton:
             max_amount_minor=MAX_AMOUNT_MINOR,
             bills=self._bills,
             max_attachment_bytes=self._max_attachment_bytes,
+            remote=True,
+            logs_in=True,
+            writers=Writers.ANY,
         )
 
     def company(self) -> str | None:
@@ -97,7 +101,8 @@ class Tryton:
         """Make ready for one Pleo company; nothing is sent yet."""
         if self._client is not None:
             raise RuntimeError("Tryton is open already")
-        self._company_name = self._companies.get(company_id.lower(), self._company)
+        self._company_id = company_id.lower()
+        self._company_name = self._companies.get(self._company_id, self._company)
         self._dry_run = dry_run
         self._client = self._connect()
 
@@ -113,8 +118,10 @@ class Tryton:
         """Why Tryton would refuse this entry, by what was read of it, or None."""
         if self._desk is None:
             raise RuntimeError("load_reference comes first")
-        refused = check_entry(entry, self._desk.directory, self._minor_units, MAX_AMOUNT_MINOR)
-        return replace(refused, accounting_entry_id=entry.accounting_entry_id) if refused is not None else None
+        if entry.company_id.lower() != self._company_id:
+            text = f"the entry is of company {entry.company_id}, and this run of {self._company_id}"
+            return Refused(entry.accounting_entry_id, RefusalKind.OTHER, entry.company_id, text)
+        return check_entry(entry, self._desk.directory, self._minor_units, MAX_AMOUNT_MINOR)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand, wholly, among any number of ids."""
@@ -137,7 +144,8 @@ class Tryton:
         try:
             for post in (False, True):
                 await self._record(desk, [one for one in work.values() if one.wanted.post is post], post=post)
-            found = await desk.finder.find([one.id_ for one in work.values() if one.found])
+            told = [one.id_ for one in work.values() if one.refused is None and (one.found or one.is_bill)]
+            found = await desk.finder.find(told)
         except (ErpLoginRefused, ErpRateLimited) as error:
             known: list[Outcome] = []
             for place in range(len(entries)):
@@ -156,7 +164,7 @@ class Tryton:
         parts = chosen((await desk.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
         if Part.MAIN not in parts:
             return [NotAttached(one.number, "the entry does not stand in Tryton any more") for one in attachments]
-        return await attach(desk.client, parts[Part.MAIN], attachments)
+        return await attach(desk.client, parts[Part.MAIN], attachments, self._max_attachment_bytes)
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, and settle them; returns those that Tryton refuses to post."""
@@ -172,6 +180,10 @@ class Tryton:
                 for id_, parts in entries.items()
                 if part in parts and parts[part].state is EntryState.DRAFT and id_ not in refused
             ]
+            late = [record for record in drafts if desk.reasons.is_late(record)]
+            for record in late:
+                refused[record.mark.accounting_entry_id] = desk.reasons.closed(record)
+            drafts = [record for record in drafts if record not in late]
             for record, why in zip(drafts, await writer.claim(drafts), strict=True):
                 if why is not None and not isinstance(why, RecordGone):
                     id_ = record.mark.accounting_entry_id
@@ -219,9 +231,11 @@ class Tryton:
         writer = Writer(desk.client, post=post)
         recorder: Recorder | ModuleRecorder
         if desk.server.has_our_module:
-            recorder = ModuleRecorder(desk.client, desk.finder, writer, desk.reasons.explain)
+            recorder = ModuleRecorder(
+                desk.client, desk.finder, writer, desk.reasons.explain, self._max_attachment_bytes
+            )
         else:
-            recorder = Recorder(desk.client, desk.finder, writer, desk.reasons.explain)
+            recorder = Recorder(desk.client, desk.finder, writer, desk.reasons.explain, self._max_attachment_bytes)
         await recorder.record(work)
         if post:
             await self._settle(desk, [one.id_ for one in work if one.refused is None and not one.found and one.is_bill])
@@ -239,8 +253,8 @@ class Tryton:
         await settle(desk.client, desk.directory, posted, by_module=desk.server.has_our_module)
 
     def _outcome(self, one: Work, found: Mapping[str, Recorded]) -> Outcome:
-        if one.found and one.refused is None:
-            return found.get(one.id_) or self._made(one, one.parts[Part.MAIN])
+        if one.refused is None and one.id_ in found:
+            return replace(found[one.id_], found=one.found, not_attached=tuple(one.not_attached))
         outcome = self._known(one)
         assert outcome is not None  # noqa: S101 - the recorder leaves nothing open
         return outcome
