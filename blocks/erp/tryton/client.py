@@ -227,8 +227,7 @@ class TrytonClient:
                 case _:
                     raise ErpUnavailable("Tryton answered the login with something else than a session")
 
-    @staticmethod
-    def _rpc_result(status: int, answer: Any) -> Any:
+    def _rpc_result(self, status: int, answer: Any) -> Any:
         if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
             raise ErpOutcomeUnknown(f"Tryton gave no JSON-RPC answer (HTTP {status})")
         error = answer.get("error")
@@ -237,11 +236,11 @@ class TrytonClient:
                 return answer.get("result")
             case ["UserError" | "UserWarning" as kind, [*texts], *_]:
                 shown = texts[1:] if kind == "UserWarning" else texts
-                raise TrytonRefused(_readable(*shown[:2]))
+                raise TrytonRefused(self._hide(_readable(*shown[:2])))
             case ["ConcurrencyException", *_]:
                 raise TrytonRefused("the record was changed meanwhile")
             case _:
-                raise ErpOutcomeUnknown(f"Tryton met an error of its own: {_readable(str(error))}")
+                raise ErpOutcomeUnknown(f"Tryton met an error of its own: {self._hide(_readable(str(error)))}")
 
     async def _rest(self, path: str, body: Any, *, changes: bool, method: str = "POST") -> Any:
         status, answer = await self._send(
@@ -249,7 +248,7 @@ class TrytonClient:
         )
         if status == 400:
             if isinstance(answer, dict) and isinstance(answer.get("message"), str):
-                raise TrytonRefused(_readable(answer["message"], answer.get("description")))
+                raise TrytonRefused(self._hide(_readable(answer["message"], answer.get("description"))))
             raise self._no_answer(f"HTTP 400 without a reason on {path.split('?')[0]}", changes)
         return answer
 
@@ -269,7 +268,7 @@ class TrytonClient:
             async with self._http.stream(method, url, content=content, headers=headers) as response:
                 received = await _read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            why = one_line(str(error), 120) or type(error).__name__
+            why = self._hide(one_line(str(error), 120)) or type(error).__name__
             raise ErpUnavailable(f"no Tryton answers at {self.base_url} ({why})") from None
         except httpx.LocalProtocolError:  # its text quotes the header that was refused
             raise ErpUnavailable(f"the request to {self.base_url} could not be put on the wire") from None
@@ -303,6 +302,12 @@ class TrytonClient:
             return decode(received)
         except UnreadableValue:
             raise self._no_answer(f"an answer that cannot be read (HTTP {status})", changes) from None
+
+    def _hide(self, text: str) -> str:
+        """The text without what we log in with, should anybody quote it."""
+        for secret in (self._key, self._login.password if self._login is not None else "", self._session or ""):
+            text = text.replace(secret, "***") if secret else text
+        return text
 
     def _no_answer(self, why: str, changes: bool) -> ErpError:
         text = f"Tryton at {self.base_url}: {why}"
