@@ -106,7 +106,7 @@ class TrytonSettings(ErpSettings, TrytonServer):
         "which is 30000 with user and password and 1500 with the key alone (raise max_size in trytond.conf for more).",
     )
     answer_seconds: int = Field(
-        default=120,
+        default=50,
         ge=5,
         le=600,
         title="Time for an answer (s)",

@@ -69,7 +69,7 @@ class TrytonClient:
         key: str,
         login: Login | None = None,
         *,
-        timeout_s: float = 120.0,
+        timeout_s: float = 50.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")

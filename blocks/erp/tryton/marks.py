@@ -25,7 +25,8 @@ PAID_ELSEWHERE = "paid elsewhere"
 PAYMENTS = {DocumentKind.PAYMENT: "Payment of invoice ", DocumentKind.REFUND: "Refund of invoice "}
 """What the payable line of a payment begins with, before the number of the invoice."""
 
-_EXTERNAL_ID = re.compile(r"(account\.move|account\.invoice),([0-9]{1,18})")
+EXTERNAL_ID = re.compile(r"(account\.move|account\.invoice),([0-9]{1,18})")
+"""A record of ours as Tryton refers to it: model and id."""
 
 
 class Model(StrEnum):
@@ -115,7 +116,7 @@ def external_id(model: str, id_: int) -> str:
 
 def link_to(base_url: str, database: str, external_id_: str) -> str:
     """Where the web client shows a record. Raises ValueError for what is no record of ours."""
-    match = _EXTERNAL_ID.fullmatch(external_id_)
+    match = EXTERNAL_ID.fullmatch(external_id_)
     if match is None:
         raise ValueError(f"{external_id_!r} names no record of Tryton's: it should look like account.move,12")
     return f"{base_url.rstrip('/')}/#{database}/model/{match[1]}/{match[2]}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 from blocks.erp.errors import ErpOutcomeUnknown
 from blocks.erp.tryton.attaching import attach
 from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
 from blocks.erp.tryton.finding import Finder
-from blocks.erp.tryton.marks import Part
+from blocks.erp.tryton.marks import EXTERNAL_ID, Mark, Model, Part
 from blocks.erp.tryton.recording import Explain, Work
-from blocks.erp.tryton.records import chosen
+from blocks.erp.tryton.records import Standing, chosen
 from blocks.erp.tryton.writing import BATCH, Writer, halved
 
 
@@ -34,47 +36,66 @@ class ModuleRecorder:
         fit = [one for one in work if one.refused is None]
         for start in range(0, len(fit), BATCH):
             portion = fit[start : start + BATCH]
-            for one, answer in zip(portion, await halved(portion, self._call), strict=True):
+            async for one, answer in halved(portion, self._call):
                 if isinstance(answer, TrytonRefused):
                     one.refused = await self._explain(one.wanted, answer)
                 else:
-                    one.found = bool(answer["found"])
+                    self._take(one, answer)
             await self._finish([one for one in portion if one.refused is None])
 
     async def _call(self, portion: Sequence[Work]) -> Sequence[Row]:
         entries = [_as_sent(one) for one in portion]
         answer = await self._client.call("account.move", "pleo_record", {"entries": entries})
         match answer:
-            case [*rows] if len(rows) == len(portion) and all(isinstance(row, dict) and "found" in row for row in rows):
+            case [*rows] if len(rows) == len(portion) and all(map(_is_outcome, rows)):
                 return rows
             case _:
                 raise ErpOutcomeUnknown("Tryton's module pleo_export answered with something else than outcomes")
+
+    def _take(self, one: Work, answer: Row) -> None:
+        """Take the module's word for what stands now, whatever becomes of our next call."""
+        one.found = bool(answer["found"])
+        if _waits_for_receipts(one) and not one.found:
+            return  # a draft until it has them
+        now = {"create_date": datetime.now(UTC)}  # until Tryton is asked
+        for name, part in zip(answer["records"], Part, strict=False):
+            model, _, number = str(name).partition(",")
+            mark = Mark(one.id_, part, claimed=True)
+            one.parts[part] = Standing(Model(model), int(number), mark, one.wanted.entry.state, now)
 
     async def _finish(self, made: Sequence[Work]) -> None:
         """Learn what stands now, and give it its receipts."""
         seen = await self._finder.look_up([one.id_ for one in made]) if made else {}
         for one in made:
-            one.parts = chosen(seen.get(one.id_, []))
-            if Part.MAIN not in one.parts:
+            parts = chosen(seen.get(one.id_, []))
+            if Part.MAIN not in parts:
                 raise ErpOutcomeUnknown(f"Tryton does not find expense {one.id_}, which it has just recorded")
             if not one.found and one.wanted.entry.attachments:
-                await self._give_receipts(one)
+                await self._give_receipts(one, parts)
+            if one.refused is None:
+                one.parts = parts
 
-    async def _give_receipts(self, one: Work) -> None:
-        entry = one.wanted.entry
-        one.not_attached = await attach(
-            self._client, one.parts[Part.MAIN], entry.attachments, self._max_attachment_bytes
-        )
+    async def _give_receipts(self, one: Work, parts: Mapping[Part, Standing]) -> None:
+        files = one.wanted.entry.attachments
+        one.not_attached = await attach(self._client, parts[Part.MAIN], files, self._max_attachment_bytes)
         if not _waits_for_receipts(one):
             return
         if one.not_attached:
             one.refuse_for_files()
-            for record in one.parts.values():
+            for record in parts.values():
                 await self._writer.drop(record)
         elif one.wanted.post:
-            for refused in await self._writer.claim(list(one.parts.values())):
+            async for _, refused in self._writer.claim(list(parts.values())):
                 if refused is not None and one.refused is None:
                     one.refused = await self._explain(one.wanted, refused)
+
+
+def _is_outcome(row: Any) -> bool:
+    match row:
+        case {"found": bool(), "records": [str(), *_] as names}:
+            return all(EXTERNAL_ID.fullmatch(str(name)) for name in names)
+        case _:
+            return False
 
 
 def _waits_for_receipts(one: Work) -> bool:

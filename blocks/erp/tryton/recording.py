@@ -156,8 +156,8 @@ class Recorder:
                 )
 
     async def _create(self, missing: Sequence[tuple[Work, Wanted]]) -> None:
-        made = await self._writer.create([wanted for _, wanted in missing])
-        for (one, wanted), result in zip(missing, made, strict=True):
+        async for place, result in self._writer.create([wanted for _, wanted in missing]):
+            one, wanted = missing[place]
             if isinstance(result, TrytonRefused):
                 await self._give_up(one, result)
             else:
@@ -165,7 +165,8 @@ class Recorder:
 
     async def _claim(self, ready: Sequence[tuple[Work, Standing]]) -> None:
         fit = [(one, record) for one, record in ready if await self._is_fit(one, record)]
-        for (one, record), refused in zip(fit, await self._writer.claim([record for _, record in fit]), strict=True):
+        async for place, refused in self._writer.claim([record for _, record in fit]):
+            one, record = fit[place]
             if refused is None:
                 one.parts[record.mark.part] = record
             elif not isinstance(refused, RecordGone):

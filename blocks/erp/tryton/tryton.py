@@ -184,7 +184,8 @@ class Tryton:
             for record in late:
                 refused[record.mark.accounting_entry_id] = desk.reasons.closed(record)
             drafts = [record for record in drafts if record not in late]
-            for record, why in zip(drafts, await writer.claim(drafts), strict=True):
+            async for place, why in writer.claim(drafts):
+                record = drafts[place]
                 if why is not None and not isinstance(why, RecordGone):
                     id_ = record.mark.accounting_entry_id
                     refused[id_] = await desk.reasons.of_posting(record, why)
