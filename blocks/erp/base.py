@@ -34,8 +34,10 @@ class Capabilities:
 
     `max_entries` is how many entries one `record` call takes, `max_description`, `max_reference` and `max_detail` are
     lengths in characters, `max_amount_minor` the largest magnitude of an amount. `bills` tells that it keeps supplier
-    bills, `one_company` that it holds one Pleo company only. An entry takes at most `max_attachments` files (None: any
-    number; 0: none at all) of at most `max_attachment_bytes`, of the media types `attachment_types` (None: any).
+    bills, `bills_need` what would have to be done where it does not, `repeated_invoice_numbers` that a vendor may have
+    two bills of one number (else the second is refused, `OTHER`). `one_company` tells that it holds one Pleo company
+    only. An entry takes at most `max_attachments` files (None: any number; 0: none at all) of at most
+    `max_attachment_bytes`, of the media types `attachment_types` (None: any).
 
     `drafts` tells that entries can wait to be posted, `dimensions` that lines take them. `remote` tells that it is a
     server, which can be out of reach, slow, restarted or ask for fewer calls; `logs_in` that it wants credentials,
@@ -50,6 +52,8 @@ class Capabilities:
     max_amount_minor: int
     max_detail: int = 255
     bills: bool = False
+    bills_need: str = ""
+    repeated_invoice_numbers: bool = True
     one_company: bool = False
     max_attachments: int | None = None
     max_attachment_bytes: int = 30_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.erp.base import Erp
+from blocks.erp.base import Capabilities, Erp
 from blocks.erp.errors import ErpConfigurationError, ErpLoginRefused
 from blocks.erp.policy import Policy
 from blocks.erp.reference import Reference
@@ -17,17 +17,22 @@ async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
             JobFailure.INVALID_CONFIGURATION,
             f"Company {job.company_id} is mapped to no company of the accounting system: add it to the settings.",
         )
-    limits = erp.describe()
-    if job.vendor_based_bookkeeping and not limits.bills:
-        raise JobFails(
-            JobFailure.INVALID_CONFIGURATION,
-            f"This export asks for vendor-based bookkeeping, which {limits.name} cannot do here: "
-            "switch Vendor Tagging off in Pleo and export again.",
-        )
     try:
         await erp.validate()
+        _check_bills(job, erp.describe())
         return policy.applied_to(await erp.load_reference())
     except ErpConfigurationError as error:
         raise JobFails(JOB_FAILURES[error.problem], str(error)) from error
     except ErpLoginRefused as error:
         raise JobFails(JobFailure.ERP_AUTHENTICATION, str(error)) from error
+
+
+def _check_bills(job: ExportJob, limits: Capabilities) -> None:
+    if not job.vendor_based_bookkeeping or limits.bills:
+        return
+    need = f"{limits.bills_need}, or " if limits.bills_need else ""
+    raise JobFails(
+        JobFailure.INVALID_CONFIGURATION,
+        f"This export asks for vendor-based bookkeeping, which {limits.name} cannot do here: "
+        f"{need}switch Vendor Tagging off in Pleo and export again.",
+    )

@@ -6,7 +6,7 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry, JournalEntry, Line
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
-from blocks.erp.tryton.directory import Directory
+from blocks.erp.tryton.directory import BILLS_MODULE, Directory
 from blocks.erp.tryton.values import amount_of, is_invoice
 
 _Finding = tuple[RefusalKind, str, str]
@@ -82,11 +82,19 @@ def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _F
 def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
     if entry.vendor is None:
         return None
+    invoiced = entry_is_invoiced(entry)
+    if invoiced and not directory.invoices:
+        text = f"Tryton keeps no bills: activate its module {BILLS_MODULE}."
+        return RefusalKind.OTHER, entry.vendor.code, text
+    dimension = next((one for line in entry.all_lines for one in line.dimensions), None)
+    if invoiced and dimension is not None and not directory.analytic_invoices:
+        text = "Tryton's bills take no analytic accounts: activate its module analytic_invoice."
+        return RefusalKind.UNKNOWN_DIMENSION, dimension.code, text
     party = directory.parties.get(entry.vendor.code)
     known = directory.reference.vendors.by_code(entry.vendor.code) if directory.reference.vendors else None
     if party is None or known is None or known.blocked:
         return RefusalKind.UNKNOWN_VENDOR, entry.vendor.code, f"Tryton has no active party {entry.vendor.code}"
-    if party.address_id is None and any(is_invoice(entry, document) for document in entry.documents):
+    if party.address_id is None and invoiced:
         return (
             RefusalKind.OTHER,
             entry.vendor.code,

@@ -10,6 +10,9 @@ from decimal import Decimal
 from blocks.erp.entries import Account
 from blocks.erp.reference import Reference
 
+BILLS_MODULE = "account_invoice"
+"""The module of Tryton's that keeps supplier invoices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Currency:
@@ -85,8 +88,7 @@ class AccountingPeriod:
 class Directory:
     """One company's names with their ids.
 
-    `analytic_roots` are all dimensions' ids, by group. `invoices` tells that the server keeps supplier invoices,
-    `analytic_invoices` that their lines take dimensions, `module` that it has our module.
+    `invoices` tells that the server keeps supplier invoices, `analytic_invoices` that their lines take dimensions.
     """
 
     company_id: int
@@ -99,6 +101,8 @@ class Directory:
     parties: Mapping[str, Party] = field(default_factory=dict)
     journals: Mapping[str, Journal] = field(default_factory=dict)
     periods: tuple[AccountingPeriod, ...] = ()
+    invoices: bool = True
+    analytic_invoices: bool = True
     reference: Reference = field(default_factory=Reference)
 
     def period(self, day: date) -> AccountingPeriod | None:

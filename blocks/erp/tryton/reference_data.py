@@ -18,6 +18,7 @@ from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
 from blocks.erp.reference import Chart, JournalUse, KnownVendor, Period, Periods, Rates, Reference, Role, Vendors
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import (
+    BILLS_MODULE,
     AccountingPeriod,
     AnalyticAccount,
     Currency,
@@ -71,6 +72,8 @@ class _Loader:
             parties=parties,
             journals=journals,
             periods=periods,
+            invoices=BILLS_MODULE in self._modules,
+            analytic_invoices="analytic_invoice" in self._modules,
         )
         rates = await self._rates(currency.code, min((one.first for one in periods if one.is_open), default=None))
         return replace(directory, reference=await self._reference(directory, vendors, rates))

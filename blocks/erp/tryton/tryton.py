@@ -13,7 +13,7 @@ from blocks.erp.reference import Reference
 from blocks.erp.tryton.attaching import attach
 from blocks.erp.tryton.checks import check_entry
 from blocks.erp.tryton.client import RecordGone, TrytonClient
-from blocks.erp.tryton.directory import Directory
+from blocks.erp.tryton.directory import BILLS_MODULE, Directory
 from blocks.erp.tryton.finding import Finder
 from blocks.erp.tryton.marks import Model, Part, link_to
 from blocks.erp.tryton.module import ModuleRecorder
@@ -61,7 +61,6 @@ class Tryton:
         companies: Mapping[str, str] | None = None,
         minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
         max_attachment_bytes: int = 1_500_000,
-        bills: bool = True,
     ) -> None:
         self._connect = connect
         self._base_url = base_url
@@ -70,7 +69,6 @@ class Tryton:
         self._companies = dict(companies or {})
         self._minor_units = minor_units
         self._max_attachment_bytes = max_attachment_bytes
-        self._bills = bills
         self._client: TrytonClient | None = None
         self._company_id = ""
         self._company_name = ""
@@ -79,14 +77,19 @@ class Tryton:
         self._desk: _Desk | None = None
 
     def describe(self) -> Capabilities:
-        """Tryton's limits. Texts have none there; these keep them readable."""
+        """Tryton's limits; whether it keeps bills is known after `validate`.
+
+        Texts have no limits there; these keep them readable.
+        """
         return Capabilities(
             name="Tryton",
             max_entries=MAX_ENTRIES,
             max_description=MAX_DESCRIPTION,
             max_reference=MAX_REFERENCE,
             max_amount_minor=MAX_AMOUNT_MINOR,
-            bills=self._bills,
+            bills=self._server is None or BILLS_MODULE in self._server.modules,
+            bills_need=f"activate Tryton's module {BILLS_MODULE}",
+            repeated_invoice_numbers=False,
             max_attachment_bytes=self._max_attachment_bytes,
             remote=True,
             logs_in=True,
@@ -221,7 +224,7 @@ class Tryton:
         client = self._opened()
         server = self._server or await look_at_server(client, self._company_name)
         directory = await load_directory(client, server.company, server.modules)
-        models = list(Model) if "account_invoice" in server.modules else [Model.MOVE]
+        models = list(Model) if BILLS_MODULE in server.modules else [Model.MOVE]
         reading = Reading(directory.currency.code, self._minor_units)
         finder = Finder(client, directory, reading, models, by_module=server.has_our_module)
         self._server = server
