@@ -16,8 +16,10 @@ import pytest
 from processes import ROOT, PrefectServer, a_prefect_server
 
 sys.path.append(str(ROOT))  # pytest puts this folder on the path, where `blocks` and `flows` would else be the tests'
-for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_"))]:
-    del os.environ[_name]
+_OF_TESTS = "PLEO_EXPORT_"  # PLEO_EXPORT_REQUIRE_TRYTON=1 say: how the tests themselves are run
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_", "TRYTON_"))]:
+    if not _name.startswith(_OF_TESTS):
+        del os.environ[_name]
 _HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))
 os.environ.update(
     PREFECT_HOME=str(_HOME),
