@@ -124,6 +124,7 @@ def serving(**settings: Any) -> Iterator[SmallErpServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one write, for which nobody has to wait
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))

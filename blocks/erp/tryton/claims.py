@@ -10,9 +10,10 @@ No two records of an expense are ever both claimed, however many writers there a
 were, each one's search would have begun when the other was not to be seen yet. So each draft would have become visible
 after the search that the other one's claim relies on, and before its own: each before the other.
 
-The rest is about getting on. Of several drafts the first stays, and those who made the others delete them; whoever
-finds that nobody does so gives way. A draft of another writer is deleted only where Tryton itself keeps one from
-deleting what was posted meanwhile.
+That a draft is not taken away while it is being claimed Tryton itself must see to, and `writing.Writer` has it do so.
+
+The rest is about getting on. Of several drafts the first stays, and those who made the others delete them. Only who
+made a draft claims it; whoever finds that nobody does so for a while deletes it, and makes another.
 """
 
 from __future__ import annotations
@@ -30,13 +31,11 @@ class Move(Enum):
     DONE = "done"
     """One counts already; drafts of our own beside it go."""
     CLAIM = "claim"
-    """There is but one, and it may be claimed."""
+    """There is but one, it is ours, and it may be claimed."""
     CREATE = "create"
     """There is none."""
     WAIT = "wait"
-    """There are several, and it is for others to give way."""
-    STUCK = "stuck"
-    """There are several, nobody gives way, and none is ours: a person has to choose."""
+    """There are several, or one of somebody else's: look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +50,24 @@ class Decision:
     drop: tuple[Standing, ...] = ()
 
 
-def decide(seen: Sequence[Standing], own: Set[str], *, patient: bool, may_drop_others: bool) -> Decision:
+def decide(seen: Sequence[Standing], own: Set[str], *, patient: bool) -> Decision:
     """What to do about the records that a search has just shown; `own` are the external ids of our drafts.
 
-    While `patient`, others are given time to give way. `may_drop_others` says that a draft which was claimed since the
-    search cannot be deleted (because claiming is posting).
+    While `patient`, others are given time to claim theirs, or to give way.
     """
     counting = [one for one in seen if one.counts]
     drafts = sorted((one for one in seen if not one.counts), key=_age)
     mine = [one for one in drafts if one.external_id in own]
     if counting:
-        first = min(counting, key=_age)
-        return Decision(Move.DONE, first, tuple(mine))
+        return Decision(Move.DONE, min(counting, key=_age), tuple(mine))
     if not drafts:
         return Decision(Move.CREATE)
-    if len(drafts) == 1:
+    if len(drafts) == 1 and mine:
         return Decision(Move.CLAIM, drafts[0])
-    first = drafts[0]
-    late = tuple(one for one in mine if one is not first)
-    if late:
+    late = tuple(one for one in mine if one is not drafts[0])
+    if late or patient:
         return Decision(Move.WAIT, drop=late)
-    if patient:
-        return Decision(Move.WAIT)
-    if may_drop_others:
-        return Decision(Move.WAIT, drop=tuple(drafts[1:]))
-    if mine:
-        return Decision(Move.WAIT, drop=tuple(mine))
-    return Decision(Move.STUCK)
+    return Decision(Move.WAIT, drop=tuple(one for one in drafts if one not in mine))
 
 
 def _age(record: Standing) -> tuple[str, int]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown
 from blocks.erp.tryton.attaching import attach
 from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
 from blocks.erp.tryton.finding import Finder
 from blocks.erp.tryton.marks import EXTERNAL_ID, Mark, Model, Part
-from blocks.erp.tryton.recording import Explain, Work
+from blocks.erp.tryton.recording import Explain, Work, without_payment
 from blocks.erp.tryton.records import Standing, chosen
 from blocks.erp.tryton.writing import BATCH, Writer, halved
 
@@ -66,11 +67,14 @@ class ModuleRecorder:
     async def _finish(self, made: Sequence[Work]) -> None:
         """Learn what stands now, and give it its receipts."""
         seen = await self._finder.look_up([one.id_ for one in made]) if made else {}
+        whole = await self._finder.find([one.id_ for one in made if one.found])
         for one in made:
             parts = chosen(seen.get(one.id_, []))
             if Part.MAIN not in parts:
                 raise ErpOutcomeUnknown(f"Tryton does not find expense {one.id_}, which it has just recorded")
-            if not one.found and one.wanted.entry.attachments:
+            if one.found and one.id_ not in whole:
+                one.refused = without_payment(parts[Part.MAIN])
+            elif one.wanted.entry.attachments and (not one.found or _is_unfinished(one, parts)):
                 await self._give_receipts(one, parts)
             if one.refused is None:
                 one.parts = parts
@@ -82,7 +86,7 @@ class ModuleRecorder:
             return
         if one.not_attached:
             one.refuse_for_files()
-            for record in parts.values():
+            for record in parts.values() if not one.found else ():
                 await self._writer.drop(record)
         elif one.wanted.post:
             async for _, refused in self._writer.claim(list(parts.values())):
@@ -100,6 +104,11 @@ def _is_outcome(row: Any) -> bool:
 
 def _waits_for_receipts(one: Work) -> bool:
     return one.wanted.entry.attachments_required and bool(one.wanted.entry.attachments)
+
+
+def _is_unfinished(one: Work, parts: Mapping[Part, Standing]) -> bool:
+    """Whether an entry that another has just made still waits for receipts; nobody may report it before it has them."""
+    return _waits_for_receipts(one) and any(record.state is EntryState.DRAFT for record in parts.values())
 
 
 def _as_sent(one: Work) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,9 @@ WAIT_S = 0.25
 """How often an expense is looked at that others are recording too, for how many of these times they are waited for,
 and the time between two."""
 
+KEPT_ROUNDS = 3
+"""How often Tryton may refuse to delete a draft that does not change."""
+
 Explain = Callable[[WantedEntry, TrytonRefused], Awaitable[Refused]]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -32,7 +36,8 @@ class Work:
     """One entry on its way.
 
     `parts` are its records that count, `found` tells that others made the main one. `refused` is why nothing of it was
-    recorded, or not all.
+    recorded, or not all. `own` are the drafts that we made, and `kept` how often Tryton kept one from being deleted,
+    by its external id and state.
     """
 
     wanted: WantedEntry
@@ -41,6 +46,7 @@ class Work:
     refused: Refused | None = None
     not_attached: list[NotAttached] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
+    kept: Counter[str] = field(default_factory=Counter)
 
     @property
     def id_(self) -> str:
@@ -120,21 +126,16 @@ class Recorder:
                 if part in one.parts or one.is_done:
                     continue
                 records = [record for record in seen.get(one.id_, []) if record.mark.part is part]
-                decision = decide(records, one.own, patient=patient, may_drop_others=self._writer.deletes_safely)
-                for record in decision.drop:
-                    await self._writer.drop(record)
+                decision = decide(records, one.own, patient=patient)
+                await self._drop(one, decision.drop)
                 match decision.move:
                     case Move.DONE if decision.record is not None:
                         await self._others_made(one, part, decision.record)
                     case Move.CREATE:
                         missing.append((one, wanted))
                     case Move.CLAIM if decision.record is not None:
-                        if patient and decision.record.external_id not in one.own:
-                            waiting = True  # whoever made it may be about to claim it
-                        elif part is Part.MAIN or Part.MAIN in one.parts:
+                        if part is Part.MAIN or Part.MAIN in one.parts:
                             ready.append((one, decision.record))
-                    case Move.STUCK:
-                        one.refused = _stuck(one, records)
                     case _:
                         waiting = True
         await self._create([(one, wanted) for one, wanted in missing if not one.is_done])
@@ -146,22 +147,21 @@ class Recorder:
         one.parts[part] = record
         if part is Part.MAIN:
             one.found = one.id_ in await self._finder.find([one.id_])
+            if one.found and one.own:
+                await self._drop_own(one)  # the payment that we made for it, say
             if not one.found and len(one.wanted.records) == 1:
-                one.refused = Refused(
-                    one.id_,
-                    RefusalKind.OTHER,
-                    record.external_id,
-                    f"{record.external_id} stands in Tryton without the payment that was meant to settle it: complete "
-                    "or cancel it there, and export the expense again.",
-                )
+                one.refused = without_payment(record)
 
     async def _create(self, missing: Sequence[tuple[Work, Wanted]]) -> None:
         async for place, result in self._writer.create([wanted for _, wanted in missing]):
             one, wanted = missing[place]
-            if isinstance(result, TrytonRefused):
-                await self._give_up(one, result)
-            else:
+            if not isinstance(result, TrytonRefused):
                 one.own.add(external_id(wanted.model, result))
+            elif one.refused is None:
+                one.refused = await self._explain(one.wanted, result)
+        for one in {one.id_: one for one, _ in missing}.values():
+            if one.refused is not None and one.own:
+                await self._drop_own(one)  # a part may be made before the other is refused, or after
 
     async def _claim(self, ready: Sequence[tuple[Work, Standing]]) -> None:
         fit = [(one, record) for one, record in ready if await self._is_fit(one, record)]
@@ -173,26 +173,39 @@ class Recorder:
                 await self._give_up(one, refused)
 
     async def _is_fit(self, one: Work, record: Standing) -> bool:
-        """Whether a draft is as it should be before it counts: of this very entry, and with its receipts."""
-        if record.external_id not in one.own and self._writer.deletes_safely:
-            # What another writer, or we before we were broken off, made of the expense as it was then.
-            await self._writer.drop(record)
-            return False
+        """Whether a draft has its receipts, as it should before it counts."""
         entry = one.wanted.entry
         if record.mark.part is Part.MAIN and entry.attachments:
             try:
-                one.not_attached = await attach(self._client, record, entry.attachments, self._max_attachment_bytes)
+                refused = await attach(self._client, record, entry.attachments, self._max_attachment_bytes)
             except RecordGone:
                 return False
-            if one.not_attached and entry.attachments_required:
+            if refused and not await self._stands(record):
+                return False  # Tryton gives another reason where somebody has deleted the draft meanwhile
+            one.not_attached = refused
+            if refused and entry.attachments_required:
                 one.refuse_for_files()
                 await self._drop_own(one)
                 return False
         return True
 
+    async def _stands(self, record: Standing) -> bool:
+        id_ = record.mark.accounting_entry_id
+        there = (await self._finder.look_up([id_])).get(id_, [])
+        return record.external_id in {one.external_id for one in there}
+
     async def _give_up(self, one: Work, error: TrytonRefused) -> None:
         one.refused = await self._explain(one.wanted, error)
         await self._drop_own(one)
+
+    async def _drop(self, one: Work, drafts: Sequence[Standing]) -> None:
+        """Delete drafts, and refuse the entry where one is in the way that Tryton never lets us delete."""
+        for record in drafts:
+            if not await self._writer.drop(record):
+                state = f"{record.external_id} {record.row['_timestamp']}"
+                one.kept[state] += 1
+                if one.kept[state] == KEPT_ROUNDS:
+                    one.refused = _stuck(one, record)
 
     async def _drop_own(self, one: Work) -> None:
         """Delete the drafts that we made for an entry and that do not count."""
@@ -201,11 +214,23 @@ class Recorder:
                 await self._writer.drop(record)
 
 
-def _stuck(one: Work, records: Sequence[Standing]) -> Refused:
-    names = ", ".join(record.external_id for record in records)
+def without_payment(record: Standing) -> Refused:
+    """The refusal of an expense of which Tryton holds the bill alone, and which is no bill and payment any more."""
+    return Refused(
+        record.mark.accounting_entry_id,
+        RefusalKind.OTHER,
+        record.external_id,
+        f"{record.external_id} stands in Tryton without the payment that was meant to settle it: complete "
+        "or cancel it there, and export the expense again.",
+    )
+
+
+def _stuck(one: Work, record: Standing) -> Refused:
+    name = record.external_id
     return Refused(
         one.id_,
         RefusalKind.OTHER,
-        names,
-        f"Tryton holds this expense as several drafts ({names}): delete all of them there, and export it again.",
+        name,
+        f"{name} stands in Tryton for this expense, is not complete, and cannot be deleted: delete or cancel it there, "
+        "and export the expense again.",
     )
