@@ -1,17 +1,21 @@
-"""`--settings FILE`: the embedded ledger's settings as a TOML or YAML file, with the fields of its block."""
+"""`--settings FILE`: an accounting system's settings as a TOML or YAML file, with the fields of its block."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from blocks.erp.ledger.block import FILE_FIELDS, LedgerSettings
+from blocks.erp.settings import ErpSettings
 from blocks.text import one_line
+
+S = TypeVar("S", bound=ErpSettings)
 
 _MAX_BYTES = 100_000
 
@@ -36,18 +40,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
 
 
 def read_settings(path: Path, /, **overrides: Any) -> LedgerSettings:
-    """The settings in a file, `overrides` in place of what it says. Raises SettingsError.
+    """The embedded ledger's settings in a file, `overrides` in place of what it says. Raises SettingsError.
 
     The files that they name are those beside the settings file, unless they are named with their full path.
     """
-    document = _read(path)
-    for name in document:
-        if name not in LedgerSettings.model_fields:
-            raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name)}")
-    try:
-        settings = LedgerSettings(**{**document, **overrides})
-    except ValidationError as error:
-        raise SettingsError(f"{path}: {_problem(error)}") from None
+    settings = read_settings_of(LedgerSettings, path, overrides)
     beside = {
         name: str(path.absolute().parent / Path(file).expanduser())
         for name in FILE_FIELDS
@@ -56,18 +53,49 @@ def read_settings(path: Path, /, **overrides: Any) -> LedgerSettings:
     return settings.model_copy(update=beside)
 
 
-def _hint(name: str) -> str:
-    near = get_close_matches(name.lower(), LedgerSettings.model_fields, n=1)
+def read_settings_of(
+    kind: type[S], path: Path, overrides: Mapping[str, Any], sources: Mapping[str, str] | None = None
+) -> S:
+    """The settings of a kind in a file, `overrides` in place of what it says. Raises SettingsError.
+
+    The file has no secrets, and none of the settings in `sources`, which says where each of those comes from.
+    """
+    document, sources = _read(path), sources or {}
+    for name in document:
+        if name not in kind.model_fields:
+            raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name, kind)}")
+        if name in sources:
+            raise SettingsError(f"{path}: {name}: this comes from {sources[name]}, so take it out of the file")
+        annotation = kind.model_fields[name].annotation
+        if SecretStr in (annotation, *get_args(annotation)):
+            raise SettingsError(f"{path}: {name}: secrets do not belong in this file, so take it out")
+    return checked_settings(kind, {**document, **overrides}, f"{path}: ", sources)
+
+
+def checked_settings(kind: type[S], values: Mapping[str, Any], prefix: str, sources: Mapping[str, str]) -> S:
+    """Settings of these values. Raises SettingsError, which names the source of a setting, or else the setting itself
+    after the prefix: `TRYTON_URL: …`, `acme.toml: wallet_accounts.DKK: …`."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+    steps = [str(step) for step in problem["loc"] if step != "[key]"]
+    if steps and steps[0] in sources:
+        prefix, steps[0] = "", sources[steps[0]]
+    where = f"{one_line('.'.join(steps), 120)}: " if steps else ""
+    match problem["type"]:
+        case "missing":
+            what = "it is not set"
+        case "string_type":
+            what = 'it should be text, in quotation marks: "2900"'
+        case _:
+            what = one_line(problem["msg"].removeprefix("Value error, "), 300)
+    raise SettingsError(f"{prefix}{where}{what}")
+
+
+def _hint(name: str, kind: type[ErpSettings]) -> str:
+    near = get_close_matches(name.lower(), kind.model_fields, n=1)
     return f", did you mean {near[0]}?" if near else ""
-
-
-def _problem(error: ValidationError) -> str:
-    """The first thing that is wrong, with the name of its field: `wallet_accounts.DKK: …`."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = one_line(".".join(str(step) for step in problem["loc"] if step != "[key]"), 120)
-    if problem["type"] == "string_type":
-        return f'{where}: it should be text, in quotation marks: "2900"'
-    return f"{where}: {one_line(problem['msg'].removeprefix('Value error, '), 300)}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from blocks.erp.policy import (
     UnknownVendor,
 )
 from blocks.erp.reference import JournalUse, Role
-from flows.settings_file import SettingsError, read_settings
+from blocks.erp.tryton.block import TrytonSettings
+from flows.settings_file import SettingsError, read_settings, read_settings_of
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
 
@@ -226,3 +227,49 @@ def test_another_encoding_is_told_by_the_line_where_it_shows(tmp_path: Path) -> 
 def test_a_settings_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
         read_settings(tmp_path / "none.toml")
+
+
+CONNECTION = {"base_url": "https://tryton.example", "database": "acme", "application_key": "key-of-tryton"}
+FROM = {"base_url": "TRYTON_URL", "application_key": "TRYTON_KEY"}
+
+
+@pytest.mark.parametrize(("name", "joint"), [("s.toml", " = "), ("s.yaml", ": ")])
+def test_another_systems_settings_are_a_file_too(tmp_path: Path, name: str, joint: str) -> None:
+    path = _written(tmp_path, name, f'posting{joint}"posted"\nanswer_seconds{joint}30\ncompany{joint}"Acme ApS"')
+    settings = read_settings_of(TrytonSettings, path, CONNECTION, FROM)
+    assert (settings.posting, settings.answer_seconds, settings.company) == (EntryState.POSTED, 30, "Acme ApS")
+    assert (settings.base_url, settings.application_key.get_secret_value()) == (
+        "https://tryton.example",
+        "key-of-tryton",
+    )
+    assert read_settings_of(TrytonSettings, path, {**CONNECTION, "company": "Other"}).company == "Other"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("application_key = 'key-of-tryton'", "application_key: this comes from TRYTON_KEY, so take it out"),
+        ("base_url = 'https://other.example'", "base_url: this comes from TRYTON_URL, so take it out"),
+        ("password = 'key-of-tryton'", "password: secrets do not belong in this file, so take it out"),
+        ("pasword = 'key-of-tryton'", "pasword: no such setting, did you mean password?"),
+        ("fava_url = 'http://127.0.0.1:5000'", "fava_url: no such setting"),
+        ("answer_seconds = 3", "answer_seconds: Input should be greater than or equal to 5"),
+        ("user = 'pleo'", "give both a user and a password, or neither"),
+    ],
+)
+def test_a_file_has_no_secrets_and_nothing_that_comes_from_elsewhere(tmp_path: Path, text: str, said: str) -> None:
+    path = _written(tmp_path, "s.toml", text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings_of(TrytonSettings, path, CONNECTION, FROM)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {said}")
+    assert "key-of-tryton" not in line
+
+
+def test_what_is_wrong_with_a_value_from_elsewhere_is_told_by_where_it_comes_from(tmp_path: Path) -> None:
+    path = _written(tmp_path, "s.toml", "")
+    with pytest.raises(SettingsError, match=r"^TRYTON_URL: not a URL: it should look like"):
+        read_settings_of(TrytonSettings, path, {**CONNECTION, "base_url": "tryton"}, FROM)
+    without_key = {name: value for name, value in CONNECTION.items() if name != "application_key"}
+    with pytest.raises(SettingsError, match=r"^TRYTON_KEY: it is not set$"):
+        read_settings_of(TrytonSettings, path, without_key, FROM)
