@@ -1,25 +1,56 @@
-"""Saves the two blocks that the deployment names: `pleo-credentials/pleo` and `ledger/books`.
+"""Saves the blocks that the deployment names: the credentials for Pleo, and the settings of an accounting system.
 
     python deployments/save_blocks.py [LEDGER]
+    python deployments/save_blocks.py tryton NAME [--settings FILE]
 
-The credentials are read from the environment, PLEO_API_KEY or PLEO_ACCESS_TOKEN and PLEO_BASE_URL, so that no key
-stands on a command line. They replace those saved before. LEDGER is the file of the embedded ledger, books.sqlite
-without it; settings of a ledger that are saved already stay as they are.
+The first saves `pleo-credentials/pleo` and `ledger/books`. The credentials are read from the environment, PLEO_API_KEY
+or PLEO_ACCESS_TOKEN and PLEO_BASE_URL, so that no key stands on a command line. They replace those saved before. LEDGER
+is the file of the embedded ledger, books.sqlite without it; settings of a ledger that are saved already stay as they
+are.
+
+The second saves `tryton/NAME`. Where Tryton is and how it is entered is read from the environment: TRYTON_URL,
+TRYTON_DATABASE and TRYTON_KEY, perhaps TRYTON_USER and TRYTON_PASSWORD, and TRYTON_COMPANY. It replaces what was saved
+before. FILE has the other settings, in TOML or YAML; without it those that are saved already stay as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from prefect import get_client
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging.configuration import setup_logging
 
-from blocks.collection import LedgerSettings
+from blocks.collection import LedgerSettings, TrytonSettings
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
+from flows.settings_file import SettingsError, checked_settings, read_settings_of
+
+CONNECTION = {
+    "base_url": "TRYTON_URL",
+    "database": "TRYTON_DATABASE",
+    "application_key": "TRYTON_KEY",
+    "user": "TRYTON_USER",
+    "password": "TRYTON_PASSWORD",
+}
+"""Where Tryton is and how it is entered: settings that no file has, and the variables that they come from."""
+
+COMPANY = "TRYTON_COMPANY"
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"save_blocks: {message} (--help tells the usage)\n")
 
 
 def save(ledger: Path) -> None:
@@ -37,15 +68,76 @@ def save(ledger: Path) -> None:
         print(f"saved ledger/books, with its books in {ledger.absolute()}")
 
 
+def save_tryton(name: str, file: Path | None, environment: Mapping[str, str]) -> None:
+    """Save `tryton/name`. Raises SettingsError with one line that says what to set."""
+    given = {field: environment[variable] for field, variable in CONNECTION.items() if environment.get(variable)}
+    if company := environment.get(COMPANY, "").strip():
+        given["company"] = company
+    try:
+        if file is not None:
+            settings = read_settings_of(TrytonSettings, file, given, CONNECTION)
+        else:
+            settings = checked_settings(TrytonSettings, {**_saved(name), **given}, "", CONNECTION)
+        settings.save(name, overwrite=True)
+    except PrefectHTTPStatusError as error:
+        if not error.response.is_server_error:
+            raise
+        raise SettingsError(
+            f"Prefect cannot read what is saved as tryton/{name}, most likely as its encryption key was another one: "
+            "delete all Tryton blocks with prefect --no-prompt block type delete tryton, and save them again"
+        ) from None
+    company = f", company {settings.company}" if settings.company else ""
+    entered = "the key and the password" if settings.user else "the key alone"
+    print(f"saved tryton/{name} for database {settings.database} at {settings.base_url}{company}, with {entered}")
+
+
+def _saved(name: str) -> dict[str, Any]:
+    """What is saved under that name beside the connection, if anything is."""
+    try:
+        saved = TrytonSettings.load(name)
+    except ValueError as error:
+        if isinstance(error.__cause__, ObjectNotFound):
+            return {}
+        raise
+    except RuntimeError:
+        raise SettingsError(
+            f"what is saved as tryton/{name} are no settings any more: say with --settings FILE what takes their place"
+        ) from None
+    return {field: getattr(saved, field) for field in TrytonSettings.model_fields if field not in CONNECTION}
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    usage = "save_blocks.py [LEDGER]\n       save_blocks.py tryton NAME [--settings FILE]"
+    parser = _Parser(
+        usage=usage, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    if arguments[:1] != ["tryton"]:
+        parser.add_argument("ledger", nargs="?", type=Path, default=Path("books.sqlite"), help=argparse.SUPPRESS)
+        return parser.parse_args(arguments)
+    parser.add_argument("name", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--settings", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments[1:])
+    if not _NAME.fullmatch(options.name):
+        parser.error(f"{options.name!r} cannot be the name of a block: use small letters, digits and dashes")
+    return options
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command line. Ends with one line where the environment or the server is not ready."""
+    options = _parsed(arguments)
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        setup_logging()  # or Prefect would tell of the temporary server that it starts where there is none
     with get_client(sync_client=True) as server:
         problem = server.api_healthcheck()
         if problem is not None:
             sys.exit(f"save_blocks: no Prefect server answers at {server.api_url}: start it, or set PREFECT_API_URL")
     try:
-        save(Path(arguments[0] if arguments else "books.sqlite"))
-    except PleoConfigurationError as error:
+        if "name" in options:
+            save_tryton(options.name, options.settings, os.environ)
+        else:
+            save(options.ledger)
+    except (PleoConfigurationError, SettingsError) as error:
         sys.exit(f"save_blocks: {error}")
 
 

@@ -1,0 +1,1 @@
+"""Tryton's module `pleo_export`: one accounting entry for each expense that Pleo exports. License: MIT."""
