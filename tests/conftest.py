@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from processes import ROOT, PrefectServer, a_prefect_server
 
+pytest_plugins = ["tryton_fixtures"]
+sys.path.append(str(ROOT / "tests" / "erp"))  # where the above is
 sys.path.append(str(ROOT))  # pytest puts this folder on the path, where `blocks` and `flows` would else be the tests'
 _OF_TESTS = "PLEO_EXPORT_"  # PLEO_EXPORT_REQUIRE_TRYTON=1 say: how the tests themselves are run
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_", "TRYTON_"))]:

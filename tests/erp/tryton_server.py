@@ -2,7 +2,7 @@
 
     python tests/erp/tryton_server.py --help
 
-In tests use the fixtures of `conftest.py`. Anywhere else:
+In tests use the fixtures of `tryton_fixtures.py`. Anywhere else:
 
     with Tryton() as tryton, tryton.server() as server:
         server.base_url, server.database        # "http://127.0.0.1:40123", "test1"
