@@ -6,7 +6,7 @@ the server itself: on a stock one with user and password, with the key alone, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Site:
 
 
 @pytest.fixture
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
     """A server of the kind, used in the way, that the test is for."""
     name, state = request.param
     server: TrytonServer = request.getfixturevalue("tryton_with_module" if name == "module" else "tryton")
@@ -97,21 +97,24 @@ def test_writers_record_each_expense_once(site: Site, how_many: int) -> None:
     _record_together(site, 20, how_many)
 
 
-def _killed(site: Site, proxy: FaultProxy, side: str, n: int) -> bool:
-    """Kill a run before its n-th request reaches the server, or after the server has acted on it and before the run
-    hears of that, and have another one go on; False where it came to its end before."""
+def _killed(site: Site, proxy: FaultProxy, fault: Fault, side: str) -> bool:
+    """Kill a run before the request of that fault reaches the server, or after the server has acted on it and before
+    the run hears of that, and have another run go on; False where there was no such request."""
     entries = site.page()
     killer = Killer()
-    fault = Fault(skip=n, cut=Cut.NONE, passes=side == "after")
+    fault.cut, fault.passes = Cut.NONE, side == "after"
     setattr(fault, side, killer)
-    with running([site.job(entries, proxy.address)]) as (process,):
-        killer.pid = process.pid
+    jobs = [site.job(entries, proxy.address), site.job(entries, wait_s=SOON_S)]
+    with running(jobs) as (first, second):
+        killer.pid = first.pid
         proxy.clear()
         proxy.add(fault)
-        begin([process])
-        told = process.told()
-    assert (told is None) is killer.done.is_set()
-    (then,) = writers([site.job(entries, wait_s=SOON_S)])
+        begin(first)
+        told = first.told()
+        assert (told is None) is killer.done.is_set()
+        begin(second)
+        then = second.told()
+    assert then is not None
     assert then.runs <= 2, then.trouble
     assert then.end == stands_once(site.harness, entries)
     if told is not None:
@@ -119,14 +122,25 @@ def _killed(site: Site, proxy: FaultProxy, side: str, n: int) -> bool:
     return told is None
 
 
+def _killed_at_each(site: Site, side: str, *, changing: bool) -> int:
+    """Kill runs at their first request, their second, and so on, or at those that may change something; how many."""
+    with proxying(site.harness.address) as proxy:
+        for n in range(MOST_REQUESTS):
+            fault = Fault(skip=n, when=site.harness.may_change if changing else None)
+            if not _killed(site, proxy, fault, side):
+                print(f"\n{n} requests, {n} runs killed, {3 * n} expenses, none twice")
+                return n
+    raise AssertionError(f"a page took {MOST_REQUESTS} requests")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["before", "after"])
-@_used(*USES)
+@_used(("password", POSTED))
 def test_a_run_may_be_killed_at_any_request(site: Site, side: str) -> None:
-    with proxying(site.harness.address) as proxy:
-        n = 0
-        while _killed(site, proxy, side, n):
-            n += 1
-            assert n < MOST_REQUESTS
-    assert n > 10
-    print(f"\n{n} requests, {n} runs killed, {3 * n} expenses, none twice")
+    assert _killed_at_each(site, side, changing=False) > 20
+
+
+@pytest.mark.slow
+@_used(*(use for use in USES if use != ("password", POSTED)))
+def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
+    assert _killed_at_each(site, "after", changing=True) > 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 sys.path.append(str(Path(__file__).parent.parent))  # as a command; pytest has it there
-from chromium import CHROMIUM, MISSING, Page, a_page
+from chromium import CHROMIUM, MISSING, BrowserError, Page, a_page
 from processes import until
 
 _IDLE = "Boolean(window.Sao && jQuery.active === 0 && Sao.Tab.tabs.get_current())"
@@ -97,12 +97,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {problem}", file=sys.stderr)
         return 1
     print(link)
-    with a_page() as page:
-        page.resize(1800, 1000)
-        log_in(page, link, options.user, options.password.read_text(encoding="utf-8"))
-        form = shown(page, link)
-        if options.picture is not None:
-            page.picture(options.picture)
+    try:
+        with a_page() as page:
+            page.resize(1800, 1000)
+            log_in(page, link, options.user, options.password.read_text(encoding="utf-8"))
+            form = shown(page, link)
+            if options.picture is not None:
+                page.picture(options.picture)
+    except (AssertionError, BrowserError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     for label, text in form.fields.items():
         if text:
             print(f"  {label:<16}{text}")

@@ -104,7 +104,7 @@ class Process:
 def writers(jobs: Sequence[Job]) -> list[Told]:
     """Have them all begin at the same moment, and wait for their ends."""
     with running(jobs) as processes:
-        begin(processes)
+        begin(*processes)
         found = [process.told() for process in processes]
     assert None not in found
     return [told for told in found if told is not None]
@@ -113,8 +113,9 @@ def writers(jobs: Sequence[Job]) -> list[Told]:
 @contextmanager
 def running(jobs: Sequence[Job]) -> Iterator[list[Process]]:
     """Processes that are ready to begin. They are gone after the context."""
-    processes = [Process(job) for job in jobs]
+    processes: list[Process] = []
     try:
+        processes += (Process(job) for job in jobs)
         for process in processes:
             process.is_ready()
         yield processes
@@ -123,7 +124,7 @@ def running(jobs: Sequence[Job]) -> Iterator[list[Process]]:
             process.end()
 
 
-def begin(processes: Sequence[Process]) -> None:
+def begin(*processes: Process) -> None:
     """Let them all begin, a moment from now."""
     at = time.monotonic() + 0.02
     for process in processes:
