@@ -14,7 +14,17 @@ import pytest_asyncio
 from contract_entries import Maker
 from contract_harness import Harness
 from contract_site import Connection, Site
-from contract_subscribers import SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
+from contract_subscribers import SLOW_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow with one ERP and quick with another."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        name = callspec.params.get("subscriber") if callspec is not None else None
+        if getattr(item, "originalname", "") in SLOW_TESTS.get(name, ()):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(

@@ -19,6 +19,21 @@ SUBSCRIBED_SLOWLY = {
 }
 """Those whose tests all take their time, and run with `-m slow` only."""
 
+SLOW_TESTS = {
+    "tryton": (
+        "test_a_thousand_entries_of_which_three_are_bad",
+        "test_the_first_request_that_changes_something_meets_every_trouble",
+        "test_recording_meets_trouble_at_any_request_that_changes_something",
+        "test_finishing_what_stands_meets_trouble",
+        "test_a_login_that_is_refused_in_the_middle",
+        "test_a_run_may_be_killed_at_any_moment",
+        "test_a_request_of_a_killed_run_may_be_carried_out_after_the_next_run",
+        "test_a_run_that_stops_short_at_any_request_meets_one_that_does_not",
+        "test_two_processes_record_each_id_once",
+    )
+}
+"""Tests that take a real server many seconds each: there they run with `-m slow` only."""
+
 
 def harness_class(name: str) -> type[Harness]:
     """The harness of a subscribed ERP. It is imported only when its turn comes."""

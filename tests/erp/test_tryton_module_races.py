@@ -16,6 +16,8 @@ import pytest
 from tryton_module_calls import INVOICE, MOVE, Caller, Row, id_of
 from tryton_server import TrytonServer
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 8
 PATIENCE_S = 60.0
 WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

@@ -18,7 +18,7 @@ from exporting import Office, office
 from pleo_items import Json, account, an_item, line, payable, vendor
 from processes import PrefectServer, free_port
 from test_command_line import Shell
-from test_tryton_export import footprint, settings_for
+from test_tryton_export import files_with, footprint, settings_for
 from tryton_server import Tryton, TrytonServer
 
 from blocks.pleo.sandbox.views import Job
@@ -113,7 +113,7 @@ MISTAKES = {
         lambda server, _: _user(server, "guest"), INVALID, ["add the user to the group Accounting"]
     ),
 }
-BY_COMMAND = {"the key is wrong", "the password is wrong", "the user has no rights in accounting"}
+BY_COMMAND = {"the key is wrong", "the user has no rights in accounting"}
 """Those that are tried by the command line in every run of the tests; with `-m slow` the others are."""
 
 
@@ -136,15 +136,6 @@ async def test_the_job_fails_by_its_type_and_the_reason_says_what_to_do(
     assert report.jobs[0].reason == job.failure_reason
     assert [part for part in mistake.told if part not in str(job.failure_reason)] == []
     assert footprint(shared_tryton) == before
-
-
-def _files_with(folders: Sequence[Path], secrets: Sequence[str]) -> list[str]:
-    return [
-        path.name
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets)
-    ]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +166,7 @@ def test_the_command_says_it_in_one_line_and_tells_no_secret(
     secrets = [settings.application_key.get_secret_value(), settings.password.get_secret_value()]
     assert [secret for secret in secrets if secret in done.stdout + done.stderr] == []
     homes = [Path(prefect_api.environment["PREFECT_HOME"]), tmp_path]
-    assert _files_with(homes, secrets) == []
+    assert files_with(homes, secrets) == []
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from processes import PrefectServer, until
 from test_command_line import Shell
 from tryton_server import Tryton, TrytonServer
 
+from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from flows.demo import ITEMS, demo_settings
 from flows.outcome import RunReport
@@ -67,6 +68,12 @@ def outcomes(at_work: Office, job_id: str) -> dict[str, tuple[Any, ...]]:
 def external_ids(at_work: Office, job_id: str) -> dict[str, str | None]:
     """The names that the accounting system gave."""
     return {item.accounting_entry_id: item.external_id for item in at_work.sandbox.items(job_id)}
+
+
+def files_with(folders: Sequence[Path], secrets: Sequence[str]) -> list[str]:
+    """The files in these folders that hold one of these secrets."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)]
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,8 @@ def test_a_dry_run_tells_what_would_be_and_changes_nothing(exported: Exported) -
 def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
     tryton: TrytonServer, prefect_api: PrefectServer, tmp_path: Path
 ) -> None:
-    settings_for(tryton).save("killed", overwrite=True)
+    settings = settings_for(tryton)
+    settings.save("killed", overwrite=True)
     with office(tmp_path) as at_work:
         first = at_work.sandbox.add_job(24, 6, failing=4, vendor_based=True)
         demo = demo_settings(at_work.books)
@@ -198,3 +206,13 @@ def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
         theirs.pop((EXCHANGE_DIFFERENCES, "DKK"), None)
         assert theirs == ours
         assert tryton.sql("select 1 from account_move where state <> 'posted'") == []
+        secrets = [settings.application_key.get_secret_value(), settings.password.get_secret_value()]
+        assert files_with([Path(prefect_api.environment["PREFECT_HOME"]), tmp_path], secrets) == []
+
+
+def test_the_settings_are_those_of_the_sandboxs_own_books_but_for_the_companys_name() -> None:
+    shared = {*ErpSettings.model_fields, "max_receipt_kilobytes"} - {"companies"}
+    given = {"base_url": "http://127.0.0.1:8000", "database": "acme", "application_key": "key"}
+    ours = read_settings_of(TrytonSettings, SETTINGS, given)
+    assert ours.model_dump(include=shared) == demo_settings().model_dump(include=shared)
+    assert ours.companies == dict.fromkeys(demo_settings().companies, "Acme ApS")
