@@ -30,6 +30,10 @@ SLOW_TESTS = {
         "test_a_request_of_a_killed_run_may_be_carried_out_after_the_next_run",
         "test_a_run_that_stops_short_at_any_request_meets_one_that_does_not",
         "test_two_processes_record_each_id_once",
+        "test_two_runs_take_turns",
+        "test_an_answer_that_comes_too_late",
+        "test_an_answer_that_nobody_waited_for_is_found_again",
+        "test_a_server_that_asks_for_fewer_calls",
     )
 }
 """Tests that take a real server many seconds each: there they run with `-m slow` only."""

@@ -15,6 +15,8 @@ from tryton_module_calls import AMOUNT, CLOSED, INVOICE, MOVE, Caller, Row, id_o
 from tryton_prepare import MODULE, write_settings
 from tryton_server import Tryton, TrytonServer
 
+pytestmark = pytest.mark.slow  # CI runs it by its own command
+
 
 @pytest.fixture(scope="module")
 def server(tryton_module_session: Tryton) -> Iterator[TrytonServer]:

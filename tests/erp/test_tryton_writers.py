@@ -6,20 +6,23 @@ the server itself: on a stock one with user and password, with the key alone, an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract_entries import BILL, DRAFT, PAYMENT, POSTED, Maker
 from contract_harness import How
-from fault_proxy import Cut, Fault, FaultProxy, proxying
+from contract_site import another
+from fault_proxy import Cut, Fault, FaultProxy, Seen, proxying
 from tryton_harness import TrytonHarness, TrytonKeyHarness, TrytonModuleHarness
 from tryton_server import TrytonServer
-from tryton_writers import Job, Killer, begin, running, stands_once, writers
+from tryton_writers import Job, Killer, Strike, begin, running, stands_once, waiting_for_a_lock, writers
 
-from blocks.erp.entries import Entry, EntryState
+from blocks.erp.entries import Entry, EntryState, Recorded
 
 MOST_REQUESTS = 100
 SOON_S = 0.02
@@ -48,12 +51,12 @@ class Site:
         return made
 
     def page(self) -> list[Entry]:
-        """A purchase, one with a receipt that it needs, and a bill with its payment and such a receipt."""
-        needs: dict[str, Any] = {"state": self.state, "attachments_required": True}
+        """Two purchases, one of which needs a receipt, and a bill with its payment."""
+        receipt: dict[str, Any] = {"attachments": self.make.files(1), "attachments_required": True}
         return [
             self.make.purchase(state=self.state),
-            self.make.purchase(attachments=self.make.files(1), **needs),
-            self.make.bill(BILL, PAYMENT, attachments=self.make.files(1), **needs),
+            self.make.purchase(state=self.state, **receipt),
+            self.make.bill(BILL, PAYMENT, state=self.state),
         ]
 
     def job(self, entries: Sequence[Entry], address: str | None = None, **options: Any) -> Job:
@@ -85,7 +88,7 @@ def _record_together(site: Site, count: int, how_many: int) -> None:
     print(f"\n{how_many} writers, {count} expenses, {len(stands)} entries:", *(f"{one.runs} runs" for one in told))
 
 
-@_used(("password", POSTED), ("key", DRAFT), ("module", POSTED))
+@_used(("password", POSTED), ("key", DRAFT))
 def test_two_writers_record_each_expense_once(site: Site) -> None:
     _record_together(site, 8, 2)
 
@@ -133,14 +136,89 @@ def _killed_at_each(site: Site, side: str, *, changing: bool) -> int:
     raise AssertionError(f"a page took {MOST_REQUESTS} requests")
 
 
+@_used(("password", POSTED), ("key", DRAFT))
+def test_a_run_may_be_killed_after_it_has_made_drafts(site: Site) -> None:
+    with proxying(site.harness.address) as proxy:
+        for n in (0, 1):
+            assert _killed(site, proxy, Fault(skip=n, when=site.harness.may_change), "after")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("side", ["before", "after"])
 @_used(("password", POSTED))
-def test_a_run_may_be_killed_at_any_request(site: Site, side: str) -> None:
-    assert _killed_at_each(site, side, changing=False) > 20
+def test_a_run_may_be_killed_before_any_request(site: Site) -> None:
+    assert _killed_at_each(site, "before", changing=False) > 20
 
 
 @pytest.mark.slow
-@_used(*(use for use in USES if use != ("password", POSTED)))
+@_used(*USES)
 def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
-    assert _killed_at_each(site, "after", changing=True) > 3
+    assert _killed_at_each(site, "after", changing=True) > 2
+
+
+def _server_killed(site: Site, fault: Fault) -> bool:
+    """Kill the server in the middle of a request, start it again, and have the run go on."""
+    entries = site.page()
+    strike = Strike(site.harness.server)
+    fault.before = strike
+    with (
+        proxying(site.harness.address) as proxy,
+        running([site.job(entries, proxy.address, wait_s=SOON_S, pause_s=0.5)]) as (process,),
+    ):
+        proxy.add(fault)
+        begin(process)
+        told = process.told()
+        strike.over()
+    assert told is not None
+    assert bool(told.trouble) is strike.met
+    assert told.end == stands_once(site.harness, entries)
+    return strike.met
+
+
+def _is_post(seen: Seen) -> bool:
+    return b".post" in seen.head or "/post" in seen.path
+
+
+@_used(("password", POSTED))
+def test_the_server_may_be_killed_while_it_creates_and_while_it_posts(site: Site) -> None:
+    assert _server_killed(site, Fault(when=site.harness.may_change))
+    assert _server_killed(site, Fault(when=_is_post))
+
+
+@pytest.mark.slow
+@_used(*USES)
+def test_the_server_may_be_killed_in_the_middle_of_whatever_it_changes(site: Site) -> None:
+    n = 0
+    while _server_killed(site, Fault(skip=n, when=site.harness.may_change)):
+        n += 1
+    assert n > 2
+    print(f"\n{n} requests, the server killed in each of them, {3 * n} expenses, none twice")
+
+
+@_used(*((kind, state) for kind, state in USES if kind != "module"))
+async def test_a_lower_id_may_be_seen_after_a_higher_one_counts(site: Site) -> None:
+    """A transaction that gave out its id first, and commits last, as `deployments/tryton` has them take turns."""
+    server, make, harness = site.harness.server, site.make, site.harness
+    late = make.purchase(state=site.state, posting_date=make.names.open_day + timedelta(days=1))
+    early = replace(late, posting_date=make.names.open_day)
+    server.sql(_WAIT_WITH_SOME.format(day=late.posting_date.isoformat()))
+    server.sql(_TRIGGER)
+    async with another(harness) as first, another(harness) as second:
+        with server.holding("select pg_advisory_xact_lock(42)"):
+            slow = asyncio.ensure_future(first.record([late]))
+            await asyncio.to_thread(waiting_for_a_lock, server)
+            ((lower,),) = server.sql("select last_value from account_move_id_seq")
+            (quick,) = await second.record([early])
+        (told,) = await slow
+    assert isinstance(quick, Recorded)
+    assert isinstance(told, Recorded)
+    assert int(quick.external_id.partition(",")[2]) > lower
+    assert (quick.found, told.found, told.external_id) == (False, True, quick.external_id)
+    assert stands_once(harness, [early]) == {early.accounting_entry_id: quick.external_id}
+
+
+_WAIT_WITH_SOME = """
+    create function wait_with_some() returns trigger language plpgsql as $$ begin
+        if new.date = '{day}' then perform pg_advisory_xact_lock(42); end if; return new;
+    end $$
+"""
+_TRIGGER = "create trigger wait_with_some after insert on account_move for each row execute function wait_with_some()"

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import traceback
 from collections import Counter
@@ -14,13 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
-from threading import Event
+from threading import Event, Thread
 
+import pytest
 from contract_books import books_hold, hashes_of
 from contract_runner import _once_more as run_once
 from contract_runner import ready
+from processes import until
 from tryton_harness import TrytonHarness, TrytonModuleHarness
+from tryton_server import TrytonServer
 
 from blocks.erp.base import Erp
 from blocks.erp.entries import Bill, Entry, Recorded
@@ -33,15 +38,24 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tryton_writers"])
 
 
+def _prepare() -> None:
+    """Start the process that all others are forked from, where it finds our modules beforehand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        ensure_running()
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a writer is to record. `wait_s` is how long it waits before it looks again at what others do. With `at_once`
-    it first records everything without looking, as somebody does who has looked just before."""
+    """What a writer is to record. `wait_s` is how long it waits before it looks again at what others do, `pause_s` how
+    long before it runs again after trouble. With `at_once` it first records everything without looking, as somebody
+    does who has looked just before."""
 
     connection: partial[Erp]
     company_id: str
     entries: Sequence[Entry]
     wait_s: float = recording.WAIT_S
+    pause_s: float = 0.0
     at_once: bool = False
 
 
@@ -61,6 +75,7 @@ class Process:
     """A writer at work. It says `ready` before it begins, and in the end what it has to tell."""
 
     def __init__(self, job: Job) -> None:
+        _prepare()
         self._pipe, theirs = _PROCESSES.Pipe()
         self._process: BaseProcess = _PROCESSES.Process(target=_work, args=(job, theirs))  # type: ignore[attr-defined]
         self._process.start()
@@ -146,6 +161,41 @@ class Killer:
             self.done.set()
 
 
+class Strike:
+    """Kills the server while it carries out a request, as `before` of a fault: in a transaction that has begun, and
+    waits for a lock. Then it is started again."""
+
+    def __init__(self, server: TrytonServer) -> None:
+        self._server = server
+        self._thread = Thread(target=self._kill)
+        self._locked = Event()
+        self.met = False
+
+    def __call__(self) -> None:
+        """Take the lock, and let the request go on into it."""
+        self.met = True
+        self._thread.start()
+        assert self._locked.wait(WITHIN_S)
+
+    def over(self) -> None:
+        """Wait until the server is there again."""
+        if self.met:
+            self._thread.join(WITHIN_S)
+            assert not self._thread.is_alive()
+
+    def _kill(self) -> None:
+        with self._server.holding(f"lock table {', '.join(_WRITTEN)} in exclusive mode"):
+            self._locked.set()
+            waiting_for_a_lock(self._server)
+            self._server.kill()
+        self._server.start()
+
+
+def waiting_for_a_lock(server: TrytonServer) -> None:
+    """Wait until Tryton waits for a lock of PostgreSQL's."""
+    until(lambda: server.sql(_WAITING)[0][0], within_s=WITHIN_S, every_s=0.02)
+
+
 def _work(job: Job, pipe: Connection) -> None:
     recording.WAIT_S = job.wait_s
     try:
@@ -170,6 +220,7 @@ async def _recorded(job: Job, pipe: Connection) -> Told:
                 stands = await run_once(erp, job.entries)
             except (ErpUnavailable, ErpOutcomeUnknown) as error:
                 told.trouble.append(str(error))
+                await asyncio.sleep(job.pause_s)
                 continue
             told.end = {one.accounting_entry_id: one.external_id for one in stands}
             break
@@ -220,6 +271,8 @@ def records_of(harness: TrytonHarness, ids: Sequence[str]) -> Counter[tuple[str,
     return found
 
 
+_WRITTEN = ("account_move", "account_invoice", "ir_attachment", "account_move_reconciliation")
+_WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
 _BY_MODULE = """
     select coalesce(pleo_entry_id, pleo_belongs_to), case when pleo_entry_id is null then 'payment' else 'main' end
     from {table} where coalesce(pleo_entry_id, pleo_belongs_to) = any(%s)

@@ -105,7 +105,7 @@ def exported(
         office(tmp_path_factory.mktemp("office")) as at_work,
     ):
         add = at_work.sandbox.add_job
-        first = add(items=ITEMS, seed=5, showcase=True) if request.param else add(24, 5, failing=4, vendor_based=True)
+        first = add(items=ITEMS, seed=5, showcase=True) if request.param else add(18, 5, failing=3, vendor_based=True)
         demo = demo_settings(at_work.books)
         ledgers = asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), policy=demo.policy(), job_id=first))
         second = at_work.sandbox.export_again(first)
@@ -184,7 +184,7 @@ def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
     settings = settings_for(tryton)
     settings.save("killed", overwrite=True)
     with office(tmp_path) as at_work:
-        first = at_work.sandbox.add_job(24, 6, failing=4, vendor_based=True)
+        first = at_work.sandbox.add_job(12, 6, failing=2, vendor_based=True)
         demo = demo_settings(at_work.books)
         asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), policy=demo.policy(), job_id=first))
         job_id = at_work.sandbox.export_again(first)
