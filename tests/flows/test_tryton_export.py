@@ -206,6 +206,8 @@ def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
         theirs.pop((EXCHANGE_DIFFERENCES, "DKK"), None)
         assert theirs == ours
         assert tryton.sql("select 1 from account_move where state <> 'posted'") == []
+        assert tryton.sql("select 1 from account_invoice where state in ('posted', 'paid')")
+        assert tryton.sql("select 1 from account_invoice where state not in ('posted', 'paid')") == []
         secrets = [settings.application_key.get_secret_value(), settings.password.get_secret_value()]
         assert files_with([Path(prefect_api.environment["PREFECT_HOME"]), tmp_path], secrets) == []
 
