@@ -61,7 +61,7 @@ class TrytonProcess:
         self._settings: dict[str, dict[str, str]] = {"session": {"authentications": "password"}}
         if request_bytes is not None:
             self._settings["request"] = {"max_size": str(request_bytes), "max_size_authenticated": str(request_bytes)}
-        self._web = web or folder / "www"
+        self._web = (web or folder / "www").absolute()
         self._port_may_change = port is None
         self._listen_on(port or free_port())
 
