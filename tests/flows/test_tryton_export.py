@@ -178,6 +178,7 @@ def test_a_dry_run_tells_what_would_be_and_changes_nothing(exported: Exported) -
     assert set(exported.office.sandbox.outcome(job_id)) == {"pending"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
     tryton: TrytonServer, prefect_api: PrefectServer, tmp_path: Path
 ) -> None:
