@@ -141,10 +141,10 @@ class Transaction:
 
 
 def search(model: str, domain: Sequence[Any], fields: Sequence[str]) -> Work:
-    """The rows of a domain, with all that is known of them; `lines` are ids only where they are asked for so."""
+    """The rows of a domain, with all that is known of them; what they refer to as ids, where no dot leads on."""
 
     def work(transaction: Transaction) -> list[Row]:
-        return [_read(one, "lines" in fields) for one in transaction.visible(model) if _fits(one, domain)]
+        return [_read(one, fields) for one in transaction.visible(model) if _fits(one, domain)]
 
     return work
 
@@ -221,7 +221,7 @@ def post(model: str, ids: Sequence[int], *, rest: bool) -> Work:
     return work
 
 
-def _read(row: Stored, line_ids: bool) -> Row:
+def _read(row: Stored, fields: Sequence[str]) -> Row:
     read: Row = {
         "origin": None,
         "party": None,
@@ -232,14 +232,14 @@ def _read(row: Stored, line_ids: bool) -> Row:
         "create_date": _BEGINNING + timedelta(seconds=row.created),
         "_timestamp": str(row.written),
         "lines_to_pay": [],
-        "currency": {"code": "DKK"},
-        "account": _ACCOUNT,
         "taxes": [],
         "total_amount": Decimal(0),
         "period": {"state": "open"},
     }
+    if "currency.code" in fields:
+        read |= {"currency": {"code": "DKK"}, "account": _ACCOUNT}
     read["lines"] = [
-        id_ if line_ids else {**_NO_AMOUNTS, **line, "id": id_, "account": _ACCOUNT}
+        id_ if "lines" in fields else {**_NO_AMOUNTS, **line, "id": id_, "account": _ACCOUNT}
         for id_, line in row.values["lines"]
     ]
     return read
