@@ -44,7 +44,15 @@ from blocks.text import one_line
 from flows.cli import Options, parse
 from flows.demo import SETTINGS_FILE, running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.report import ConsoleProgress, notice_lines, publish, publish_run, show_run, summary_lines
+from flows.report import (
+    ConsoleProgress,
+    notice_lines,
+    publish,
+    publish_run,
+    show_run,
+    summary_lines,
+    unreported_lines,
+)
 from flows.run import export as run_export
 from flows.session import Session
 from flows.settings_file import SettingsError, read_settings
@@ -185,7 +193,16 @@ async def export(
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress, stop.sleep)
         files = FileClient(client.base_url, clock=clock)
         session = Session(
-            client, files, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run
+            client,
+            files,
+            system,
+            runner,
+            stop,
+            time.monotonic,
+            chosen.update_batch_size,
+            chosen.policy(),
+            dry_run,
+            client.now,
         )
         try:
             async with client, files:
@@ -326,7 +343,7 @@ def _print(given: _Given, options: Options, errors: Console) -> None:
     report = given.report
     if options.json:
         for job in report.jobs:
-            for line in (*((job.reason,) if job.reason else ()), *notice_lines(job)):
+            for line in (*((job.reason,) if job.reason else ()), *notice_lines(job), *unreported_lines(job)):
                 errors.print(f"job {job.job_id}: {line}", markup=False, highlight=False)
         for line in report.lines:
             errors.print(line, markup=False, highlight=False)

@@ -25,23 +25,21 @@ from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, Job
 from blocks.pleo.wire import Cursors
 from blocks.text import one_line
 from flows.bookkeeping import Books
+from flows.deadline import Deadline
 from flows.failures import Failure, JobFails
 from flows.outcome import Ending, JobReport
 from flows.reporting import ItemsRefused, Reporting
-from flows.results import Results, failed
+from flows.results import MAX_WAIT_S, Results, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, complete_job, final_event
 from flows.steps.detect import read_job, start_job
 from flows.steps.fetch import FetchedPage, PageKey, fetch_page
-from flows.steps.record import Desk, RecordedPage, record_page
+from flows.steps.record import BUDGET_S, Desk, RecordedPage, record_page
 from flows.steps.retrieve import ControlList, retrieve_items
 from flows.steps.validate import validate_job
 from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
-
-USUAL_LIFE_S = 3600
-"""How long a job lives after its last update, where Pleo does not say."""
 
 LINKS_ARE_FRESH_S = 3600.0
 """A file link in a page this young cannot have died of age: Pleo's live for a day."""
@@ -88,6 +86,8 @@ class _JobRun:
         self.job = job
         self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
         self.control = ControlList()
+        self.deadline = Deadline(job, session.clock, session.now())
+        self._warned = False
 
     async def all_steps(self) -> None:
         """Steps 1 to 7. Raises whatever keeps the job from its end; a job that cannot be done is failed here."""
@@ -114,7 +114,8 @@ class _JobRun:
             session.files,
             session.clock,
             session.stop,
-            patience_s=float(self.job.expires_in or USUAL_LIFE_S),
+            patience_s=self.deadline.life_s,
+            budget_s=self.deadline.at_most(BUDGET_S),
             dry_run=session.dry_run,
         )
 
@@ -134,6 +135,7 @@ class _JobRun:
             self.report.ending = Ending.TAKEN
             self.report.reason = "another runner or integration has just started it"
             return False
+        self.deadline.renew()
         return True
 
     async def validate(self) -> Reference:
@@ -147,10 +149,27 @@ class _JobRun:
 
     async def retrieve(self) -> None:
         """Step 3: all rows, before anything is done."""
+        began = self.session.clock()
         self.control = await self.session.runner.call(
             retrieve_items, self.session.pleo, self.job.id, self.session.stop.check
         )
         self.report.already_final = self.control.already_final
+        if self.control.to_do:
+            took_s = self.session.clock() - began
+            self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")
+
+    def _warn_if_short_of_time(self, needed_s: float, what: str) -> None:
+        """Say once and early that a job's time will not suffice; it is tried all the same, as Pleo may prolong it."""
+        left_s = self.deadline.left_s()
+        if self._warned or needed_s < left_s or self.session.dry_run:
+            return
+        self._warned = True
+        warning = (
+            f"its time in Pleo is over in about {left_s:.0f} s unless Pleo prolongs it, and {what} takes about "
+            f"{needed_s:.0f} s: what is booked and not reported by then is found when it is exported again"
+        )
+        log.warning("Export job %s: %s", self.job.id, warning)
+        self.report.note(warning)
 
     async def fetch(self) -> list[PageKey]:
         """Step 4: all pages of data into the store; returns where they are.
@@ -197,16 +216,21 @@ class _JobRun:
     async def record(self, pages: list[PageKey], desk: Desk) -> None:
         """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
         session = self.session
-        results = Results(session.update_batch_size, session.clock)
+        results = Results(session.update_batch_size, session.clock, self.deadline.at_most(MAX_WAIT_S))
         remaining = dict(self.control.to_do)
         total = len(remaining)
-        async with Reporting(session, self.job.id, results, self.report.reported) as reporting:
+        began = session.clock()
+        async with Reporting(session, results, self.report) as reporting:
             for number, key in enumerate(pages, 1):
                 async for page in self._recorded(key, desk, remaining, str(number)):
                     self.report.count(page.rows)
                     self.report.preview += page.entries
                     await reporting.add(page.rows)
-                    await session.runner.progress("recorded", total - len(remaining), total)
+                    done = total - len(remaining)
+                    await session.runner.progress("recorded", done, total)
+                    if done:
+                        needed_s = (session.clock() - began) / done * len(remaining)
+                        self._warn_if_short_of_time(needed_s, "to book the rest")
                     if page.closing is not None:
                         await self._close(page.closing, remaining, reporting)
                         return
@@ -227,7 +251,8 @@ class _JobRun:
         """
         page = await self._stored(key)
         wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
-        fresh = self.session.now().timestamp() - page.fetched_at < LINKS_ARE_FRESH_S
+        age_s = self.session.now().timestamp() - page.fetched_at
+        fresh = -60 < age_s < LINKS_ARE_FRESH_S  # a page from the future was fetched by another clock
         dead: set[str] = set()
         while wanted:
             self.session.stop.check()

@@ -53,13 +53,23 @@ class FailedItem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """An entry that stands in the books, and of which Pleo has not taken the outcome; the amount is in minor units."""
+
+    external_id: str
+    currency: str
+    amount_minor: int
+
+
 @dataclass(slots=True)
 class JobReport:
     """What one run did for one job.
 
     Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
-    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome. Of `notices` the first
-    thousand are kept, `more_notices` counts the others.
+    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome; `unreported` are the
+    entries of which it has not, by accounting entry id. Of `notices` the first thousand are kept, `more_notices` counts
+    the others.
     """
 
     job_id: str
@@ -76,6 +86,7 @@ class JobReport:
     totals: Counter[str] = field(default_factory=Counter)
     books: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
+    unreported: dict[str, Unreported] = field(default_factory=dict)
     failures: list[FailedItem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     more_notices: int = 0
@@ -89,6 +100,10 @@ class JobReport:
                 self.found += row.found
                 self.totals[row.currency] += row.amount_minor
                 self.books[row.currency] += row.book_minor or 0
+                if not self.dry_run:
+                    self.unreported[row.accounting_entry_id] = Unreported(
+                        row.external_id or "", row.currency, row.amount_minor
+                    )
             else:
                 self.failed += 1
                 self.failures.append(
@@ -100,6 +115,13 @@ class JobReport:
                 )
             if row.notice:
                 self.note(row.notice)
+
+    def taken(self, accounting_entry_ids: Iterable[str]) -> None:
+        """Pleo has taken the outcome of these items; each counts once."""
+        for id_ in accounting_entry_ids:
+            entry = self.unreported.pop(id_, None)
+            if entry is not None:
+                self.reported[entry.currency] += entry.amount_minor
 
     def note(self, notice: str) -> None:
         """Something that people should know of the job, beside its figures."""

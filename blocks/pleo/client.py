@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
 
@@ -116,6 +117,10 @@ class PleoClient:
     def requests_sent(self) -> int:
         """How many requests have left this client, repeats included."""
         return self._transport.requests_sent
+
+    def now(self) -> datetime:
+        """The time of day at Pleo (aware): a wrong local clock changes nothing once Pleo has answered."""
+        return self._transport.now()
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 

@@ -34,14 +34,15 @@ def read_retry_after(value: str | None, date_header: str | None, now: Callable[[
     try:
         seconds = float(value)
     except ValueError:
-        due = _http_date(value)
+        due = http_date(value)
         if due is None:
             return None
-        seconds = (due - (_http_date(date_header or "") or now())).total_seconds()
+        seconds = (due - (http_date(date_header or "") or now())).total_seconds()
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """The moment that a Date or Retry-After header names, aware; None for anything else."""
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):

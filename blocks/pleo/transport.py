@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -30,7 +30,7 @@ from blocks.pleo.errors import (
     PleoUnavailable,
 )
 from blocks.pleo.pace import Pacer
-from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, read_retry_after, wait_s
+from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, http_date, read_retry_after, wait_s
 from blocks.pleo.wire import UnreadableAnswer, decode
 from blocks.text import one_line
 
@@ -39,6 +39,7 @@ ANSWER_TIMEOUT_S = 60.0
 REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _USER_AGENT = "pleo-export/0.1"
+_FIRST_YEAR, _LAST_YEAR = 2025, 2200  # a Date header beyond them is none
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 
 Query = Sequence[tuple[str, str]]
@@ -91,6 +92,7 @@ class Transport:
         self._clock = clock
         self._secrets: tuple[str, ...] = getattr(auth, "secrets", ())
         self._known_as_pleo = False
+        self._dated: tuple[datetime, float] | None = None
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
             auth=auth,
@@ -104,6 +106,13 @@ class Transport:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def now(self) -> datetime:
+        """The time of day at Pleo, as its last answer told it; by the local clock, which may be wrong, before that."""
+        if self._dated is None:
+            return self._clock.now()
+        date, at = self._dated
+        return date + timedelta(seconds=self._clock.monotonic() - at)
 
     async def call(
         self,
@@ -198,6 +207,9 @@ class Transport:
                 ) from error
             return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
+        date = http_date(response.headers.get("date", ""))
+        if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
+            self._dated = date, self._clock.monotonic()
         return Answer(status, received.decode("utf-8", "replace"), value)
 
     def _understand(self, status: int, received: bytes, check: Check | None) -> Any:
