@@ -63,7 +63,8 @@ def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
 
 
 class Results:
-    """Results that Pleo has not been told yet. Full batches are due at once, the rest when `max_wait_s` have passed."""
+    """Results that Pleo has not been told yet. Full batches are due at once, the rest when Pleo has heard nothing for
+    `max_wait_s`."""
 
     def __init__(self, batch_size: int, clock: Callable[[], float], max_wait_s: float = MAX_WAIT_S) -> None:
         self._batch_size = batch_size
@@ -76,15 +77,16 @@ class Results:
         """Take in the rows of one page."""
         fresh = frame_of(rows)
         if self._waiting.empty:
-            self._since = self._clock()
             self._waiting = fresh
         elif not fresh.empty:
             self._waiting = pd.concat([self._waiting, fresh], ignore_index=True)
 
     def due_in_s(self) -> float:
-        """Seconds until what waits now is due; with nothing waiting, as long as something that came now would wait."""
-        since = self._clock() if self._waiting.empty else self._since
-        return max(since + self._max_wait_s - self._clock(), 0.0)
+        """Seconds after which something may be due that is not due now; 0 when something is."""
+        left_s = self._since + self._max_wait_s - self._clock()
+        if left_s <= 0 and self._waiting.empty:
+            return self._max_wait_s  # what comes now is due when it comes
+        return max(left_s, 0.0)
 
     def due(self, *, everything: bool = False) -> list[pd.DataFrame]:
         """The batches to send now; what is handed out is no longer waiting."""

@@ -63,7 +63,7 @@ class Office:
         seconds: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = _now,
     ) -> RunReport:
-        """One run, as the command line makes it, with a runner of its own; `local_now` is what this machine believes."""
+        """One run, as the command line makes it, with a runner of its own; `local_now` is this machine's belief."""
         report = RunReport()
         clock = Clock(monotonic=seconds, now=local_now, sleep=no_waiting, jitter=lambda: NO_JITTER)
         auth = httpx.BasicAuth(self.api_key, "")
