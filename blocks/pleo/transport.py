@@ -30,7 +30,7 @@ from blocks.pleo.errors import (
     PleoUnavailable,
 )
 from blocks.pleo.pace import Pacer
-from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, http_date, read_retry_after, wait_s
+from blocks.pleo.retry import Effort, http_date, read_retry_after, wait_s
 from blocks.pleo.wire import UnreadableAnswer, decode
 from blocks.text import one_line
 
@@ -123,18 +123,18 @@ class Transport:
         body: Any = None,
         check: Check | None = None,
         repeatable: bool = True,
+        effort: Effort | None = None,
     ) -> Answer:
         """Make one call and return its readable answer.
 
         `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
         body is expected. A call that is not `repeatable` is sent again only after a 429, which did nothing; in every
-        other case it raises PleoOutcomeUnknown.
+        other case it raises PleoOutcomeUnknown. `effort` is what the call has cost before, if it was made already.
         """
-        started = self._clock.monotonic()
-        tries = 0
+        effort = effort or Effort(self._clock.monotonic())
         while True:
-            tries += 1
-            answer = await self._try(method, path, query, body, check, deadline=started + CALL_BUDGET_S)
+            effort.tries += 1
+            answer = await self._try(method, path, query, body, check, deadline=effort.deadline)
             if isinstance(answer, Answer):
                 return answer
             if not repeatable and not answer.rate_limited:
@@ -142,13 +142,13 @@ class Transport:
             if answer.hopeless is not None:
                 raise answer.hopeless
             wait = wait_s(
-                tries,
+                effort.tries,
                 rate_limited=answer.rate_limited,
                 retry_after_s=answer.retry_after_s,
                 jitter=self._clock.jitter,
             )
-            if tries >= MAX_TRIES or self._clock.monotonic() + wait - started > CALL_BUDGET_S:
-                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {tries} tries")
+            if not effort.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {effort.tries} tries")
             await self._clock.sleep(wait)
 
     async def _try(
