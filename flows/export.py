@@ -143,6 +143,8 @@ def _state_of_job(report: JobReport) -> State[Any]:
         return Completed(message=message)
     if report.ending is Ending.COMPLETED_WITH_ERRORS:
         return Completed(name="CompletedWithErrors", message=message)
+    if report.exit_status in {OK, WITH_ERRORS}:  # as another run ended it
+        return Completed(name=report.ending.value.title().replace(" ", ""), message=message)
     return Failed(name=report.ending.value.title().replace(" ", ""), message=message)
 
 

@@ -69,7 +69,7 @@ class JobReport:
     Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
     accounting system holds them, `reported` those of which Pleo has acknowledged the outcome; `unreported` are the
     entries of which it has not, by accounting entry id. Of `notices` the first thousand are kept, `more_notices` counts
-    the others.
+    the others. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
     """
 
     job_id: str
@@ -91,6 +91,7 @@ class JobReport:
     notices: list[str] = field(default_factory=list)
     more_notices: int = 0
     preview: list[Entry] = field(default_factory=list)
+    status_elsewhere: int = JOB_FAILED
 
     def count(self, rows: Iterable[Row]) -> None:
         """Take in the outcome of a page."""
@@ -161,7 +162,12 @@ class JobReport:
 
     @property
     def exit_status(self) -> int:
-        """0 completed · 3 completed with errors · 2 refused before anything was touched · 1 anything else."""
+        """0 completed · 3 completed with errors · 2 refused before anything was touched · 1 anything else.
+
+        A job that somebody else has finished counts by its state, if Pleo knows of all that is booked.
+        """
+        if self.ending is Ending.FINISHED_ELSEWHERE and not self.unreported:
+            return worst((self.status_elsewhere, WITH_ERRORS if self.failed else OK))
         return _STATUS.get(self.ending, JOB_FAILED)
 
     def document(self) -> dict[str, Any]:
@@ -218,6 +224,8 @@ def worst(statuses: Iterable[int]) -> int:
 
 
 def status_of(job: ExportJob) -> int:
-    """The exit status for a job that was over before we came."""
+    """The exit status for a job that is over without us."""
+    if job.expired_at is not None:
+        return JOB_FAILED
     by_state = {JobStatus.COMPLETED: OK, JobStatus.COMPLETED_WITH_ERRORS: WITH_ERRORS}
     return by_state.get(JobStatus(job.status), JOB_FAILED) if job.status in set(JobStatus) else JOB_FAILED

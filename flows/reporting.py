@@ -75,6 +75,8 @@ class Reporting:
         if self._session.dry_run:
             return
         self._results.add(rows)
+        if self._under_way is not None and self._under_way.done():
+            await self._settled()  # a job that is over takes no more, so nothing more should be booked for it
         await self._send_due(everything=False)
 
     async def _send_due(self, *, everything: bool) -> None:
