@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import io
-import json
 import logging
 import os
 import signal
@@ -34,6 +32,7 @@ from rich.console import Console
 
 from blocks import collection
 from blocks.erp.settings import ErpSettings
+from blocks.hiding import Hiding
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.files import FileClient
@@ -44,15 +43,9 @@ from blocks.text import one_line
 from flows.cli import Options, parse
 from flows.demo import SETTINGS_FILE, running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.report import (
-    ConsoleProgress,
-    notice_lines,
-    publish,
-    publish_run,
-    show_run,
-    summary_lines,
-    unreported_lines,
-)
+from flows.output import prepare_streams, print_report
+from flows.redaction import redacted_logs, secrets_of
+from flows.report import ConsoleProgress, publish, publish_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
 from flows.settings_file import SettingsError, read_settings
@@ -186,14 +179,15 @@ async def export(
         try:
             credentials = given.credentials or await _credentials(pleo)
             chosen = await _settings(erp, ledger, settings)
+            clock = Clock(sleep=stop.sleep, limit=stop.limit)
+            client = credentials.client(page_size=chosen.page_size, clock=clock)
+            files = FileClient(client.base_url, clock=clock)
         except (PleoConfigurationError, SettingsError) as error:
             report.say(str(error), USAGE)
             return _state_of_run(report)
         system = chosen.connect(Path.cwd())
-        clock = Clock(sleep=stop.sleep, limit=stop.limit)
-        client = credentials.client(page_size=chosen.page_size, clock=clock)
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress, stop.sleep)
-        files = FileClient(client.base_url, clock=clock)
+        erp_secrets = Hiding(secrets_of(chosen))
         session = Session(
             client,
             files,
@@ -208,21 +202,31 @@ async def export(
         )
         try:
             async with client, files:
-                await run_export(
-                    session,
-                    report,
-                    company_id=str(company_id) if company_id else None,
-                    job_id=str(job_id) if job_id else None,
-                )
-        except Exception:  # raised on to Prefect, whose own lines do not show on the console
-            log.exception("Unexpected in the run")
-            raise
+                with redacted_logs(lambda text: erp_secrets(client.hide(text))):
+                    await _run_redacted(session, report, company_id, job_id)
         finally:
             report.pleo_requests = client.requests_sent
             report.seconds = time.monotonic() - started
             given.signal = stop.signal
     await publish_run(report)
     return _state_of_run(report)
+
+
+async def _run_redacted(session: Session, report: RunReport, company_id: UUID | None, job_id: UUID | None) -> None:
+    """The run itself. What nobody foresaw is told in the logs alone, where secrets are taken out of it: Prefect would
+    keep the error's own words in its database."""
+    try:
+        await run_export(
+            session,
+            report,
+            company_id=str(company_id) if company_id else None,
+            job_id=str(job_id) if job_id else None,
+        )
+    except Exception as error:
+        log.exception("Unexpected in the run")  # Prefect's own lines do not show on the console
+        get_run_logger().exception("Unexpected in the run")
+        what = f"something unforeseen ({type(error).__name__}), the log has the cause"
+        report.say(f"the run could not be carried out: {what}", JOB_FAILED)
 
 
 @contextmanager
@@ -286,15 +290,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ.get("PLEO_COMPANY_ID"))
     if options.sandbox and options.settings is None:
         options = replace(options, settings=SETTINGS_FILE)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that knows no Unicode still gets it all
+    prepare_streams()
     errors = Console(stderr=True, soft_wrap=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _set_up_logging()
     gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
-    with ConsoleProgress(errors) as progress:
+    with _private_files(), ConsoleProgress(errors) as progress:  # those of a temporary server, too
         given = _Given(progress=progress)
         try:
             _run(options, given)
@@ -305,7 +307,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RuntimeError as error:
             log.debug("the run broke", exc_info=True)
             given.report.say(f"the run could not be carried out: {one_line(str(error), 300)}", JOB_FAILED)
-    _print(given, options, errors)
+        except Exception as error:
+            log.exception("Unexpected outside the run")
+            what = f"something unforeseen ({type(error).__name__}), the log has the cause"
+            given.report.say(f"the run could not be carried out: {what}", JOB_FAILED)
+    print_report(given.report, given.books, as_json=options.json, dry_run=options.dry_run)
     return 128 + given.signal if given.signal is not None else given.report.exit_status
 
 
@@ -339,29 +345,6 @@ async def _flow(options: Options, report: RunReport) -> None:
     )
     if report.exit_status == OK and not state.is_completed():
         report.say(f"the run could not be carried out: {one_line(state.message or state.name or '', 300)}", JOB_FAILED)
-
-
-def _print(given: _Given, options: Options, errors: Console) -> None:
-    report = given.report
-    if options.json:
-        for job in report.jobs:
-            for line in (*((job.reason,) if job.reason else ()), *notice_lines(job), *unreported_lines(job)):
-                errors.print(f"job {job.job_id}: {line}", markup=False, highlight=False)
-        for line in report.lines:
-            errors.print(line, markup=False, highlight=False)
-        sys.stdout.write(json.dumps(report.document()) + "\n")
-        sys.stdout.flush()
-        return
-    if report.jobs:
-        console = Console(soft_wrap=True)
-        show_run(report.jobs, console)
-        if given.books is not None and not options.dry_run:
-            beancount = given.books.with_suffix(".beancount")
-            console.print(f"the books are in {given.books}, and in {beancount} for Fava", markup=False, highlight=False)
-    for line in report.lines:
-        (errors if report.exit_status not in (OK, WITH_ERRORS) else Console(soft_wrap=True)).print(
-            line, markup=False, highlight=False
-        )
 
 
 def _set_up_logging() -> None:

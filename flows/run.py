@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
-from blocks.pleo.errors import PleoConfigurationError, PleoError, PleoRejected, PleoUnavailable
+from blocks.pleo.errors import (
+    PleoConfigurationError,
+    PleoError,
+    PleoRejected,
+    PleoUnavailable,
+)
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.job import export_job
@@ -39,6 +46,7 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
         report.say(f"job {job.id} belongs to company {job.company_id}, not to {company_id}", USAGE)
     elif not job.is_open:
         why = " ".join(part for part in (job.failure_reason_type, job.failure_reason) if part)
+        await session.runner.forget(job)
         how = "has expired" if job.expired_at is not None else f"is {one_line(job.status, 40)} already"
         report.say(
             f"job {job.id} {how}{': ' + one_line(why, 200) if why else ''}",
@@ -55,6 +63,7 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
 async def _all_jobs(session: Session, report: RunReport, company_id: str | None) -> None:
     """Every open job of the company, or of every company that the credentials show, each by itself."""
     jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
+    await _forget_ended(session, {job.id for job in jobs})
     if not jobs:
         report.say(f"nothing to do: no export job is waiting{' for company ' + company_id if company_id else ''}")
         return
@@ -74,6 +83,20 @@ async def _all_jobs(session: Session, report: RunReport, company_id: str | None)
                 await _company(session, report, company, [job for job in jobs if job.company_id == company])
         finally:
             await session.erp.close()
+
+
+async def _forget_ended(session: Session, open_jobs: set[str]) -> None:
+    """Delete the stored pages of jobs that a killed run left behind, and that have ended since.
+
+    What another run with other credentials is at work on, these credentials do not show: it is left alone.
+    """
+    for job_id in await session.runner.kept():
+        if job_id in open_jobs:
+            continue
+        with suppress(PleoError, ValueError):
+            job = await session.runner.call(read_job, session.pleo, job_id)
+            if not job.is_open:
+                await session.runner.forget(job)
 
 
 async def _company(session: Session, report: RunReport, company_id: str, jobs: list[ExportJob]) -> None:

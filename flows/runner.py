@@ -54,6 +54,10 @@ class Runner(Protocol):
         """Delete one stored page, so that `fetch` fetches it anew."""
         ...
 
+    async def kept(self) -> list[str]:
+        """The ids of the jobs of this Pleo of which pages are stored."""
+        ...
+
     async def forget(self, job: ExportJob) -> None:
         """Delete the stored pages of a job."""
         ...
@@ -100,6 +104,10 @@ class PlainRunner:
     async def drop(self, key: PageKey) -> None:
         """Delete one page."""
         self._pages.pop(key, None)
+
+    async def kept(self) -> list[str]:
+        """The ids of the jobs of which pages are in memory."""
+        return sorted({key.job_id for key in self._pages})
 
     async def forget(self, job: ExportJob) -> None:
         """Delete the pages of a job."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -29,8 +29,12 @@ from prefect.settings import get_current_settings
 from prefect.states import Failed
 from prefect.tasks import Task
 
+from blocks.erp.errors import ErpError
+from blocks.pleo.errors import PleoError
+from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
+from flows.failures import JobFails
 from flows.outcome import JobReport
 from flows.report import ConsoleProgress
 from flows.runner import RETRY_WAITS_S, Step, is_retriable, retry_wait_s
@@ -98,7 +102,14 @@ async def _waited(call: _Call, error: Exception) -> bool:
 
 
 def _outcome(call: _Call) -> State[Any] | None:
-    return Failed(message=one_line(str(call.error), 300)) if call.error is not None else None
+    return Failed(message=one_line(_told(call.error), 300)) if call.error is not None else None
+
+
+def _told(error: Exception) -> str:
+    """What Prefect's server is told of an error: the words of one that nobody foresaw may quote anything."""
+    if isinstance(error, (PleoError, ErpError, JobFails, Stopped)):
+        return str(error)
+    return f"something unforeseen ({type(error).__name__}), the log has the cause"
 
 
 @task(
@@ -142,6 +153,7 @@ class PrefectRunner:
         self._root = Path(get_current_settings().results.local_storage_path) / "pleo-export-pages"
         self._stored_steps: dict[Path, Task[[_Call], Any]] = {}
         self._artifact: UUID | None = None
+        self._warned = False
         self._shown_at = time.monotonic()
         # "Finished in state Completed()" for every page would cost more than it tells; failures are still logged.
         logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
@@ -160,13 +172,20 @@ class PrefectRunner:
         self, key: PageKey, function: Step[FetchedPage], *args: Any, label: str
     ) -> tuple[FetchedPage, bool]:
         """A page from the result store, or from the step as a task whose result is persisted."""
-        folder = self._folder(key.company_id, key.job_id)
+        folder = self._folder(key.job_id)
         digest = key.digest()
         call = _Call(function, args, label, self._sleep, digest)
         state = cast(State[Any], await self._stored_step(folder)(call, return_state=True))  # type: ignore[misc]
         if call.error is not None:
             raise call.error
         if call.result is not None:
+            if not state.is_completed() and not self._warned:
+                self._warned = True
+                log.warning(
+                    "pages cannot be kept in %s, so each is fetched again when it is recorded: %s",
+                    self._root,
+                    one_line(state.message or "", 200),
+                )
             page: FetchedPage = call.result
             return page, False
         try:
@@ -178,7 +197,7 @@ class PrefectRunner:
 
     async def load(self, key: PageKey) -> FetchedPage | None:
         """A stored page, or None when it is gone."""
-        folder, digest = self._folder(key.company_id, key.job_id), key.digest()
+        folder, digest = self._folder(key.job_id), key.digest()
         if not (folder / digest).is_file():
             return None
         store = ResultStore(
@@ -194,11 +213,15 @@ class PrefectRunner:
 
     async def drop(self, key: PageKey) -> None:
         """Delete one stored page, so that `fetch` fetches it anew."""
-        (self._folder(key.company_id, key.job_id) / key.digest()).unlink(missing_ok=True)
+        (self._folder(key.job_id) / key.digest()).unlink(missing_ok=True)
+
+    async def kept(self) -> list[str]:
+        """The ids of the jobs of this Pleo of which pages are stored."""
+        return await asyncio.to_thread(_kept, self._root, self._prefix())
 
     async def forget(self, job: ExportJob) -> None:
         """Delete the pages of a job, and those that a run without an end left behind more than a day ago."""
-        await asyncio.to_thread(_delete, self._folder(job.company_id, job.id), self._root)
+        await asyncio.to_thread(_delete, self._folder(job.id), self._root)
 
     async def progress(self, what: str, done: int, total: int) -> None:
         """Show how far the job is, on the console and as a progress artifact."""
@@ -226,14 +249,24 @@ class PrefectRunner:
             self._stored_steps = {folder: stored_step.with_options(result_storage=folder)}
         return self._stored_steps[folder]
 
-    def _folder(self, company_id: str, job_id: str) -> Path:
-        name = json.dumps([self._base_url, company_id, job_id])
-        return self._root / hashlib.sha256(name.encode()).hexdigest()[:32]
+    def _prefix(self) -> str:
+        return hashlib.sha256(self._base_url.encode()).hexdigest()[:16] + "-"
+
+    def _folder(self, job_id: str) -> Path:
+        return self._root / f"{self._prefix()}{canonical_uuid(job_id)}"
+
+
+def _kept(root: Path, prefix: str) -> list[str]:
+    try:
+        return sorted(folder.name.removeprefix(prefix) for folder in root.iterdir() if folder.name.startswith(prefix))
+    except OSError:
+        return []
 
 
 def _delete(folder: Path, root: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     yesterday = time.time() - timedelta(days=1).total_seconds()
     for other in root.iterdir() if root.is_dir() else ():
-        if other.stat().st_mtime < yesterday:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # another run is deleting it
+            if other.stat().st_mtime < yesterday:
+                shutil.rmtree(other, ignore_errors=True)

@@ -112,6 +112,10 @@ class PleoClient:
         """Where this client's Pleo is, without a slash at the end."""
         return self._transport.base_url
 
+    def hide(self, text: str) -> str:
+        """The text without the credentials, in whichever usual form it quotes them."""
+        return self._transport.hide(text)
+
     @property
     def requests_sent(self) -> int:
         """How many requests have left this client, repeats included."""

@@ -4,7 +4,8 @@
     ├── PleoConfigurationError     wrong set-up: say what to change, touch nothing
     │   ├── PleoAuthenticationError    401: the key or token is wrong or was revoked; never repeated
     │   ├── PleoPermissionError        403: the credentials may not do this; never repeated
-    │   └── NotPleo                    the base URL answers, but not as Pleo does
+    │   ├── NotPleo                    the base URL answers, but not as Pleo does
+    │   └── NotTrusted                 whoever is there cannot prove to be Pleo: nothing was sent
     ├── PleoRejected               4xx: Pleo understood and says no (`type` is Pleo's own word)
     │   ├── PleoNotFound               404 of a job or item
     │   ├── JobFinished                422: the job is over, expired or was finished by another: stop cleanly
@@ -46,6 +47,10 @@ class PleoPermissionError(PleoConfigurationError):
 
 class NotPleo(PleoConfigurationError):
     """The base URL answers, but its first answer is not one of Pleo's."""
+
+
+class NotTrusted(PleoConfigurationError):
+    """No TLS, or a certificate that does not hold, where Pleo should be."""
 
 
 class PleoRejected(PleoError):

@@ -7,9 +7,9 @@ nothing. TLS is verified against the name. No proxy is ever used: it would resol
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,12 +18,14 @@ from time import monotonic
 import httpcore
 
 from blocks.pleo.file_address import Origin, as_number, check_resolved
+from blocks.tls import causes
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host, as text. Raises OSError when it has none."""
 
 _AT_MOST = 2  # of each family; more would leave each too little of the time for connecting
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _fetching: ContextVar[bool] = ContextVar("fetching a file", default=False)
 
 
@@ -82,20 +84,10 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-def verifying_tls() -> ssl.SSLContext:
-    """TLS that verifies name and certificate."""
-    return httpcore.default_ssl_context()
-
-
-def is_bad_certificate(error: BaseException | None) -> bool:
-    """Whether a connection failed because the other side could not prove who it is."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+def is_ours(error: BaseException) -> OSError | None:
+    """The error of this machine's that kept a connection from being opened: no more file handles, or no memory."""
+    found = (one for one in causes(error) if isinstance(one, OSError) and one.errno in _OURS)
+    return next(found, None)
 
 
 @contextmanager

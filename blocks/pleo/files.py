@@ -18,17 +18,11 @@ from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileUnavailable, Fi
 from blocks.pleo.file_address import FileAddress, Origin, check_origin, loopback_origin, parse_address
 from blocks.pleo.file_body import ENCODINGS, BrokenBody, Spool, decoded, too_large
 from blocks.pleo.file_hosts import Hosts
-from blocks.pleo.file_network import (
-    CheckedNetwork,
-    Resolver,
-    is_bad_certificate,
-    resolve,
-    verifying_tls,
-    without_a_trace,
-)
+from blocks.pleo.file_network import CheckedNetwork, Resolver, is_ours, resolve, without_a_trace
 from blocks.pleo.file_types import NO_RECEIPTS, media_type
 from blocks.pleo.retry import read_retry_after, wait_s
-from blocks.pleo.transport import Clock
+from blocks.pleo.transport import Clock, trusted_tls
+from blocks.tls import tls_problem
 
 MAX_FILE_BYTES = 30_000_000
 MAX_REDIRECTS = 5
@@ -93,7 +87,7 @@ class FileClient:
         self._hosts = Hosts(self._clock.monotonic)
         self._places = asyncio.Semaphore(at_once)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or verifying_tls(),
+            ssl_context=tls or trusted_tls(),
             max_connections=at_once,
             max_keepalive_connections=0,  # what a host sends too much must not become the next file's beginning
             network_backend=CheckedNetwork(self._loopback, resolver, dialler or httpcore.AnyIOBackend()),
@@ -111,7 +105,7 @@ class FileClient:
         """Fetch one file to `target`, which must not exist yet and is readable for this user alone.
 
         `max_bytes` can only lower the client's own limit. `stated_type` is the media type that Pleo names, heard last.
-        Raises FileLinkDead, FileTooLarge, FileUnsafe or FileUnavailable, and OSError when the disk does not take it;
+        Raises FileLinkDead, FileTooLarge, FileUnsafe, FileUnavailable, and OSError when this machine does not take it;
         `target` does not exist then.
         """
         limit = self._max_bytes if max_bytes is None else min(max_bytes, self._max_bytes)
@@ -163,7 +157,10 @@ class FileClient:
         except (TimeoutError, httpcore.TimeoutException):
             return _NoFile("no answer in time", silent=True)
         except httpcore.ConnectError as error:
-            if is_bad_certificate(error):
+            trouble = is_ours(error)
+            if trouble is not None:  # no fault of the host's, nor of the expense's
+                raise OSError(trouble.errno, trouble.strerror) from None
+            if tls_problem(error) is not None:
                 return FileUnsafe(f"not fetched: {address.origin.host} cannot prove that it is what it is called")
             return _NoFile("no connection", silent=True)
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):

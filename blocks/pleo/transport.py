@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,12 +18,15 @@ from typing import Any
 
 import httpx
 
+from blocks.hiding import Hiding
 from blocks.pleo.errors import (
     AlreadyInProgress,
     JobFinished,
     MissingContraAccounts,
     NotPleo,
+    NotTrusted,
     PleoAuthenticationError,
+    PleoConfigurationError,
     PleoNotFound,
     PleoOutcomeUnknown,
     PleoPermissionError,
@@ -33,6 +37,7 @@ from blocks.pleo.pace import Pacer
 from blocks.pleo.retry import Effort, http_date, read_retry_after, wait_s
 from blocks.pleo.wire import UnreadableAnswer, decode
 from blocks.text import one_line
+from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 ANSWER_TIMEOUT_S = 60.0
@@ -90,13 +95,16 @@ class Transport:
         self.base_url = base_url.rstrip("/")
         self.requests_sent = 0
         self._clock = clock
-        self._secrets: tuple[str, ...] = getattr(auth, "secrets", ())
+        self._auth = auth
+        self._hiding = Hiding()
+        self._hidden: tuple[str, ...] = ()
         self._known_as_pleo = False
         self._dated: tuple[datetime, float] | None = None
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
             auth=auth,
             timeout=_TIMEOUT,
+            verify=trusted_tls(),
             transport=transport,
             follow_redirects=False,
             trust_env=self.base_url.lower().startswith("https:"),  # no proxy stands between us and loopback
@@ -113,6 +121,16 @@ class Transport:
             return self._clock.now()
         date, at = self._dated
         return date + timedelta(seconds=self._clock.monotonic() - at)
+
+    def hide(self, text: str) -> str:
+        """The text without the credentials, in whichever usual form it quotes them."""
+        return self._hiding_now()(text)
+
+    def _hiding_now(self) -> Hiding:
+        secrets: tuple[str, ...] = getattr(self._auth, "secrets", ())
+        if secrets != self._hidden:  # tokens are renewed
+            self._hidden, self._hiding = secrets, Hiding({*self._hidden, *secrets})
+        return self._hiding
 
     async def call(
         self,
@@ -171,8 +189,21 @@ class Transport:
         except httpx.LocalProtocolError:
             return _NoAnswer("the request could not be put on the wire")  # its text quotes the header that was refused
         except httpx.RequestError as error:
-            return _NoAnswer(f"no connection ({one_line(str(error), 120) or type(error).__name__})")
+            self._refuse_unproven(error)
+            why = self.hide(one_line(str(error), 4000))  # the library quotes what it could not read
+            return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
+        if received is not None:
+            received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
         return self._classify(method, path, response, received, check)
+
+    def _refuse_unproven(self, error: httpx.RequestError) -> None:
+        """Raise NotTrusted where a server that was never known as Pleo cannot prove who it is."""
+        problem = tls_problem(error)
+        if problem is not None and not self._known_as_pleo:
+            raise NotTrusted(
+                f"{self.base_url} cannot prove that it is Pleo ({one_line(problem, 120)}), so nothing was sent: check "
+                "the base URL; an authority of your own is named by SSL_CERT_FILE"
+            )
 
     def _classify(
         self, method: str, path: str, response: httpx.Response, received: bytes | None, check: Check | None
@@ -203,7 +234,8 @@ class Transport:
             if not self._known_as_pleo:
                 raise NotPleo(
                     f"{self.base_url} does not answer as Pleo does (HTTP {status}, "
-                    f"{one_line(response.headers.get('content-type', 'no content type'), 60)}): check the base URL"
+                    f"{one_line(self.hide(response.headers.get('content-type', 'no content type')), 60)}): "
+                    "check the base URL"
                 ) from error
             return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
@@ -215,18 +247,21 @@ class Transport:
     def _understand(self, status: int, received: bytes, check: Check | None) -> Any:
         """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
         if status >= 400:
-            raise _refusal(status, decode(received), self._hide)
+            raise _refusal(status, decode(received), self.hide)
         if status >= 300:
             raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
         return check(decode(received)) if check is not None else None
 
-    def _hide(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
     def _asked_wait(self, response: httpx.Response) -> float | None:
         return read_retry_after(response.headers.get("retry-after"), response.headers.get("date"), self._clock.now)
+
+
+def trusted_tls() -> ssl.SSLContext:
+    """TLS that verifies whoever answers. Raises PleoConfigurationError when the authorities cannot be read."""
+    try:
+        return verifying_tls()
+    except CannotVerify as error:
+        raise PleoConfigurationError(str(error)) from None
 
 
 def can_be_sent_to(url: str) -> bool:

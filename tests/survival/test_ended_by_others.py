@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pleo_items import an_item
-from watched_pleo import GET_ITEMS, LIST_JOBS, READ_JOB, WRITES, Watched, watched
+from watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, READ_JOB, WRITES, Watched, watched
 
 from flows.outcome import Ending, RunReport
 
@@ -79,7 +79,9 @@ async def test_a_job_that_is_ended_before_our_next_request_stops_us_and_is_found
     # have been reported, and nothing is written any more.
     over = next((n for n, (_, status) in enumerate(answered) if status in (404, 422)), len(answered))
     after = [call for call, _ in answered[over + 1 :]]
-    assert after in ([], [READ_JOB, LIST_JOBS], [READ_JOB, *[GET_ITEMS] * 3, LIST_JOBS])
+    refused_event = answered[over : over + 1] == [(EVENTS, 422)] and nth > 2
+    read = [READ_JOB] * (2 if refused_event and not (end == "completed" and over == REQUESTS - 2) else 1)  # whose end?
+    assert after in ([], [*read, LIST_JOBS], [*read, *[GET_ITEMS] * 3, LIST_JOBS])
     assert (GET_ITEMS in after) == bool(unreported) or end == "gone"
     assert not [call for call, status in answered[nth - 1 :] if call in WRITES and status not in (404, 422)]
 
@@ -88,7 +90,8 @@ async def test_a_job_that_is_ended_before_our_next_request_stops_us_and_is_found
         assert (report.exit_status, report.lines) == (0, ["nothing to do: no export job is waiting"])
     else:
         (job,) = report.jobs
-        ours = nth == REQUESTS
+        as_we_say = end == "completed" and nth == REQUESTS - 1  # which may as well be our own event, delivered twice
+        ours = nth == REQUESTS or as_we_say
         assert job.ending is (Ending.COMPLETED if ours else Ending.FINISHED_ELSEWHERE)
         assert (job.event is not None, SAID[end] in job.reason) == (ours, not ours)
         assert {id_: entry.external_id for id_, entry in job.unreported.items()} == unreported

@@ -78,8 +78,8 @@ async def test_one_whose_started_got_no_answer_believes_that_it_owns_the_job_and
     for nth in (1, 2):
         pleo.before(nth, meeting, GET_ITEMS)  # so that both are at it at once
     winner, loser = await _both(pleo, erp)
-    assert (winner.event, loser.ending, loser.exit_status) == ("completed", Ending.FINISHED_ELSEWHERE, 0)
-    assert loser.reason == "it is completed in Pleo; what is booked stays booked"
+    assert (winner.event, winner.exit_status, loser.exit_status) == ("completed", 0, 0)
+    assert loser.ending in {Ending.COMPLETED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}  # as their requests came in
     _all_is_booked_once_and_reported(pleo, erp, job_id)
 
 
@@ -96,9 +96,12 @@ async def test_of_two_that_resume_a_job_the_slower_reports_as_it_is_and_touches_
     pleo.before(nth, lambda: others.append(asyncio.run(_run(pleo, erp))), call)
     slower = (await _run(pleo, erp)).jobs[0]
     (faster,) = others[0].jobs
-    assert (faster.event, slower.event, slower.ending) == ("completed", None, Ending.FINISHED_ELSEWHERE)
-    assert (slower.exit_status, slower.unreported) == (0, {})
-    assert slower.reason == "it is completed in Pleo; what is booked stays booked"
+    assert (faster.event, slower.exit_status, slower.unreported) == ("completed", 0, {})
+    if slower.event is None:
+        assert slower.ending is Ending.FINISHED_ELSEWHERE
+        assert slower.reason == "it is completed in Pleo; what is booked stays booked"
+    else:  # it had nothing left to do but to say the same, which cannot be told from an event delivered twice
+        assert (slower.event, call) in {("completed", GET_ITEMS), ("completed", EVENTS)}
     assert slower.successful <= ITEMS
     assert slower.difference() == ""
     assert faster.successful + faster.already_final == ITEMS

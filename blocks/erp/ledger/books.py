@@ -102,6 +102,7 @@ class Books:
         """Write the Beancount file anew; raises ErpUnavailable, and ErpConfigurationError for a broken file."""
         path = beancount_path(self._path)
         try:
+            self._connection.execute("PRAGMA temp_store = FILE")  # years of entries are brought into order
             self._connection.execute("BEGIN")
             write_beancount(self._connection, self._company_id, path, self._terms.minor_units, self._receipts.folder)
         except sqlite3.Error as error:
@@ -110,6 +111,7 @@ class Books:
             raise not_taken(path, error) from error
         finally:
             self._roll_back()
+            self._connection.execute("PRAGMA temp_store = MEMORY")
 
     def close(self) -> None:
         """Let go of the file and of its lock."""
@@ -252,6 +254,8 @@ class Books:
             self._receipts.keep(self._is_named)
             if isinstance(error, sqlite3.Error):
                 raise not_taken(self._path, error) from error
+            if isinstance(error, OSError):
+                raise not_taken(self._receipts.folder, error) from error
             raise
         self._receipts.keep(self._is_named)
 

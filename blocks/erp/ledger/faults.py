@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -20,6 +21,19 @@ _LOCKED = (
     "is locked by another program; close that program and run again",
     ConfigurationProblem.UNREACHABLE,
 )
+_NO_HANDLES = (
+    "cannot be opened: too many files are open; close other programs or raise the limit (ulimit -n), and run again",
+    ConfigurationProblem.UNREACHABLE,
+)
+_NO_MEMORY = "cannot be used: there is no memory left; run again when there is", ConfigurationProblem.UNREACHABLE
+_BROKEN_DISK = (
+    "cannot be read or written: the disk reports an error; check the disk, and run again",
+    ConfigurationProblem.UNREACHABLE,
+)
+_NO_SIDE_ROOM = (
+    "needs room for temporary files, and where they go (TMPDIR) the disk is full; free some space there and run again",
+    ConfigurationProblem.UNREACHABLE,
+)
 _NOT_SQLITE = "is not a SQLite file; give another --ledger file", ConfigurationProblem.INVALID
 _DAMAGED = (
     "is damaged; restore it from a backup or give another --ledger file",
@@ -34,6 +48,8 @@ _BY_SQLITE_CODE = {
     sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_NOTADB: _NOT_SQLITE,
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOMEM: _NO_MEMORY,
+    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
 }
 _BY_ERRNO = {
     errno.ENOSPC: _FULL,
@@ -41,6 +57,10 @@ _BY_ERRNO = {
     errno.EROFS: _READ_ONLY,
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,
+    errno.EMFILE: _NO_HANDLES,
+    errno.ENFILE: _NO_HANDLES,
+    errno.ENOMEM: _NO_MEMORY,
+    errno.EIO: _BROKEN_DISK,
 }
 _NEARLY_FULL_BYTES = 65536
 
@@ -86,9 +106,26 @@ def explain(path: Path, error: Fault) -> tuple[str, ConfigurationProblem]:
         known = _BY_ERRNO.get(error.errno or 0)
         return known or (f"cannot be used: {error.strerror or error}", ConfigurationProblem.INVALID)
     code = primary_code(error)
+    if isinstance(error, sqlite3.Error) and code == sqlite3.SQLITE_CANTOPEN and _no_handle_is_left():
+        return _NO_HANDLES
+    if code == sqlite3.SQLITE_FULL and not _disk_is_full(path):
+        return _NO_SIDE_ROOM
     if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN} and _disk_is_full(path):
         return _FULL  # SQLite says "I/O error" when there is no room for its own side files
     return _BY_SQLITE_CODE.get(code) or (f"cannot be used: {error}", ConfigurationProblem.UNREACHABLE)
+
+
+def is_the_machines(error: OSError) -> bool:
+    """Whether an error has nothing to do with the one file that it met: the next would meet it, too."""
+    return (error.errno or 0) in _BY_ERRNO
+
+
+def _no_handle_is_left() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return False
 
 
 def _disk_is_full(path: Path) -> bool:

@@ -39,7 +39,7 @@ class FileLock:
     def acquire(self) -> None:
         """Take the lock without waiting; raises ErpBusy when another run holds it, ErpConfigurationError."""
         try:
-            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise not_usable(self._lock_path, error) from error
         try:

@@ -96,6 +96,7 @@ def _refuse_unsuitable(path: Path, company_id: str) -> None:
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")  # a page of entries needs little, and another disk may be full
     refuse_newer(path, version_of(connection))
     # Into the file itself before there is a log, so that its first bytes always tell whose it is.
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

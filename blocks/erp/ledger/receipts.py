@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from blocks.erp.entries import Attachment, NotAttached
-from blocks.erp.ledger.faults import explain
+from blocks.erp.ledger.faults import explain, is_the_machines
 from blocks.erp.ledger.files import sync_folder
 from blocks.text import one_line
 
@@ -60,7 +60,8 @@ class Receipts:
     def store(self, attachment: Attachment) -> str | NotAttached:
         """Store the bytes at the attachment's `path`; returns the name that they have in the folder.
 
-        The name lasts a loss of power only after `sync`.
+        The name lasts a loss of power only after `sync`. Raises OSError when the disk takes nothing: that is no fault
+        of this file, and no entry is to stand without it for that.
         """
         name = one_line(attachment.name, _MAX_NAME)
         try:
@@ -68,6 +69,8 @@ class Receipts:
         except NotStored as error:
             return NotAttached(attachment.number, f"{name}: {error}", too_large=error.too_large)
         except OSError as error:
+            if is_the_machines(error):
+                raise
             # Accountants read this in Pleo: it names the place, and not where on this machine it is.
             place = attachment.path if error.filename == os.fspath(attachment.path) else self.folder
             return NotAttached(attachment.number, f"{name}: {place.name} {explain(place, error)[0]}")

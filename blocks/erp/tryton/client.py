@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,9 @@ from blocks.erp.errors import (
     ErpUnavailable,
 )
 from blocks.erp.tryton.wire import UnreadableValue, context_header, decode, encode
+from blocks.hiding import Hiding
 from blocks.text import one_line
+from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CONNECT_S = 10.0
@@ -60,7 +63,10 @@ class Login:
 
 
 class TrytonClient:
-    """One database of one server. `timeout_s` is how long an answer may take, in seconds."""
+    """One database of one server. `timeout_s` is how long an answer may take, in seconds.
+
+    Raises ErpConfigurationError where the authorities that certificates are verified by cannot be read.
+    """
 
     def __init__(
         self,
@@ -82,6 +88,7 @@ class TrytonClient:
         self._login_lock = asyncio.Lock()
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
+            verify=_trusted_tls(),
             transport=transport,
             follow_redirects=False,  # a redirect would carry the key elsewhere
             trust_env=self.base_url.lower().startswith("https:"),
@@ -268,7 +275,13 @@ class TrytonClient:
             async with self._http.stream(method, url, content=content, headers=headers) as response:
                 received = await _read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            why = self._hide(one_line(str(error), 120)) or type(error).__name__
+            problem = tls_problem(error)
+            if problem is not None:
+                raise ErpConfigurationError(
+                    f"{self.base_url} cannot prove that it is Tryton ({one_line(problem, 120)}), so nothing was sent: "
+                    "check the address; an authority of your own is named by SSL_CERT_FILE"
+                ) from None
+            why = one_line(self._hide(one_line(str(error), 4000)), 120) or type(error).__name__
             raise ErpUnavailable(f"no Tryton answers at {self.base_url} ({why})") from None
         except httpx.LocalProtocolError:  # its text quotes the header that was refused
             raise ErpUnavailable(f"the request to {self.base_url} could not be put on the wire") from None
@@ -305,13 +318,18 @@ class TrytonClient:
 
     def _hide(self, text: str) -> str:
         """The text without what we log in with, should anybody quote it."""
-        for secret in (self._key, self._login.password if self._login is not None else "", self._session or ""):
-            text = text.replace(secret, "***") if secret else text
-        return text
+        return Hiding((self._key, self._login.password if self._login is not None else "", self._session or ""))(text)
 
     def _no_answer(self, why: str, changes: bool) -> ErpError:
         text = f"Tryton at {self.base_url}: {why}"
         return ErpOutcomeUnknown(text) if changes else ErpUnavailable(text)
+
+
+def _trusted_tls() -> ssl.SSLContext:
+    try:
+        return verifying_tls()
+    except CannotVerify as error:
+        raise ErpConfigurationError(str(error)) from None
 
 
 def can_be_sent_to(url: str) -> bool:

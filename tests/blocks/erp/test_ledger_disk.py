@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,8 @@ from pathlib import Path
 import pytest
 from ledger_samples import COMPANY, an_attachment, an_entry, entries, entry_id, folder_content, names, opened, rows
 
-from blocks.erp.entries import NotAttached, Recorded
-from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable, RefusalKind, Refused
+from blocks.erp.entries import Recorded
+from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable
 from blocks.erp.ledger import Ledger, company_of
 
 FULL = "cannot be written: the disk is full; free some space and run again"
@@ -42,7 +44,8 @@ def make_read_only(disk: Path) -> None:
 
 
 @contextmanager
-def no_room(disk: Path) -> Iterator[None]:
+def no_room(disk: Path, but: int = 0) -> Iterator[None]:
+    """Fill the disk but for so many bytes."""
     filler = disk / "filler"
     size = 1 << 20
     with filler.open("wb", buffering=0) as file:
@@ -52,6 +55,7 @@ def no_room(disk: Path) -> Iterator[None]:
             except OSError:
                 size //= 2
     assert shutil.disk_usage(disk).free == 0
+    os.truncate(filler, filler.stat().st_size - but)
     try:
         yield
     finally:
@@ -119,25 +123,47 @@ async def test_a_beancount_file_without_room_leaves_the_old_one_and_the_books(di
     assert rows(path, "SELECT count(*) FROM entry") == [(34,)]
 
 
-async def test_a_receipt_without_room_is_refused_or_left_out_and_the_books_go_on(disk: Path, tmp_path: Path) -> None:
+async def test_a_receipt_without_room_takes_no_entry_with_it_and_nothing_of_its_call_stays(
+    disk: Path, tmp_path: Path
+) -> None:
     path = disk / "books.sqlite"
-    small, large = an_attachment(tmp_path, 1, b"small"), an_attachment(tmp_path, 2, bytes(2_000_000))
-    message = f"receipt-2.pdf: books-receipts {FULL}"
+    small, large = an_attachment(tmp_path, 1, b"small"), an_attachment(tmp_path, 2, bytes(600_000))
     async with opened(path) as ledger:
-        refused, recorded, third = await ledger.record(
-            [
-                an_entry(1, attachments=(small, large), attachments_required=True),
-                an_entry(2, attachments=(small, large)),
-                an_entry(3),
-            ]
-        )
-        assert await ledger.attach(entry_id(3), [large]) == [NotAttached(2, message)]
-    assert refused == Refused(entry_id(1), RefusalKind.ATTACHMENT_REFUSED, "file 2", message)
+        await ledger.record([an_entry(1)])
+        with no_room(disk, but=300_000):
+            for required in (True, False):
+                with pytest.raises(ErpUnavailable) as caught:
+                    await ledger.record([an_entry(2, attachments=(small, large), attachments_required=required)])
+                assert str(caught.value) == f"{disk}/books-receipts {FULL}"
+            with pytest.raises(ErpUnavailable, match=FULL):
+                await ledger.attach(entry_id(1), [large])
+            assert names(disk / "books-receipts") == []
+            assert set(await ledger.find([entry_id(1), entry_id(2)])) == {entry_id(1)}
+        (recorded,) = await ledger.record([an_entry(2, attachments=(small, large), attachments_required=True)])
+        assert await ledger.attach(entry_id(1), [large]) == []
     assert isinstance(recorded, Recorded)
-    assert isinstance(third, Recorded)
-    assert (recorded.attached, recorded.not_attached) == ({1}, (NotAttached(2, message),))
-    assert names(disk / "books-receipts") == [f"{small.sha256}.pdf"]
-    assert rows(path, "SELECT accounting_entry_id FROM entry") == [(entry_id(2),), (entry_id(3),)]
+    assert (recorded.attached, recorded.not_attached) == ({1, 2}, ())
+    assert names(disk / "books-receipts") == sorted([f"{small.sha256}.pdf", f"{large.sha256}.pdf"])
+
+
+def test_no_room_for_temporary_files_is_no_matter_of_recording(disk: Path, tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from ledger_samples import entries, opened\n"
+        "async def main():\n"
+        "    async with opened(Path(sys.argv[1])) as ledger:\n"
+        "        outcomes = await ledger.record(entries(1000))\n"
+        "        assert not any(one.found for one in outcomes)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "SQLITE_TMPDIR": str(disk), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with no_room(disk):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "books.sqlite")],
+            env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
