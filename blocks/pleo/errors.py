@@ -91,7 +91,14 @@ class PagingBroken(PleoUnavailable):
 
 
 class PleoOutcomeUnknown(PleoError):
-    """A call was sent and no readable answer came back: it may have been carried out."""
+    """A call was sent and no readable answer came back: it may have been carried out.
+
+    `retry_after_s` is how many seconds the answer asks to wait, where it says so.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class FileNotFetched(PleoError):

@@ -156,7 +156,7 @@ class Transport:
             if isinstance(answer, Answer):
                 return answer
             if not repeatable and not answer.rate_limited:
-                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}")
+                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}", answer.retry_after_s)
             if answer.hopeless is not None:
                 raise answer.hopeless
             wait = wait_s(
