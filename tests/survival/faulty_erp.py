@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httpx
-from faulty_office import _TLS, ERP_PORT, HOST, FaultyOffice
+from faulty_office import _TLS, ERP_PORT, FaultyOffice
 from memory_network import Request
 from network_faults import Reply
 from small_erp import SmallErp
@@ -27,9 +27,9 @@ class RemoteErp(SmallErp):
     """The small ERP over the network of an office, with an adapter that takes every odd answer for what it is."""
 
     def __init__(self, office: FaultyOffice) -> None:
-        super().__init__(f"http://{HOST}:{ERP_PORT}", remote=True)
+        super().__init__(office.network.url(ERP_PORT), remote=True)
         self._http = httpx.AsyncClient(
-            base_url=f"http://{HOST}:{ERP_PORT}",
+            base_url=office.network.url(ERP_PORT),
             headers={"authorization": f"Bearer {KEY}"},
             timeout=20.0,
             transport=office.network.transport(_TLS),

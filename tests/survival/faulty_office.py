@@ -20,8 +20,9 @@ from unittest.mock import patch
 
 import httpcore
 from jumping_loop import AtOnce
-from memory_network import MemoryNetwork, Request, Stream
+from memory_network import HOST, MemoryNetwork, Request, Stream
 from network_faults import Fault, Reply
+from socket_network import SocketNetwork, SocketStream
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
@@ -36,7 +37,7 @@ from flows.runner import PlainRunner
 from flows.session import Session
 from flows.stop import Stop
 
-HOST, PORT, ERP_PORT = "127.0.0.1", 8765, 8766
+PORT, ERP_PORT = 8765, 8766
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 LOCAL_CLOCK_IS_WRONG_BY = timedelta(hours=7)
 _TLS = httpcore.default_ssl_context()
@@ -61,7 +62,7 @@ class Call:
 
     kind: str
     request: Request
-    stream: Stream
+    stream: Stream | SocketStream
     at: float
     carry_out: Callable[[Request], Awaitable[Reply]]
     earlier: Reply | None
@@ -98,7 +99,7 @@ class FaultyOffice:
 
     folder: Path
     sandbox: Sandbox
-    network: MemoryNetwork = field(default_factory=MemoryNetwork)
+    network: MemoryNetwork | SocketNetwork = field(default_factory=MemoryNetwork)
     meetings: list[Meeting] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     runs: int = 0
@@ -107,12 +108,17 @@ class FaultyOffice:
     def __post_init__(self) -> None:
         self.serve(PORT, self._to_pleo, kind_of)
 
+    @property
+    def base_url(self) -> str:
+        """Where Pleo is."""
+        return self.network.url(PORT)
+
     def serve(
         self, port: int, carry_out: Callable[[Request], Awaitable[Reply]], kind: Callable[[Request], str]
     ) -> None:
         """Have a server answer at this port, behind the faults."""
 
-        async def server(stream: Stream, request: Request) -> None:
+        async def server(stream: Stream | SocketStream, request: Request) -> None:
             now = asyncio.get_running_loop().time()
             call = Call(kind(request), request, stream, now, carry_out, self._last.get(port), run=self.runs)
             self.calls.append(call)
@@ -124,7 +130,7 @@ class FaultyOffice:
             if call.replies:
                 self._last[port] = call.replies[-1]
 
-        self.network.add(HOST, port, server)
+        self.network.add(port, server)
 
     def _due(self, kind: str) -> Fault | None:
         for meeting in self.meetings:
@@ -155,20 +161,19 @@ class FaultyOffice:
         clock = Clock(
             monotonic=loop.time,
             now=self.local_time,
-            sleep=stop.sleep,
+            sleep=self.network.sleep or stop.sleep,
             jitter=random.Random(self.runs).random,
             limit=stop.limit,
         )
-        base_url = f"http://{HOST}:{PORT}"
-        auth = KeyAuth(SANDBOX_API_KEY)
+        base_url, auth = self.base_url, KeyAuth(SANDBOX_API_KEY)
         async with (
             PleoClient(
                 base_url, auth, page_size=page_size, clock=clock, transport=self.network.transport(_TLS)
             ) as pleo,
-            FileClient(base_url, clock=clock, dialler=self.network, tls=_TLS) as files,
+            FileClient(base_url, clock=clock, dialler=self.network.dialler, tls=_TLS) as files,
         ):
             session = Session(
-                pleo, files, erp or self.ledger(), PlainRunner(stop.sleep), stop, loop.time, page_size,
+                pleo, files, erp or self.ledger(), PlainRunner(clock.sleep), stop, loop.time, page_size,
                 policy or Policy(), now=self.local_time,
             )  # fmt: skip
             await export(session, report, company_id=None, job_id=job_id)
@@ -242,17 +247,18 @@ async def _asgi(app: Any, request: Request) -> Reply:
 
 
 @contextmanager
-def faulty_office(folder: Path, *, rate_limit: bool = False) -> Iterator[FaultyOffice]:
+def faulty_office(folder: Path, **sandbox: Any) -> Iterator[FaultyOffice]:
     """An office whose sandbox lives in the time of the loop that runs in it, and whose ledger needs no thread."""
-
-    def now() -> float:
-        loop = asyncio._get_running_loop()
-        return START.timestamp() + (loop.time() if loop is not None else 0.0)
-
     folder.mkdir(exist_ok=True)
     at_once = patch("blocks.erp.ledger.ledger.ThreadPoolExecutor", AtOnce)
-    with at_once, Sandbox(rate_limit=rate_limit, clock=now) as sandbox:
-        yield FaultyOffice(folder, sandbox)
+    with at_once, Sandbox(**{"rate_limit": False, "clock": sandbox_time, **sandbox}) as made:
+        yield FaultyOffice(folder, made)
+
+
+def sandbox_time() -> float:
+    """Seconds since 1970 by the running loop's time."""
+    loop = asyncio._get_running_loop()
+    return START.timestamp() + (loop.time() if loop is not None else 0.0)
 
 
 def tally(calls: list[Call]) -> Counter[str]:

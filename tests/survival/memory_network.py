@@ -63,7 +63,7 @@ class Stream(httpcore.AsyncNetworkStream):
         if self._ended:
             raise httpcore.WriteError("broken pipe")
         self._outgoing += buffer
-        request = _taken_from(self._outgoing)
+        request = taken_from(self._outgoing)
         if request is not None:
             self.serve(self, request)
 
@@ -88,10 +88,14 @@ class Stream(httpcore.AsyncNetworkStream):
 
 
 Server = Callable[[Stream, Request], Awaitable[None]]
+HOST = "127.0.0.1"
 
 
 class MemoryNetwork(httpcore.AsyncNetworkBackend):
     """Servers by host and port. Whatever the client has given up is still carried out: see `settled`."""
+
+    sleep = None
+    """How clients wait between tries, where not as they please."""
 
     def __init__(self) -> None:
         self._servers: dict[tuple[str, int], Server] = {}
@@ -99,9 +103,18 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
         self.down_until = float("-inf")
         self.streams: list[Stream] = []
 
-    def add(self, host: str, port: int, server: Server) -> None:
-        """Have this server answer at that address."""
-        self._servers[host, port] = server
+    @property
+    def dialler(self) -> httpcore.AsyncNetworkBackend:
+        """How to reach the servers by httpcore."""
+        return self
+
+    def url(self, port: int) -> str:
+        """The address of a server."""
+        return f"http://{HOST}:{port}"
+
+    def add(self, port: int, server: Server) -> None:
+        """Have this server answer at that port."""
+        self._servers[HOST, port] = server
 
     async def connect_tcp(
         self,
@@ -138,7 +151,7 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
         return made
 
 
-def _taken_from(sent: bytearray) -> Request | None:
+def taken_from(sent: bytearray) -> Request | None:
     """The request in these bytes once it is complete; it is taken out of them."""
     head, found, rest = bytes(sent).partition(b"\r\n\r\n")
     if not found:

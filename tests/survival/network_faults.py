@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
@@ -57,6 +58,23 @@ class Exchange(Protocol):
 
 
 Perform = Callable[[Exchange], Awaitable[None]]
+
+_seconds_are = 1.0
+
+
+@contextmanager
+def scaled_time(factor: float) -> Iterator[None]:
+    """Faults take this fraction of their seconds meanwhile, where time is real."""
+    global _seconds_are
+    _seconds_are = factor
+    try:
+        yield
+    finally:
+        _seconds_are = 1.0
+
+
+async def _pause(seconds: float) -> None:
+    await asyncio.sleep(seconds * _seconds_are)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +123,12 @@ async def _closed_before(exchange: Exchange) -> None:
 
 async def _answered_late(exchange: Exchange) -> None:
     reply = await exchange.act()
-    await asyncio.sleep(PAST_EVERY_TIMEOUT_S)
+    await _pause(PAST_EVERY_TIMEOUT_S)
     exchange.send(reply.raw())
 
 
 async def _carried_out_late(exchange: Exchange) -> None:
-    await asyncio.sleep(PAST_EVERY_TIMEOUT_S)
+    await _pause(PAST_EVERY_TIMEOUT_S)
     exchange.send((await exchange.act()).raw())
 
 
@@ -143,7 +161,7 @@ def _dribble(every_s: float, pieces: int | None = None) -> Perform:
         for start in range(0, len(raw), size):
             if exchange.is_gone:
                 return
-            await asyncio.sleep(every_s)
+            await _pause(every_s)
             exchange.send(raw[start : start + size])
 
     return perform
@@ -154,20 +172,20 @@ async def _endless_chunks(exchange: Exchange) -> None:
     exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
     while not exchange.is_gone:
         exchange.send(b"1\r\n \r\n")
-        await asyncio.sleep(1.0)
+        await _pause(1.0)
 
 
 async def _informed_for_ever(exchange: Exchange) -> None:
     while not exchange.is_gone:
         exchange.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-        await asyncio.sleep(1.0)
+        await _pause(1.0)
 
 
 async def _headers_for_ever(exchange: Exchange) -> None:
     exchange.send(b"HTTP/1.1 200 OK\r\n")
     while not exchange.is_gone:
         exchange.send(b"x-more: " + b"a" * 20_000 + b"\r\n")
-        await asyncio.sleep(1.0)
+        await _pause(1.0)
 
 
 async def _page_before(exchange: Exchange) -> None:
