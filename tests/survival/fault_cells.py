@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +27,7 @@ from faulty_office import (
     Meeting,
     faulty_office,
 )
-from network_faults import ALL, BY_NAME, Fault
+from network_faults import ALL, BY_NAME, Exchange, Fault
 
 from flows.outcome import Ending, RunReport
 
@@ -210,6 +212,19 @@ def _check_requests(office: FaultyOffice) -> None:
         assert calls[-1].at - calls[0].at <= CALL_BUDGET_S, "tries for longer than five minutes"
         _check_waiting(calls, BY_NAME[str(fault)])
     _check_nothing_acknowledged_is_sent_again(office.calls)
+    _check_spread_after_a_429([call for call in office.calls if call.kind != RECEIPT])
+
+
+def _check_spread_after_a_429(calls: list[Call]) -> None:
+    """For a minute after a 429, requests go out one at a time, evenly: 600 in a minute at most."""
+    refused = float("-inf")
+    for before, call in pairwise(calls):
+        if before.fault is not None and before.fault.name.startswith("429") and before.done_at is not None:
+            refused = before.done_at
+        if before.run != call.run:
+            refused = float("-inf")  # another process, which knows of none
+        if call.at < refused + 60.0:
+            assert call.at - before.at >= 0.1, f"{call.at - before.at:g} s between two requests after a 429"
 
 
 def _check_waiting(calls: list[Call], fault: Fault) -> None:
@@ -231,6 +246,37 @@ def _check_nothing_acknowledged_is_sent_again(calls: list[Call]) -> None:
                 acknowledged.add(call.key)
 
 
+def weather(seed: int, folder: Path) -> Proof:
+    """A run in which any request may meet any fault, by the seed's choice, and quiet ones until nothing is to do."""
+    wanted, _ = clean("completed_with_errors")
+    chance = random.Random(seed)
+    honest = [fault for fault in ALL if not fault.deceives]
+
+    async def perform(exchange: Exchange) -> None:
+        if chance.random() < 0.5:
+            await chance.choice(honest).perform(exchange)
+        else:
+            exchange.send((await exchange.act()).raw())
+
+    bad = Fault("weather", perform)
+    with faulty_office(folder, expires_in=10**6) as office:
+        job_id = office.sandbox.add_job(**SCENARIOS["completed_with_errors"])
+        office.meetings.append(Meeting("*", bad, FOR_EVER))
+
+        async def until_done() -> Proof:
+            first, seconds = await office.export()
+            _check_promises(state_of(office, job_id))
+            posts = Counter(call.key for call in office.calls if call.kind in EVENTS)
+            assert all(times <= MAX_TRIES for times in posts.values()), posts
+            office.meetings.clear()
+            for _ in range(2):  # at most two, whatever was broken off
+                await office.export()
+            assert state_of(office, job_id) == wanted
+            return Proof(first.exit_status, seconds, len(office.calls))
+
+        return jumping_loop.run(until_done())
+
+
 def cells(faults: tuple[Fault, ...] = ALL, wanted: Callable[[Cell], bool] = lambda _: True) -> list[Cell]:
     """The whole matrix, or the cells of it that are wanted."""
     found = []
@@ -245,8 +291,3 @@ def cells(faults: tuple[Fault, ...] = ALL, wanted: Callable[[Cell], bool] = lamb
             for scenario in ("completed", "failed"):
                 found.append(Cell(FINAL, fault, times, scenario=scenario))
     return [cell for cell in found if wanted(cell)]
-
-
-def tally(proofs: list[Proof]) -> Counter[int]:
-    """How many cells ended with which exit status."""
-    return Counter(proof.status for proof in proofs)

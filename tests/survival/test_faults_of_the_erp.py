@@ -12,9 +12,9 @@ from typing import Any
 import jumping_loop
 import pytest
 from fault_cells import EXIT, FOR_EVER, MAX_TRIES, RUN_BUDGET_S, SCENARIOS, clean, state_of
-from faulty_erp import RemoteErp, Trouble, TroubledLedger, serve_erp
+from faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
 from faulty_office import START, FaultyOffice, Meeting, faulty_office
-from network_faults import ALL, BASIC, BEYOND, Fault
+from network_faults import BASIC, BEYOND, Fault
 from small_erp_server import SmallErpServer
 
 from blocks.erp.entries import EntryState
@@ -22,9 +22,10 @@ from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.policy import Attachments, Policy
 
 CALLS = ("erp ping", "erp find", "erp create", "erp attach", "erp post")
-SCENARIO = "completed_with_errors"
+SCENARIO, PAGES = "completed_with_errors", 3
+STEP_BUDGET_S = 300.0 + ANSWER_S + 10.0
 POLICY = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
-BUSY_FOR_EVER = frozenset(fault.name for fault in ALL if fault.name.startswith("429 for a huge time"))
+BUSY_FOR_EVER = frozenset({"429 for a huge time", "429 until a date, told by a wrong clock"})
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,8 @@ def _prove_remote(call: str, fault: Fault, times: int, skip: int, folder: Path) 
         async def both() -> None:
             report, seconds = await _export(office)
             assert any(one.fault is fault for one in office.calls), "no request met the fault"
-            assert seconds <= RUN_BUDGET_S, f"it took {seconds:g} s"
+            goes_on = fault.acts or fault.name == "carried out past the timeout"  # some entries more with every try
+            assert seconds <= (PAGES if goes_on else 1) * STEP_BUDGET_S, f"it took {seconds:g} s"
             _check_what_is_reported(server, office, job_id)
             done = (_books(server), _outcomes(office, job_id), _events(office)) == wanted
             job = office.sandbox.job(job_id)
@@ -148,8 +150,8 @@ def test_a_remote_erp_that_fails_for_as_long_as_it_likes_gets_every_entry_once(f
         [
             (call, fault, times, skip)
             for call in CALLS
-            for times in (1, 3, FOR_EVER)
-            for skip in ((0,) if call == "erp ping" else (0, 1))
+            for times in ((1, 3, FOR_EVER) if fault in BASIC else (1, FOR_EVER))
+            for skip in ((0, 1) if call in {"erp find", "erp create"} and fault in BASIC else (0,))
         ],
         tmp_path,
     )

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
+import jumping_loop
 import pytest
-from fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove
-from faulty_office import EXPORT_ITEMS
+from fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove, weather
+from faulty_office import EXPORT_ITEMS, faulty_office
 from network_faults import ALL, BASIC, BEYOND, BY_NAME, Fault
 
 ALL_CELLS = cells()
@@ -69,6 +70,31 @@ def test_a_fault_that_nobody_expects_ends_a_call_well(fault: Fault, tmp_path: Pa
 def test_a_page_that_comes_in_place_of_another_costs_no_item_its_entry(tmp_path: Path) -> None:
     proof = prove(Cell(EXPORT_ITEMS, BY_NAME["the page before"], 1, skip=1), tmp_path / "one")
     assert (proof.status, proof.met) == (3, 1)  # and the books are those of a run without a fault
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(20), pytest.param(range(20, 500), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_bad_weather_loses_nothing(seeds: range, tmp_path: Path) -> None:
+    ended: Counter[int] = Counter()
+    for seed in seeds:
+        try:
+            ended[weather(seed, tmp_path / str(seed)).status] += 1
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+    assert ended[3] >= len(seeds) // 5  # a good part gets through in spite of it
+    assert ended[1] >= len(seeds) // 20  # and some are broken off
+
+
+@pytest.mark.slow
+def test_more_requests_than_a_minute_allows_meet_no_429(tmp_path: Path) -> None:
+    with faulty_office(tmp_path, rate_limit=True) as office:
+        office.sandbox.add_job(items=250, failing=0)
+        report, seconds = jumping_loop.run(office.export(page_size=1))
+        assert report.exit_status == 0
+        assert (report.pleo_requests > 600, 60.0 <= seconds < 125.0) == (True, True)
+        assert 429 not in office.sandbox.received().by_status
 
 
 @pytest.mark.slow
