@@ -212,7 +212,17 @@ def _check_requests(office: FaultyOffice) -> None:
         assert calls[-1].at - calls[0].at <= CALL_BUDGET_S, "tries for longer than five minutes"
         _check_waiting(calls, BY_NAME[str(fault)])
     _check_nothing_acknowledged_is_sent_again(office.calls)
+    _check_doubtful_events_are_looked_up(office.calls)
     _check_spread_after_a_429([call for call in office.calls if call.kind != RECEIPT])
+
+
+def _check_doubtful_events_are_looked_up(calls: list[Call]) -> None:
+    """An event without a readable answer is followed by reading the job, before anything else."""
+    for before, call in pairwise(calls):
+        fault = before.fault
+        if before.kind in EVENTS and before.run == call.run and fault is not None:
+            if not (fault.harmless or fault.deceives or fault.name.startswith("429")):
+                assert call.kind == GET_JOB, f"the {before.kind} got no answer and is followed by: {call.kind}"
 
 
 def _check_spread_after_a_429(calls: list[Call]) -> None:
