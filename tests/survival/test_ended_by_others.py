@@ -75,8 +75,8 @@ async def test_a_job_that_is_ended_before_our_next_request_stops_us_and_is_found
         pleo.bring_back(job_id)
     answered, booked, unreported = pleo.answered(), pleo.booked(), pleo.unreported(job_id)
 
-    # It stops: after the first answer that tells of the end the job is read once, its rows too where something may not
-    # have been reported, and nothing is written any more.
+    # It stops: after the first answer that tells of the end the job is read (twice after a final event, which may have
+    # arrived), its rows too where something may not have been reported, and nothing is written any more.
     over = next((n for n, (_, status) in enumerate(answered) if status in (404, 422)), len(answered))
     after = [call for call, _ in answered[over + 1 :]]
     refused_event = answered[over : over + 1] == [(EVENTS, 422)] and nth > 2
