@@ -70,6 +70,7 @@ def _all_is_booked_once_and_reported(pleo: Watched, erp: SmallErpServer, job_id:
     assert made_in_vain <= PAGE, "what stands already is looked up first"
 
 
+@pytest.mark.slow
 def test_beside_a_zombie_in_the_ledger_nobody_gets_in_and_it_ends_its_job_when_it_wakes_up(
     pleo: Watched, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
