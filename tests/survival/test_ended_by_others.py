@@ -5,14 +5,17 @@ The job has 60 expenses on three pages, so that a whole run makes thirteen reque
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from exporting import no_waiting
 from pleo_items import an_item
-from watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, READ_JOB, WRITES, Watched, watched
+from watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched, watched
 
 from flows.outcome import Ending, RunReport
+from flows.runner import PlainRunner
 
 ITEMS = 60
 REQUESTS = 13
@@ -106,3 +109,23 @@ async def test_a_job_that_is_ended_before_our_next_request_stops_us_and_is_found
     assert pleo.sandbox.outcome(again) == {"successful": ITEMS}
     assert len(pleo.booked()) == ITEMS
     assert pleo.booked().items() >= booked.items()
+
+
+class WaitsForItsUpdate(PlainRunner):
+    """Goes on after six pages only when the update under way has been answered."""
+
+    async def progress(self, what: str, done: int, total: int) -> None:
+        sending = [
+            one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__qualname__", "") == "Reporting._send"
+        ]
+        if (what, done) == ("recorded", 120) and sending:
+            await asyncio.wait(sending)
+
+
+async def test_once_an_update_is_refused_one_page_more_is_booked_at_most(pleo: Watched) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(300)])
+    pleo.before(1, lambda: pleo.cancel(job_id), PUT_ITEMS)
+    report = await pleo.export(page_size=20, update_batch_size=100, runner=WaitsForItsUpdate(no_waiting))
+    assert report.jobs[0].ending is Ending.FINISHED_ELSEWHERE
+    assert pleo.entries() == len(report.jobs[0].unreported)
+    assert 100 < pleo.entries() <= 140
