@@ -66,8 +66,11 @@ def _all_is_booked_once_and_reported(pleo: Watched, erp: SmallErpServer, job_id:
     assert len(books) == len(set(books.values())) == ITEMS
     assert pleo.sandbox.job(job_id).status == "completed"
     assert [event.name for event in pleo.sandbox.received().events] == ["started", "completed"]
-    made_in_vain = erp.calls.count("create") - ITEMS
-    assert made_in_vain <= PAGE, "what stands already is looked up first"
+
+
+def _what_stands_was_looked_up_first(erp: SmallErpServer) -> None:
+    """The zombie goes on with the page that it was at, and the other with what it did not find."""
+    assert erp.calls.count("create") - ITEMS <= PAGE
 
 
 @pytest.mark.slow
@@ -132,6 +135,7 @@ def test_a_zombie_that_wakes_up_when_another_has_ended_the_job_repeats_nothing_a
         assert "it is completed in Pleo; what is booked stays booked" in ended.said
         assert "not yet reported" not in ended.said
     _all_is_booked_once_and_reported(pleo, erp, job_id)
+    _what_stands_was_looked_up_first(erp)
 
 
 @pytest.mark.slow
@@ -159,6 +163,7 @@ def test_what_a_killed_run_had_sent_may_come_while_the_next_is_at_it(
     report = _a_whole_run(pleo, erp)
     assert (report.exit_status, report.jobs[0].event) == (0, "completed")
     _all_is_booked_once_and_reported(pleo, erp, job_id)
+    _what_stands_was_looked_up_first(erp)
 
 
 @pytest.mark.slow
