@@ -46,7 +46,7 @@ def _points() -> list[object]:
     points: list[object] = []
     for end in ENDS:
         for nth in range(1, REQUESTS + 1):
-            marks = () if nth in QUICK and end in ("completed", "canceled_by_user", "gone") else (pytest.mark.slow,)
+            marks = () if nth in QUICK and end in ("completed", "canceled_by_user") else (pytest.mark.slow,)
             points.append(pytest.param(end, nth, marks=marks))
     return points
 

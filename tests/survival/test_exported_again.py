@@ -65,14 +65,16 @@ async def test_unchanged_and_new_expenses_in_one_job_are_told_apart(pleo: Watche
     assert pleo.entries() == ITEMS + 5
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("changes", "now"),
     [
         ({"amount": money(12_345), "accountingEntryLines": [line(12_345)]}, "123.45 DKK"),
         ({"amount": money(-10_000), "accountingEntryLines": [line(-10_000)]}, "-100.00 DKK"),
         ({"amount": money(10_000, "EUR"), "accountingEntryLines": [line(10_000, "EUR")]}, "100.00 EUR"),
-        ({"amount": money(0), "accountingEntryLines": [line(0)]}, "0.00 DKK"),
+        pytest.param(
+            {"amount": money(0), "accountingEntryLines": [line(0)]}, "0.00 DKK", marks=pytest.mark.slow, id="nothing"
+        ),
     ],
 )
 async def test_another_amount_or_currency_fails_its_item_and_names_both(
@@ -94,7 +96,7 @@ async def test_another_amount_or_currency_fails_its_item_and_names_both(
     assert pleo.sandbox.outcome(again) == wanted
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "changes",
     [{"accountingEntryLines": [line(10_000, account=account("6999"))]}, {"contraAccount": account("5999", "Wallet")}],
@@ -140,7 +142,7 @@ async def test_two_open_jobs_of_the_same_expenses_at_once_in_two_runs_book_each_
     assert (report.jobs[0].event, report.jobs[0].found, pleo.entries()) == ("completed", ITEMS, ITEMS)
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_drafts_that_have_to_be_posted_now_are_posted_once_and_their_receipts_attached(
     pleo: Watched, dry_run: bool
 ) -> None:

@@ -99,7 +99,14 @@ async def test_one_whose_started_got_no_answer_believes_that_it_owns_the_job_and
     _all_is_booked_once_and_reported(pleo, erp, job_id)
 
 
-WHEN = [(GET_ITEMS, 1), (GET_DATA, 1), (GET_DATA, 3), (PUT_ITEMS, 1), (PUT_ITEMS, 2), (PUT_ITEMS, 3), (EVENTS, 2)]
+WHEN = [
+    (PUT_ITEMS, 2),
+    (EVENTS, 2),
+    *(
+        pytest.param(call, nth, marks=pytest.mark.slow)
+        for call, nth in ((GET_ITEMS, 1), (GET_DATA, 1), (GET_DATA, 3), (PUT_ITEMS, 1), (PUT_ITEMS, 3))
+    ),
+]
 
 
 @pytest.mark.parametrize(("call", "nth"), WHEN)
