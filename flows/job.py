@@ -73,8 +73,8 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
     except Exception as error:
         log.exception("Unexpected while exporting job %s", job.id)
         report.reason = f"something unforeseen ({type(error).__name__}), the log has the cause"
-    if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED} or session.dry_run:
-        await session.runner.forget(job)
+    if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED, Ending.TAKEN} or session.dry_run:
+        await session.runner.forget(job)  # but for pages that a run is still to use, the next one or the one at work
     return report
 
 
