@@ -1,0 +1,230 @@
+"""A loss of power at any moment of a run leaves books that open, that hold all that Pleo was told, and that a further
+run brings to the same end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exporting import Office
+from fault_proxy import Fault
+from killed_export import (
+    PAGE_SIZE,
+    UPDATE_BATCH_SIZE,
+    End,
+    Undisturbed,
+    a_scene,
+    books_of,
+    pleo_of,
+    settings_text,
+    side_by_side,
+)
+from power_loss import Disk, Loss, Operation, content_of, environment, lay_out, read_journal
+from processes import PrefectServer
+
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, serve
+from flows.settings_file import read_settings
+
+pytest_plugins = ["kill_fixtures"]
+
+FOLDERS = ("", "books", "storage", "tmp")
+SEEDS = 4
+"""How often chance chooses what survives, at each moment."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One whole run: what it did to its files and sent to Pleo, and Pleo's state after each request that changed it."""
+
+    operations: list[Operation]
+    root: Path
+    states: list[Path]
+
+    def moments(self) -> Iterator[tuple[int, Disk, Told]]:
+        """After each operation, and before the first: its number, the disk, what Pleo has been told."""
+        disk, told = self.disk(), Told()
+        yield 0, disk, told
+        for number, one in enumerate(self.operations, 1):
+            disk.apply(one)
+            told.hear(one)
+            yield number, disk, told
+
+    def disk(self) -> Disk:
+        """The disk before the run."""
+        return Disk(self.root, [self.root / name for name in FOLDERS])
+
+
+class Told:
+    """What has been sent to Pleo: how many requests that change anything, and which items as successful, under which
+    external ids."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.successful: dict[str, str] = {}
+        self._coming: dict[int, tuple[bytes, int]] = {}
+
+    def hear(self, one: Operation) -> None:
+        """Take in a record of the journal; a request counts once all of it has been sent."""
+        if one.name != "send":
+            return
+        if one.data.startswith((b"PUT ", b"POST ")):
+            length = re.search(rb"\r\ncontent-length: (\d+)\r\n", one.data, re.IGNORECASE)
+            assert length is not None
+            self._coming[one.file] = one.data.partition(b"\r\n\r\n")[2], int(length[1])
+        elif one.file in self._coming:
+            body, size = self._coming[one.file]
+            self._coming[one.file] = body + one.data, size
+        for file, (body, size) in list(self._coming.items()):
+            if len(body) == size:
+                del self._coming[file]
+                self.requests += 1
+                document = json.loads(body)
+                if isinstance(document, list):
+                    self.successful |= {
+                        one["accountingEntryId"]: one["externalId"] for one in document if one["status"] == "successful"
+                    }
+
+
+@pytest.fixture(scope="module")
+def recording(
+    shim: Path, undisturbed: Undisturbed, prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
+) -> Recording:
+    folder = tmp_path_factory.mktemp("recording")
+    state, states = folder / "pleo.sqlite", list[Path]()
+
+    def keep() -> None:
+        states.append(folder / f"pleo-{len(states)}.sqlite")
+        with closing(sqlite3.connect(state)) as source, closing(sqlite3.connect(states[-1])) as target:
+            source.backup(target)
+
+    with a_scene(folder / "scene", prefect_server, state) as scene:
+        (scene.folder / "prefect").mkdir()
+        keep()
+        scene.proxy.add(Fault(when=lambda seen: seen.method in ("PUT", "POST"), times=1000, after=keep))
+        port = scene.proxy.address.rpartition(":")[2]
+        scene.run(**environment(shim, scene.folder, folder / "journal", port=port))
+        assert scene.end() == undisturbed.end
+        found = Recording(read_journal(folder / "journal"), scene.folder, states)
+        after = content_of(scene.folder)
+    *_, (_, disk, told) = found.moments()
+    del after["settings.toml"], after["prefect"]
+    assert disk.after(Loss.NOTHING) == after  # nothing that was done to the files has escaped
+    assert told.requests == len(states) - 1
+    assert len(told.successful) == sum(status == "successful" for _, status, *_ in undisturbed.end.items)
+    return found
+
+
+def _books(folder: Path) -> Path:
+    return folder / "books" / "books.sqlite"
+
+
+async def _wrong_with(folder: Path, told: Told, expected: End) -> list[str]:
+    """What is wrong with the books that a loss of power has left."""
+    beancount = _books(folder).with_suffix(".beancount")
+    problems = []
+    if beancount.exists() and beancount.read_text() != expected.beancount:
+        problems.append("the Beancount file is not whole")
+    erp = read_settings(folder / "settings.toml", path=str(_books(folder))).connect(folder)
+    await erp.open(SANDBOX_COMPANY_ID, dry_run=False)
+    try:
+        await erp.validate()
+        found = await erp.find(list(told.successful))
+    finally:
+        await erp.close()
+    for id_, external_id in told.successful.items():
+        if id_ not in found or found[id_].external_id != external_id:
+            problems.append(f"Pleo was told of {external_id}, the books have {found.get(id_)}")
+    journal, _, attachments, receipts, _ = books_of(_books(folder))
+    if list(journal) != [row for row in expected.journal if row[0] in {one[0] for one in journal}]:
+        problems.append(f"entries that are not whole, or not the right ones: {journal}")
+    for id_, number, _, _, _, sha256, file in attachments:
+        if receipts.get(file) != sha256:
+            problems.append(f"receipt {number} of {id_} is not whole: {file}")
+    return problems
+
+
+async def _end_after_another_run(folder: Path, state: Path, expected: End) -> list[str]:
+    """What is not as expected after a further run, without Prefect, on this disk and against this state of Pleo."""
+    shutil.copyfile(state, folder / "pleo.sqlite")
+    with Sandbox(folder / "pleo.sqlite", rate_limit=False) as sandbox, serve(sandbox) as base_url:
+        settings = read_settings(folder / "settings.toml", path=str(_books(folder)))
+        await Office(sandbox, base_url, _books(folder)).export(
+            erp=settings.connect(folder),
+            policy=settings.policy(),
+            page_size=PAGE_SIZE,
+            update_batch_size=UPDATE_BATCH_SIZE,
+        )
+        end = End(*books_of(_books(folder)), *pleo_of(sandbox, sandbox.jobs()[0].id), left_behind=())
+    return end.differences(expected)
+
+
+def _laid_out(found: dict[str, Any], folder: Path) -> None:
+    lay_out(found, folder)
+    (folder / "settings.toml").write_text(settings_text("books/books.sqlite"))
+
+
+def _try(found: dict[str, Any], told: Told, state: Path, expected: End, folder: Path, *, go_on: bool) -> list[str]:
+    """What is wrong after this loss of power, and with `go_on` after a further run."""
+    try:
+        _laid_out(found, folder)
+        problems = asyncio.run(_wrong_with(folder, told, expected))
+        if go_on and not problems:
+            shutil.rmtree(folder)
+            _laid_out(found, folder)
+            problems = asyncio.run(_end_after_another_run(folder, state, expected))
+    except Exception as error:
+        problems = [f"{type(error).__name__}: {error}"]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return problems
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", Loss)
+def test_a_loss_of_power_at_any_moment_loses_nothing_that_pleo_was_told(
+    loss: Loss, recording: Recording, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    problems: list[str] = []
+    seen: set[str] = set()
+    for number, disk, told in recording.moments():
+        for seed in range(SEEDS if loss is Loss.SOME else 1):
+            found = disk.after(loss, seed * 1000 + number)
+            what = hashlib.sha256(repr((found, told.requests)).encode()).hexdigest()
+            if what in seen:
+                continue
+            seen.add(what)
+            go_on = loss is Loss.ALL or seed == number % 20
+            wrong = _try(found, told, recording.states[told.requests], undisturbed.end, tmp_path / "disk", go_on=go_on)
+            problems += [f"{loss} lost after operation {number}, seed {seed}: {one}" for one in wrong]
+    print(f"{loss}: {len(seen)} different disks")
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_the_whole_command_goes_on_after_a_loss_of_power(
+    recording: Recording, undisturbed: Undisturbed, prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    cases = []
+    for number, disk, told in recording.moments():
+        if number % 12 == 0:
+            loss = (Loss.ALL, Loss.BYTES, Loss.ZEROS, Loss.SOME)[number // 12 % 4]
+            folder = tmp_path / str(number)
+            lay_out(disk.after(loss, number), folder)
+            shutil.copyfile(recording.states[told.requests], folder / "pleo.sqlite")
+            cases.append((f"{loss} lost after operation {number}", folder))
+
+    def go_on(what: str, folder: Path) -> list[str]:
+        with a_scene(folder, prefect_server, folder / "pleo.sqlite") as scene:
+            return [f"{what}: {one}" for one in scene.problems(undisturbed.end)]
+
+    assert side_by_side((lambda case=case: go_on(*case)) for case in cases) == []
