@@ -8,9 +8,7 @@ import hashlib
 import json
 import re
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +102,7 @@ def recording(
 
     def keep() -> None:
         states.append(folder / f"pleo-{len(states)}.sqlite")
-        with closing(sqlite3.connect(state)) as source, closing(sqlite3.connect(states[-1])) as target:
-            source.backup(target)
+        _copy_state(state, states[-1])
 
     with a_scene(folder / "scene", prefect_server, state) as scene:
         (scene.folder / "prefect").mkdir()
@@ -122,6 +119,13 @@ def recording(
     assert told.requests == len(states) - 1
     assert len(told.successful) == sum(status == "successful" for _, status, *_ in undisturbed.end.items)
     return found
+
+
+def _copy_state(state: Path, target: Path) -> None:
+    """Copy what Pleo knows, while it changes nothing."""
+    for suffix in ("", "-wal"):
+        if Path(f"{state}{suffix}").exists():
+            shutil.copyfile(f"{state}{suffix}", f"{target}{suffix}")
 
 
 def _books(folder: Path) -> Path:
@@ -155,7 +159,7 @@ async def _wrong_with(folder: Path, told: Told, expected: End) -> list[str]:
 
 async def _end_after_another_run(folder: Path, state: Path, expected: End) -> list[str]:
     """What is not as expected after a further run, without Prefect, on this disk and against this state of Pleo."""
-    shutil.copyfile(state, folder / "pleo.sqlite")
+    _copy_state(state, folder / "pleo.sqlite")
     with Sandbox(folder / "pleo.sqlite", rate_limit=False) as sandbox, serve(sandbox) as base_url:
         settings = read_settings(folder / "settings.toml", path=str(_books(folder)))
         await Office(sandbox, base_url, _books(folder)).export(
@@ -220,7 +224,7 @@ def test_the_whole_command_goes_on_after_a_loss_of_power(
             loss = (Loss.ALL, Loss.BYTES, Loss.ZEROS, Loss.SOME)[number // 12 % 4]
             folder = tmp_path / str(number)
             lay_out(disk.after(loss, number), folder)
-            shutil.copyfile(recording.states[told.requests], folder / "pleo.sqlite")
+            _copy_state(recording.states[told.requests], folder / "pleo.sqlite")
             cases.append((f"{loss} lost after operation {number}", folder))
 
     def go_on(what: str, folder: Path) -> list[str]:
