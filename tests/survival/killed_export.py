@@ -131,19 +131,15 @@ class Scene:
 
     def end(self) -> End:
         """How it all ended."""
-        left = tuple(sorted(self._left_behind()))
-        return End(*books_of(self.books), *pleo_of(self.sandbox, self.job_id), left_behind=left)
+        return End(*books_of(self.books), *pleo_of(self.sandbox, self.job_id), left_behind=self.left_behind())
 
-    def _left_behind(self) -> Iterator[str]:
-        for path in (self.folder / "storage").rglob("*"):
-            if path.parent.name != "storage":
-                yield str(path.relative_to(self.folder))
-        for path in (self.folder / "tmp").glob("pleo-receipts-*"):
-            yield str(path.relative_to(self.folder))
+    def left_behind(self) -> tuple[str, ...]:
+        """Stored pages, receipts on their way, and files beside the books that are not usually there."""
         usual = {"books.sqlite", "books.sqlite.lock", "books.beancount", "books-receipts"}
-        for path in self.books.parent.iterdir():
-            if path.name not in usual:
-                yield str(path.relative_to(self.folder))
+        left = [path for path in (self.folder / "storage").rglob("*") if path.parent.name != "storage"]
+        left += (self.folder / "tmp").glob("pleo-receipts-*")
+        left += [path for path in self.books.parent.iterdir() if path.name not in usual]
+        return tuple(sorted(str(path.relative_to(self.folder)) for path in left))
 
 
 def books_of(path: Path) -> tuple[Any, ...]:
