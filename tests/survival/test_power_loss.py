@@ -5,20 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from exporting import Office
-from fault_proxy import Fault
 from killed_export import (
     PAGE_SIZE,
-    QUIET_S,
     UPDATE_BATCH_SIZE,
     End,
     Undisturbed,
@@ -28,72 +22,17 @@ from killed_export import (
     settings_text,
     side_by_side,
 )
-from power_loss import Disk, Loss, Operation, content_of, environment, lay_out, read_journal
+from power_loss import Loss, lay_out
 from processes import PrefectServer
+from recorded_run import Recording, Told, copy_state, record
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, serve
 from flows.settings_file import read_settings
 
 pytest_plugins = ["kill_fixtures"]
 
-FOLDERS = ("", "books", "storage", "tmp")
 SEEDS = 4
 """How often chance chooses what survives, at each moment."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One whole run: what it did to its files and sent to Pleo, and Pleo's state after each request that changed it."""
-
-    operations: list[Operation]
-    root: Path
-    states: list[Path]
-
-    def moments(self) -> Iterator[tuple[int, Disk, Told]]:
-        """After each operation, and before the first: its number, the disk, what Pleo has been told."""
-        disk, told = self.disk(), Told()
-        yield 0, disk, told
-        for number, one in enumerate(self.operations, 1):
-            disk.apply(one)
-            told.hear(one)
-            yield number, disk, told
-
-    def disk(self) -> Disk:
-        """The disk before the run."""
-        return Disk(self.root, [self.root / name for name in FOLDERS])
-
-
-class Told:
-    """What has been sent to Pleo: how many requests that change anything, and which items as successful, under which
-    external ids."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.successful: dict[str, str] = {}
-        self._coming: dict[int, tuple[bytes, int]] = {}
-
-    def hear(self, one: Operation) -> None:
-        """Take in a record of the journal; a request counts once all of it has been sent."""
-        if one.name != "send":
-            return
-        if one.data.startswith((b"PUT ", b"POST ")):
-            length = re.search(rb"\r\ncontent-length: (\d+)\r\n", one.data, re.IGNORECASE)
-            assert length is not None
-            self._coming[one.file] = one.data.partition(b"\r\n\r\n")[2], int(length[1])
-        elif one.data.startswith(b"GET "):
-            self._coming.pop(one.file, None)  # of a run that was killed
-        elif one.file in self._coming:
-            body, size = self._coming[one.file]
-            self._coming[one.file] = body + one.data, size
-        for file, (body, size) in list(self._coming.items()):
-            if len(body) == size:
-                del self._coming[file]
-                self.requests += 1
-                document = json.loads(body)
-                if isinstance(document, list):
-                    self.successful |= {
-                        one["accountingEntryId"]: one["externalId"] for one in document if one["status"] == "successful"
-                    }
 
 
 @pytest.fixture(scope="module")
@@ -101,54 +40,7 @@ def recording(
     shim: Path, undisturbed: Undisturbed, prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Recording:
     """A run that nobody kills."""
-    return _recorded(tmp_path_factory.mktemp("recording"), "", shim, undisturbed, prefect_server)
-
-
-def _recorded(
-    folder: Path,
-    place: str,
-    shim: Path,
-    expected: Undisturbed,
-    server: PrefectServer,
-    killed_after: int | None = None,
-) -> Recording:
-    """What is done to the files below `place`; with `killed_after` by a run that is killed after so many operations,
-    and by the next one."""
-    state, states = folder / "pleo.sqlite", list[Path]()
-
-    def keep() -> None:
-        states.append(folder / f"pleo-{len(states)}.sqlite")
-        _copy_state(state, states[-1])
-
-    with a_scene(folder / "scene", server, state) as scene:
-        (scene.folder / "prefect").mkdir()
-        keep()
-        scene.proxy.add(Fault(when=lambda seen: seen.method in ("PUT", "POST"), times=1000, after=keep))
-        port = scene.proxy.address.rpartition(":")[2]
-        followed = environment(shim, scene.folder / place, folder / "journal", port=port)
-        if killed_after is not None:
-            assert scene.killed(**followed, SHIM_KILL=str(killed_after), SHIM_PHASE="after") == ""
-            assert scene.proxy.quiet(QUIET_S)
-        scene.run(**followed)
-        assert scene.end() == expected.end
-        found = Recording(read_journal(folder / "journal"), scene.folder, states)
-        after = content_of(scene.folder)
-    *_, (_, disk, told) = found.moments()
-    # Nothing that was done to the files has escaped.
-    rebuilt = disk.after(Loss.NOTHING)
-    assert {name: rebuilt[name] for name in rebuilt if name.startswith(place)} == {
-        name: after[name] for name in after if name.startswith(place) and name not in ("settings.toml", "prefect")
-    }
-    assert told.requests == len(states) - 1
-    assert len(told.successful) == sum(status == "successful" for _, status, *_ in expected.end.items)
-    return found
-
-
-def _copy_state(state: Path, target: Path) -> None:
-    """Copy what Pleo knows, while it changes nothing."""
-    for suffix in ("", "-wal"):
-        if Path(f"{state}{suffix}").exists():
-            shutil.copyfile(f"{state}{suffix}", f"{target}{suffix}")
+    return record(tmp_path_factory.mktemp("recording"), "", shim, undisturbed, prefect_server)
 
 
 def _books(folder: Path) -> Path:
@@ -182,7 +74,7 @@ async def _wrong_with(folder: Path, told: Told, expected: End) -> list[str]:
 
 async def _end_after_another_run(folder: Path, state: Path, expected: End) -> list[str]:
     """What is not as expected after a further run, without Prefect, on this disk and against this state of Pleo."""
-    _copy_state(state, folder / "pleo.sqlite")
+    copy_state(state, folder / "pleo.sqlite")
     with Sandbox(folder / "pleo.sqlite", rate_limit=False) as sandbox, serve(sandbox) as base_url:
         settings = read_settings(folder / "settings.toml", path=str(_books(folder)))
         await Office(sandbox, base_url, _books(folder)).export(
@@ -260,7 +152,7 @@ def test_a_loss_of_power_in_the_run_after_a_killed_one_loses_nothing_either(
     books = recording.root / "books"
     done = [one for one in recording.operations if Path(one.path).is_relative_to(books)]
     number = [f"{one.name} {Path(one.path).name}" for one in done].index(killed_after) + 1
-    twice = _recorded(tmp_path / "recording", "books", shim, undisturbed, prefect_server, number)
+    twice = record(tmp_path / "recording", "books", shim, undisturbed, prefect_server, number)
     for loss in (Loss.ALL, Loss.SOME):
         assert _problems(twice, loss, undisturbed.end, tmp_path / "disk", always_go_on=False, seeds=1) == []
 
@@ -275,7 +167,7 @@ def test_the_whole_command_goes_on_after_a_loss_of_power(
             loss = (Loss.ALL, Loss.BYTES, Loss.ZEROS, Loss.SOME)[number // 12 % 4]
             folder = tmp_path / str(number)
             lay_out(disk.after(loss, number), folder)
-            _copy_state(recording.states[told.requests], folder / "pleo.sqlite")
+            copy_state(recording.states[told.requests], folder / "pleo.sqlite")
             cases.append((f"{loss} lost after operation {number}", folder))
 
     def go_on(what: str, folder: Path) -> list[str]:
