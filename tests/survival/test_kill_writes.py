@@ -100,7 +100,7 @@ def test_a_run_killed_right_after_any_step_that_lasts_ends_the_same_when_it_is_r
     prefect_server: PrefectServer,
     tmp_path: Path,
 ) -> None:
-    lasting = {"create", "sync", "rename", "unlink", "mkdir"}
+    lasting = {"sync", "rename", "unlink", "mkdir"}
     kills = [(n, "after") for n, one in enumerate(operations["books"], 1) if one.name in lasting]
     assert _kill(kills, "books", operations, shim, undisturbed, prefect_server, tmp_path) == []
 

@@ -163,10 +163,12 @@ def test_the_whole_command_goes_on_after_a_loss_of_power(
 ) -> None:
     cases = []
     for number, disk, told in recording.moments():
-        if number % 12 == 0:
-            loss = (Loss.ALL, Loss.BYTES, Loss.ZEROS, Loss.SOME)[number // 12 % 4]
+        if number % 16 == 0:
+            loss = (Loss.ALL, Loss.BYTES, Loss.ZEROS, Loss.SOME)[number // 16 % 4]
             folder = tmp_path / str(number)
-            lay_out(disk.after(loss, number), folder)
+            found = disk.after(loss, number)
+            stays = [name for name in found if not name.startswith("storage")]  # pages are another Pleo's, by its port
+            lay_out({name: found[name] for name in stays}, folder)
             copy_state(recording.states[told.requests], folder / "pleo.sqlite")
             cases.append((f"{loss} lost after operation {number}", folder))
 
