@@ -207,7 +207,7 @@ def test_books_that_break_are_one_line_until_they_are_restored(at_work: Branch, 
     books.write_bytes(backup[: len(backup) // 2 // 4096 * 4096])
     done = at_work.run("--json")
     assert done.returncode == 2
-    assert done.stderr == "books.sqlite is damaged; restore it from a backup or give another --ledger file\n"
+    assert done.stderr == f"{books} is damaged; restore it from a backup or give another --ledger file\n"
     assert json.loads(done.stdout)["jobs"] == []
     books.write_bytes(backup)
     _ends_well(at_work, wanted)

@@ -285,4 +285,3 @@ def _a_proxy() -> Iterator[_Proxy]:
 
 def _quiet() -> dict[str, str | None]:
     return {"PREFECT_LOGGING_EXTRA_LOGGERS": None, "PREFECT_LOGGING_TO_API_ENABLED": None, "PYTHONPATH": str(ROOT)}
-
