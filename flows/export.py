@@ -136,6 +136,8 @@ def _state_of_job(report: JobReport) -> State[Any]:
         return Completed(message=message)
     if report.ending is Ending.COMPLETED_WITH_ERRORS:
         return Completed(name="CompletedWithErrors", message=message)
+    if report.exit_status in {OK, WITH_ERRORS}:  # as another run ended it
+        return Completed(name=report.ending.value.title().replace(" ", ""), message=message)
     return Failed(name=report.ending.value.title().replace(" ", ""), message=message)
 
 
@@ -187,7 +189,16 @@ async def export(
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress, stop.sleep)
         erp_secrets = Hiding(secrets_of(chosen))
         session = Session(
-            client, files, system, runner, stop, time.monotonic, chosen.update_batch_size, chosen.policy(), dry_run
+            client,
+            files,
+            system,
+            runner,
+            stop,
+            time.monotonic,
+            chosen.update_batch_size,
+            chosen.policy(),
+            dry_run,
+            client.now,
         )
         try:
             async with client, files:

@@ -21,27 +21,25 @@ from blocks.pleo.errors import (
     PleoNotFound,
     PleoPermissionError,
 )
-from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
+from blocks.pleo.models import ExportJob, ItemFailure, ItemStatus, JobEvent, JobFailure, JobStatus
 from blocks.pleo.wire import Cursors
 from blocks.text import one_line
 from flows.bookkeeping import Books
+from flows.deadline import Deadline
 from flows.failures import Failure, JobFails
-from flows.outcome import Ending, JobReport
+from flows.outcome import Ending, JobReport, status_of
 from flows.reporting import ItemsRefused, Reporting
-from flows.results import Results, failed
+from flows.results import MAX_WAIT_S, Results, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, complete_job, final_event
 from flows.steps.detect import read_job, start_job
 from flows.steps.fetch import FetchedPage, PageKey, fetch_page
-from flows.steps.record import Desk, RecordedPage, record_page
-from flows.steps.retrieve import ControlList, retrieve_items
+from flows.steps.record import BUDGET_S, Desk, RecordedPage, record_page
+from flows.steps.retrieve import ControlList, reread_items, retrieve_items
 from flows.steps.validate import validate_job
 from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
-
-USUAL_LIFE_S = 3600
-"""How long a job lives after its last update, where Pleo does not say."""
 
 LINKS_ARE_FRESH_S = 3600.0
 """A file link in a page this young cannot have died of age: Pleo's live for a day."""
@@ -88,6 +86,8 @@ class _JobRun:
         self.job = job
         self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
         self.control = ControlList()
+        self.deadline = Deadline(job, session.clock, session.now())
+        self._warned = False
 
     async def all_steps(self) -> None:
         """Steps 1 to 7. Raises whatever keeps the job from its end; a job that cannot be done is failed here."""
@@ -114,7 +114,8 @@ class _JobRun:
             session.files,
             session.clock,
             session.stop,
-            patience_s=float(self.job.expires_in or USUAL_LIFE_S),
+            patience_s=self.deadline.life_s,
+            budget_s=self.deadline.at_most(BUDGET_S),
             dry_run=session.dry_run,
         )
 
@@ -129,11 +130,13 @@ class _JobRun:
             return False
         except JobFinished:
             now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
-            if now.status != JobStatus.IN_PROGRESS or not now.is_open:
-                raise
-            self.report.ending = Ending.TAKEN
-            self.report.reason = "another runner or integration has just started it"
+            if now.status == JobStatus.IN_PROGRESS and now.is_open:
+                self.report.ending = Ending.TAKEN
+                self.report.reason = "another runner or integration has just started it"
+            else:
+                self._ended_elsewhere(now)
             return False
+        self.deadline.renew()
         return True
 
     async def validate(self) -> Reference:
@@ -147,30 +150,50 @@ class _JobRun:
 
     async def retrieve(self) -> None:
         """Step 3: all rows, before anything is done."""
+        began = self.session.clock()
         self.control = await self.session.runner.call(
             retrieve_items, self.session.pleo, self.job.id, self.session.stop.check
         )
         self.report.already_final = self.control.already_final
+        if self.control.to_do:
+            took_s = self.session.clock() - began
+            self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")
+
+    def _warn_if_short_of_time(self, needed_s: float, what: str) -> None:
+        """Say once and early that a job's time will not suffice; it is tried all the same, as Pleo may prolong it."""
+        left_s = self.deadline.left_s()
+        if self._warned or needed_s < left_s or self.session.dry_run:
+            return
+        self._warned = True
+        warning = (
+            f"its time in Pleo is over in about {left_s:.0f} s unless Pleo prolongs it, and {what} takes about "
+            f"{needed_s:.0f} s: what is booked and not reported by then is found when it is exported again"
+        )
+        log.warning("Export job %s: %s", self.job.id, warning)
+        self.report.note(warning)
 
     async def fetch(self) -> list[PageKey]:
         """Step 4: all pages of data into the store; returns where they are.
 
-        Pages kept from an earlier run are fetched anew if an open item is on none of them.
+        Pages kept from an earlier run are fetched anew if an open item is on none of them. The rows are retrieved anew
+        if the pages have an item that is none of them, as the job was given more meanwhile.
         """
         try:
-            pages, ids, stored = await self._fetch_all()
+            pages, ids, stored, more = await self._fetch_all()
         except PagingBroken:
             await self.session.runner.forget(self.job)  # or the next run would stumble over the same stored page
             raise
         if stored and not ids.issuperset(self.control.to_do):
             await self.session.runner.forget(self.job)
-            pages, _, _ = await self._fetch_all()
+            pages, _, _, more = await self._fetch_all()
+        if more:
+            await self.retrieve()
         return pages
 
-    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool]:
+    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool, bool]:
         pages: list[PageKey] = []
         ids: set[str] = set()
-        any_stored = False
+        any_stored = more = False
         cursors = Cursors("export items of the job")
         cursor: str | None = None
         while not pages or cursor is not None:
@@ -178,11 +201,12 @@ class _JobRun:
             key = self._key(cursor)
             page, stored = await self._page(key, str(len(pages) + 1))
             any_stored |= stored
+            more |= not all(map(self.control.knows, page.ids))
             ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
             pages.append(key)
             await self.session.runner.progress("fetched", len(ids), len(self.control.to_do))
             cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
-        return pages, ids, any_stored
+        return pages, ids, any_stored, more
 
     async def _page(self, key: PageKey, label: str) -> tuple[FetchedPage, bool]:
         session = self.session
@@ -197,16 +221,21 @@ class _JobRun:
     async def record(self, pages: list[PageKey], desk: Desk) -> None:
         """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
         session = self.session
-        results = Results(session.update_batch_size, session.clock)
+        results = Results(session.update_batch_size, session.clock, self.deadline.at_most(MAX_WAIT_S))
         remaining = dict(self.control.to_do)
         total = len(remaining)
-        async with Reporting(session, self.job.id, results, self.report.reported) as reporting:
+        began = session.clock()
+        async with Reporting(session, results, self.report) as reporting:
             for number, key in enumerate(pages, 1):
                 async for page in self._recorded(key, desk, remaining, str(number)):
                     self.report.count(page.rows)
                     self.report.preview += page.entries
                     await reporting.add(page.rows)
-                    await session.runner.progress("recorded", total - len(remaining), total)
+                    done = total - len(remaining)
+                    await session.runner.progress("recorded", done, total)
+                    if done:
+                        needed_s = (session.clock() - began) / done * len(remaining)
+                        self._warn_if_short_of_time(needed_s, "to book the rest")
                     if page.closing is not None:
                         await self._close(page.closing, remaining, reporting)
                         return
@@ -227,7 +256,8 @@ class _JobRun:
         """
         page = await self._stored(key)
         wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
-        fresh = self.session.now().timestamp() - page.fetched_at < LINKS_ARE_FRESH_S
+        age_s = self.session.now().timestamp() - page.fetched_at
+        fresh = -60 < age_s < LINKS_ARE_FRESH_S  # a page from the future was fetched by another clock
         dead: set[str] = set()
         while wanted:
             self.session.stop.check()
@@ -276,16 +306,32 @@ class _JobRun:
         self.report.end(final.event)
 
     async def finished_elsewhere(self, error: PleoError) -> None:
-        """The job was over before we ended it: say how, and what was booked."""
-        self.report.ending = Ending.FINISHED_ELSEWHERE
+        """The job was over before we ended it: say how, and what was booked that Pleo does not know of."""
+        self.report.ending, self.report.reason = Ending.FINISHED_ELSEWHERE, str(error)
         try:
-            now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
-        except (PleoError, Stopped):
-            self.report.reason = str(error)
-            return
+            self._ended_elsewhere(await self.session.runner.call(read_job, self.session.pleo, self.job.id))
+            await self._see_what_pleo_knows()
+        except (PleoError, Stopped) as trouble:
+            log.warning("How export job %s ended in Pleo cannot be read: %s", self.job.id, trouble)
+
+    def _ended_elsewhere(self, now: ExportJob) -> None:
         why = " ".join(part for part in (now.failure_reason_type, now.failure_reason) if part)
         expired = "it expired" if now.expired_at is not None else f"it is {one_line(now.status, 40)}"
+        self.report.ending = Ending.FINISHED_ELSEWHERE
         self.report.reason = f"{expired} in Pleo{': ' + one_line(why, 200) if why else ''}; what is booked stays booked"
+        self.report.status_elsewhere = status_of(now)
+
+    async def _see_what_pleo_knows(self) -> None:
+        """Whoever ended the job may be another run of this export, which reported the entries that we booked or found;
+        and an update of ours may have arrived although its answer did not."""
+        unreported = self.report.unreported
+        if not unreported:
+            return
+        rows = await self.session.runner.call(
+            reread_items, self.session.pleo, self.job.id, set(unreported), label="that may have been reported"
+        )
+        told = {row.accounting_entry_id: row.external_id for row in rows if row.status == ItemStatus.SUCCESSFUL}
+        self.report.taken([id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id])
 
     @asynccontextmanager
     async def books_brought_up_to_date(self) -> AsyncIterator[None]:

@@ -53,13 +53,23 @@ class FailedItem:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """An entry that stands in the books, and of which Pleo has not taken the outcome; the amount is in minor units."""
+
+    external_id: str
+    currency: str
+    amount_minor: int
+
+
 @dataclass(slots=True)
 class JobReport:
     """What one run did for one job.
 
     Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
-    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome. Of `notices` the first
-    thousand are kept, `more_notices` counts the others.
+    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome; `unreported` are the
+    entries of which it has not, by accounting entry id. Of `notices` the first thousand are kept, `more_notices` counts
+    the others. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
     """
 
     job_id: str
@@ -76,10 +86,12 @@ class JobReport:
     totals: Counter[str] = field(default_factory=Counter)
     books: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
+    unreported: dict[str, Unreported] = field(default_factory=dict)
     failures: list[FailedItem] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     more_notices: int = 0
     preview: list[Entry] = field(default_factory=list)
+    status_elsewhere: int = JOB_FAILED
 
     def count(self, rows: Iterable[Row]) -> None:
         """Take in the outcome of a page."""
@@ -89,6 +101,10 @@ class JobReport:
                 self.found += row.found
                 self.totals[row.currency] += row.amount_minor
                 self.books[row.currency] += row.book_minor or 0
+                if not self.dry_run:
+                    self.unreported[row.accounting_entry_id] = Unreported(
+                        row.external_id or "", row.currency, row.amount_minor
+                    )
             else:
                 self.failed += 1
                 self.failures.append(
@@ -100,6 +116,13 @@ class JobReport:
                 )
             if row.notice:
                 self.note(row.notice)
+
+    def taken(self, accounting_entry_ids: Iterable[str]) -> None:
+        """Pleo has taken the outcome of these items; each counts once."""
+        for id_ in accounting_entry_ids:
+            entry = self.unreported.pop(id_, None)
+            if entry is not None:
+                self.reported[entry.currency] += entry.amount_minor
 
     def note(self, notice: str) -> None:
         """Something that people should know of the job, beside its figures."""
@@ -139,7 +162,12 @@ class JobReport:
 
     @property
     def exit_status(self) -> int:
-        """0 completed · 3 completed with errors · 2 refused before anything was touched · 1 anything else."""
+        """0 completed · 3 completed with errors · 2 refused before anything was touched · 1 anything else.
+
+        A job that somebody else has finished counts by its state, if Pleo knows of all that is booked.
+        """
+        if self.ending is Ending.FINISHED_ELSEWHERE and not self.unreported:
+            return worst((self.status_elsewhere, WITH_ERRORS if self.failed else OK))
         return _STATUS.get(self.ending, JOB_FAILED)
 
     def document(self) -> dict[str, Any]:
@@ -196,6 +224,8 @@ def worst(statuses: Iterable[int]) -> int:
 
 
 def status_of(job: ExportJob) -> int:
-    """The exit status for a job that was over before we came."""
+    """The exit status for a job that is over without us."""
+    if job.expired_at is not None:
+        return JOB_FAILED
     by_state = {JobStatus.COMPLETED: OK, JobStatus.COMPLETED_WITH_ERRORS: WITH_ERRORS}
     return by_state.get(JobStatus(job.status), JOB_FAILED) if job.status in set(JobStatus) else JOB_FAILED

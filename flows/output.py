@@ -13,7 +13,7 @@ from typing import IO, NoReturn
 from rich.console import Console
 
 from flows.outcome import JOB_FAILED, OK, WITH_ERRORS, RunReport
-from flows.report import notice_lines, show_run
+from flows.report import notice_lines, show_run, unreported_lines
 
 
 class Plain(Console):
@@ -59,7 +59,7 @@ def _print(report: RunReport, books: Path | None, *, as_json: bool, dry_run: boo
         told = [
             f"job {job.job_id}: {line}"
             for job, reason in zip(report.jobs, reasons, strict=True)
-            for line in (*reason, *notice_lines(job))
+            for line in (*reason, *notice_lines(job), *unreported_lines(job))
         ]
         _to_standard_error([*told, *report.lines])
         if sys.stdout is not None:

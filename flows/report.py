@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry, Line
-from flows.outcome import JobReport, RunReport
+from flows.outcome import MAX_NOTICES, JobReport, RunReport
 
 MAX_ARTIFACT_ROWS = 1000
 FIRST_FAILURES = 20
@@ -75,6 +76,8 @@ def show_run(jobs: Sequence[JobReport], console: Console) -> None:
                 console.print(Text(f"  failed {item.accounting_entry_id}  {item.type.value}: {item.reason}"))
         for notice in notice_lines(job):
             console.print(Text(f"  note: {notice}"))
+        for line in unreported_lines(job):
+            console.print(Text(f"  {line}"))
 
 
 def summary_lines(job: JobReport) -> Iterator[str]:
@@ -102,6 +105,18 @@ def notice_lines(job: JobReport) -> Iterator[str]:
     yield from job.notices
     if job.more_notices:
         yield f"… and {job.more_notices} more"
+
+
+def unreported_lines(job: JobReport) -> Iterator[str]:
+    """What stands in the books although Pleo was not told of it: an export of the same expenses finds it there."""
+    if not job.unreported:
+        return
+    yield f"{len(job.unreported)} booked and not yet reported to Pleo, to be found by the next export of them:"
+    for id_, entry in islice(job.unreported.items(), MAX_NOTICES):
+        amount = job.minor_units.amount(entry.amount_minor, entry.currency)
+        yield f"{id_} is booked as {entry.external_id}, {amount}"
+    if len(job.unreported) > MAX_NOTICES:
+        yield f"… and {len(job.unreported) - MAX_NOTICES} more"
 
 
 def _preview_lines(job: JobReport) -> Iterator[str]:
@@ -152,6 +167,7 @@ def summary_markdown(job: JobReport) -> str:
         *(["| Currency | Pleo | Books | Reported |\n| --- | ---: | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
         *(["### Failed items\n\n" + "\n".join(_failure_points(job))] if job.failures else []),
         *(f"* {markdown(notice)}" for notice in notice_lines(job)),
+        *(f"* {markdown(line)}" for line in unreported_lines(job)),
     ]
     return "\n\n".join(parts)
 

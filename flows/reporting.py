@@ -1,17 +1,21 @@
-"""Step 6 while step 5 goes on: batches go out in the background, one at a time, and none is left in doubt."""
+"""Step 6 while step 5 goes on: batches go out in the background, one at a time, and none is left in doubt.
+
+What waits too long for its batch to be full goes out as it is, whatever step 5 is waiting for meanwhile: a job that
+hears nothing expires.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 
 from blocks.pleo.errors import PleoError
 from blocks.pleo.models import ItemUpdate
 from blocks.text import one_line
-from flows.results import Results, Row, amounts_of, updates_of
+from flows.outcome import JobReport
+from flows.results import Results, Row, updates_of
 from flows.session import Session
 from flows.steps.retrieve import reread_items
 from flows.steps.update import still_to_send, update_batch
@@ -33,23 +37,29 @@ class ItemsRefused(Exception):
 class Reporting:
     """Reports the rows of a job to Pleo. As a context manager it sends what is left, whichever way the block ends."""
 
-    def __init__(self, session: Session, job_id: str, results: Results, reported: Counter[str]) -> None:
-        """`reported` takes in the amounts of successful items, in minor units by currency, once Pleo has taken them."""
+    def __init__(self, session: Session, results: Results, report: JobReport) -> None:
+        """`report` is told of each item that Pleo has taken."""
         self._session = session
-        self._job_id = job_id
+        self._job_id = report.job_id
         self._results = results
+        self._report = report
         self._under_way: asyncio.Task[None] | None = None
-        self._reported = reported
+        self._in_time: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self._not_taken: dict[str, tuple[ItemUpdate, str]] = {}
-        self._amounts: dict[str, tuple[str, int]] = {}
         self._batches = 0
 
     async def __aenter__(self) -> Reporting:
+        if not self._session.dry_run:
+            self._in_time = asyncio.create_task(self._send_in_time())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._in_time is not None:
+            self._in_time.cancel()
+            await asyncio.gather(self._in_time, return_exceptions=True)
         if kind is None:
             await self._send_due(everything=True)
             await self._settled()
@@ -65,14 +75,27 @@ class Reporting:
         if self._session.dry_run:
             return
         self._results.add(rows)
+        if self._under_way is not None and self._under_way.done():
+            await self._settled()  # a job that is over takes no more, so nothing more should be booked for it
         await self._send_due(everything=False)
 
     async def _send_due(self, *, everything: bool) -> None:
-        for batch in self._results.due(everything=everything):
-            await self._settled()
-            self._batches += 1
-            self._amounts |= amounts_of(batch)
-            self._under_way = asyncio.create_task(self._send(updates_of(batch), str(self._batches)))
+        async with self._turn:
+            for batch in self._results.due(everything=everything):
+                await self._settled()
+                self._batches += 1
+                self._under_way = asyncio.create_task(self._send(updates_of(batch), str(self._batches)))
+
+    async def _send_in_time(self) -> None:
+        """Send what waits as soon as it is due, until a batch goes wrong: that is told to whoever adds the next rows,
+        or when the block ends."""
+        while True:
+            await self._session.stop.sleep(self._results.due_in_s())
+            if self._under_way is not None:
+                await asyncio.wait({self._under_way})
+                if self._under_way is not None and _went_wrong(self._under_way):
+                    return
+            await self._send_due(everything=False)
 
     async def _settled(self) -> None:
         """Wait for the batch under way; what went wrong with it is raised here."""
@@ -86,14 +109,7 @@ class Reporting:
         )
         by_id = {update.accounting_entry_id: update for update in updates}
         self._not_taken |= {id_: (by_id[id_], why) for id_, why in not_taken.items()}
-        self._taken(id_ for id_ in by_id if id_ not in not_taken)
-
-    def _taken(self, ids: Iterable[str]) -> None:
-        """Count the amounts of what Pleo has taken, each once."""
-        for id_ in ids:
-            currency, minor = self._amounts.pop(id_, ("", 0))
-            if currency:
-                self._reported[currency] += minor
+        self._report.taken(id_ for id_ in by_id if id_ not in not_taken)
 
     async def _send_what_can_be_sent(self) -> None:
         """The run is ending early: what is recorded should still reach Pleo, but no trouble may hide the cause."""
@@ -114,7 +130,7 @@ class Reporting:
             )
             wanted = still_to_send({id_: update for id_, (update, _) in self._not_taken.items()}, rows)
             reasons = {id_: self._not_taken[id_][1] for id_ in wanted}
-            self._taken(id_ for id_ in self._not_taken if id_ not in wanted)
+            self._report.taken(id_ for id_ in self._not_taken if id_ not in wanted)
             self._not_taken = {}
             if wanted and round_ == MAX_ROUNDS:
                 raise ItemsRefused(reasons)
@@ -123,3 +139,7 @@ class Reporting:
             for start in range(0, len(wanted), self._session.update_batch_size):
                 updates = list(wanted.values())[start : start + self._session.update_batch_size]
                 await self._send(updates, f"again, round {round_}")
+
+
+def _went_wrong(task: asyncio.Task[None]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -11,7 +11,8 @@ import pandas as pd
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate
 from flows.failures import Failure
 
-MAX_WAIT_S = 60.0  # a result goes out at the latest after a minute, which keeps the job alive
+MAX_WAIT_S = 60.0
+"""A result goes out at the latest after a minute, sooner where the job's life is short, which keeps the job alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,14 @@ def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
     return [ItemUpdate.model_validate(record) for record in batch[_REPORTED].to_dict("records")]
 
 
-def amounts_of(batch: pd.DataFrame) -> dict[str, tuple[str, int]]:
-    """Currency and minor units of a batch's successful items, by accounting entry id."""
-    booked = batch[batch["status"] == ItemStatus.SUCCESSFUL]
-    return {
-        id_: (currency, minor)
-        for id_, currency, minor in zip(
-            booked["accounting_entry_id"], booked["currency"], booked["amount_minor"], strict=True
-        )
-    }
-
-
 class Results:
-    """Results that Pleo has not been told yet. Full batches are due at once, the rest when a minute has passed."""
+    """Results that Pleo has not been told yet. Full batches are due at once, the rest when Pleo has heard nothing for
+    `max_wait_s`."""
 
-    def __init__(self, batch_size: int, clock: Callable[[], float]) -> None:
+    def __init__(self, batch_size: int, clock: Callable[[], float], max_wait_s: float = MAX_WAIT_S) -> None:
         self._batch_size = batch_size
         self._clock = clock
+        self._max_wait_s = max_wait_s
         self._waiting = frame_of([])
         self._since = clock()
 
@@ -85,17 +77,23 @@ class Results:
         """Take in the rows of one page."""
         fresh = frame_of(rows)
         if self._waiting.empty:
-            self._since = self._clock()
             self._waiting = fresh
         elif not fresh.empty:
             self._waiting = pd.concat([self._waiting, fresh], ignore_index=True)
+
+    def due_in_s(self) -> float:
+        """Seconds after which something may be due that is not due now; 0 when something is."""
+        left_s = self._since + self._max_wait_s - self._clock()
+        if left_s <= 0 and self._waiting.empty:
+            return self._max_wait_s  # what comes now is due when it comes
+        return max(left_s, 0.0)
 
     def due(self, *, everything: bool = False) -> list[pd.DataFrame]:
         """The batches to send now; what is handed out is no longer waiting."""
         if self._waiting.empty:
             return []
         batches = split(self._waiting, self._batch_size)
-        late = self._clock() - self._since >= MAX_WAIT_S
+        late = self.due_in_s() <= 0
         if not everything and not late and len(batches[-1]) < self._batch_size:
             self._waiting = batches.pop()
         else:

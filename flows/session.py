@@ -18,7 +18,7 @@ from flows.stop import Stop
 class Session:
     """Pleo, the accounting system, and the way steps are called.
 
-    `clock` gives seconds that only grow, `now` the time of day (aware).
+    `clock` gives seconds that only grow, `now` the time of day (aware), at best Pleo's own.
     """
 
     pleo: PleoClient

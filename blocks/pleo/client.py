@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -28,7 +28,7 @@ from blocks.pleo.models import (
     UpdateAnswer,
     UpdateError,
 )
-from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, wait_s
+from blocks.pleo.retry import Effort, wait_s
 from blocks.pleo.transport import Clock, Query, Transport
 from blocks.pleo.wire import Cursors, Page, UnreadableAnswer, decode, read_page
 
@@ -121,6 +121,10 @@ class PleoClient:
         """How many requests have left this client, repeats included."""
         return self._transport.requests_sent
 
+    def now(self) -> datetime:
+        """The time of day at Pleo (aware): a wrong local clock changes nothing once Pleo has answered."""
+        return self._transport.now()
+
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     async def list_jobs(
@@ -171,41 +175,46 @@ class PleoClient:
         reason: str | None = None,
         reason_type: JobFailure | None = None,
     ) -> None:
-        """POST /v3/export-job-events, exactly once in effect.
+        """POST /v3/export-job-events, exactly once in effect, and 6 times in 5 minutes at most.
 
         Where no readable answer comes back the job is read before anything is sent again. A refusal after our own
-        event did arrive is a success; any other one raises JobFinished.
+        event did arrive is a success; any other one raises JobFinished. As the network may deliver a request twice and
+        bring the second answer, a refused final event has arrived when the job ended as it says. A refused `started`
+        proves nothing: a job that another has just started looks the same.
         """
         body: dict[str, str] = {"jobId": job_id, "event": event.value}
         if event is JobEvent.FAILED:
             body |= {"failureReason": reason or "", "failureReasonType": (reason_type or JobFailure.VALIDATION).value}
-        in_doubt = False
-        started = self._clock.monotonic()
-        for tries in count(1):
+        may_have_arrived = event is not JobEvent.STARTED
+        effort = Effort(self._clock.monotonic())
+        while True:
             try:
-                answer = await self._transport.call("POST", "/v3/export-job-events", body=body, repeatable=False)
+                answer = await self._transport.call(
+                    "POST", "/v3/export-job-events", body=body, repeatable=False, effort=effort
+                )
                 if answer.status == 202:
                     return
                 why = f"HTTP {answer.status} where 202 was due"
             except PleoOutcomeUnknown as error:
                 why = str(error)
             except JobFinished:
-                if in_doubt and await self._has_arrived(job_id, event):
+                if may_have_arrived and await self._has_arrived(job_id, event, body.get("failureReasonType")):
                     return
                 raise
-            in_doubt = True
-            if await self._has_arrived(job_id, event):
+            may_have_arrived = True
+            if await self._has_arrived(job_id, event, body.get("failureReasonType")):
                 return
-            wait = wait_s(tries, rate_limited=False, retry_after_s=None, jitter=self._clock.jitter)
-            if tries >= MAX_TRIES or self._clock.monotonic() + wait - started > CALL_BUDGET_S:
-                raise PleoUnavailable(f"event {event.value}: {why}, after {tries} tries")
+            wait = wait_s(effort.tries, rate_limited=False, retry_after_s=None, jitter=self._clock.jitter)
+            if not effort.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"event {event.value}: {why}, after {effort.tries} tries")
             await self._clock.sleep(wait)
 
-    async def _has_arrived(self, job_id: str, event: JobEvent) -> bool:
+    async def _has_arrived(self, job_id: str, event: JobEvent, reason_type: str | None) -> bool:
+        """Whether the job stands as our event leaves it. Raises JobFinished when it was ended otherwise."""
         job = await self.get_job(job_id)
         if job.expired_at is not None:
             raise JobFinished(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", "the job has expired")
-        if job.status == STATUS_AFTER[event]:
+        if job.status == STATUS_AFTER[event] and (reason_type is None or job.failure_reason_type == reason_type):
             return True
         if job.status not in {JobStatus.PENDING, JobStatus.IN_PROGRESS}:
             raise JobFinished(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", f"the job is {job.status}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -11,6 +12,23 @@ CALL_BUDGET_S = 300.0
 RETRY_AFTER_CAP_S = 60.0
 _BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 _RATE_LIMIT_BACKOFF_S = (1.0, 5.0, 15.0, 25.0, 40.0)  # together longer than Pleo's minute, the jitter included
+
+
+@dataclass(slots=True)
+class Effort:
+    """What one call has cost so far: when its first try began, by a clock that only grows, and how many there were."""
+
+    started: float
+    tries: int = 0
+
+    @property
+    def deadline(self) -> float:
+        """When the call is given up."""
+        return self.started + CALL_BUDGET_S
+
+    def allows(self, wait: float, now: float) -> bool:
+        """Whether another try may follow after so many seconds."""
+        return self.tries < MAX_TRIES and now + wait <= self.deadline
 
 
 def wait_s(tries: int, *, rate_limited: bool, retry_after_s: float | None, jitter: Callable[[], float]) -> float:
@@ -34,14 +52,15 @@ def read_retry_after(value: str | None, date_header: str | None, now: Callable[[
     try:
         seconds = float(value)
     except ValueError:
-        due = _http_date(value)
+        due = http_date(value)
         if due is None:
             return None
-        seconds = (due - (_http_date(date_header or "") or now())).total_seconds()
+        seconds = (due - (http_date(date_header or "") or now())).total_seconds()
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _http_date(value: str) -> datetime | None:
+def http_date(value: str) -> datetime | None:
+    """The moment that a Date or Retry-After header names, aware; None for anything else."""
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):

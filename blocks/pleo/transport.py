@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -34,7 +34,7 @@ from blocks.pleo.errors import (
     PleoUnavailable,
 )
 from blocks.pleo.pace import Pacer
-from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, read_retry_after, wait_s
+from blocks.pleo.retry import Effort, http_date, read_retry_after, wait_s
 from blocks.pleo.wire import UnreadableAnswer, decode
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
@@ -44,6 +44,7 @@ ANSWER_TIMEOUT_S = 60.0
 REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _USER_AGENT = "pleo-export/0.1"
+_FIRST_YEAR, _LAST_YEAR = 2025, 2200  # a Date header beyond them is none
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 
 Query = Sequence[tuple[str, str]]
@@ -98,6 +99,7 @@ class Transport:
         self._hiding = Hiding()
         self._hidden: tuple[str, ...] = ()
         self._known_as_pleo = False
+        self._dated: tuple[datetime, float] | None = None
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
             auth=auth,
@@ -112,6 +114,13 @@ class Transport:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def now(self) -> datetime:
+        """The time of day at Pleo, as its last answer told it; by the local clock, which may be wrong, before that."""
+        if self._dated is None:
+            return self._clock.now()
+        date, at = self._dated
+        return date + timedelta(seconds=self._clock.monotonic() - at)
 
     def hide(self, text: str) -> str:
         """The text without the credentials, in whichever usual form it quotes them."""
@@ -132,18 +141,18 @@ class Transport:
         body: Any = None,
         check: Check | None = None,
         repeatable: bool = True,
+        effort: Effort | None = None,
     ) -> Answer:
         """Make one call and return its readable answer.
 
         `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
         body is expected. A call that is not `repeatable` is sent again only after a 429, which did nothing; in every
-        other case it raises PleoOutcomeUnknown.
+        other case it raises PleoOutcomeUnknown. `effort` is what the call has cost before, if it was made already.
         """
-        started = self._clock.monotonic()
-        tries = 0
+        effort = effort or Effort(self._clock.monotonic())
         while True:
-            tries += 1
-            answer = await self._try(method, path, query, body, check, deadline=started + CALL_BUDGET_S)
+            effort.tries += 1
+            answer = await self._try(method, path, query, body, check, deadline=effort.deadline)
             if isinstance(answer, Answer):
                 return answer
             if not repeatable and not answer.rate_limited:
@@ -151,13 +160,13 @@ class Transport:
             if answer.hopeless is not None:
                 raise answer.hopeless
             wait = wait_s(
-                tries,
+                effort.tries,
                 rate_limited=answer.rate_limited,
                 retry_after_s=answer.retry_after_s,
                 jitter=self._clock.jitter,
             )
-            if tries >= MAX_TRIES or self._clock.monotonic() + wait - started > CALL_BUDGET_S:
-                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {tries} tries")
+            if not effort.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {effort.tries} tries")
             await self._clock.sleep(wait)
 
     async def _try(
@@ -230,6 +239,9 @@ class Transport:
                 ) from error
             return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
+        date = http_date(response.headers.get("date", ""))
+        if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
+            self._dated = date, self._clock.monotonic()
         return Answer(status, received.decode("utf-8", "replace"), value)
 
     def _understand(self, status: int, received: bytes, check: Check | None) -> Any:

@@ -37,7 +37,7 @@ PORTION_BYTES = 200_000_000
 """How many bytes of receipts, by the sizes that Pleo states, may be on their way at once."""
 
 BUDGET_S = 40.0
-"""How long one call goes on taking up portions: results go out at least every minute, to keep the job alive."""
+"""How long one call usually goes on taking up portions: results go out every minute, which keeps the job alive."""
 
 _UNFORESEEN = Failure(
     ItemFailure.UNEXPECTED, "The integration met something unforeseen in this expense; its log has the cause."
@@ -48,7 +48,8 @@ _UNFORESEEN = Failure(
 class Desk:
     """What a page is recorded with. `clock` gives seconds that only grow.
 
-    `patience_s` is how long a pause may be that the accounting system asks for, before the job is given up.
+    `patience_s` is how long a pause may be that the accounting system asks for, before the job is given up;
+    `budget_s` how long one call goes on taking up portions.
     """
 
     erp: Erp
@@ -57,6 +58,7 @@ class Desk:
     clock: Callable[[], float]
     stop: Stop
     patience_s: float
+    budget_s: float = BUDGET_S
     dry_run: bool = False
 
 
@@ -113,7 +115,7 @@ class _PageRun:
         try:
             work = await self._prepared(page_text, wanted)
             for n, portion in enumerate(self._portions(work)):
-                if page.closing is not None or (n and self._desk.clock() - started > BUDGET_S):
+                if page.closing is not None or (n and self._desk.clock() - started > self._desk.budget_s):
                     break
                 self._desk.stop.check()
                 await self._portion(portion)

@@ -45,6 +45,10 @@ class ControlList:
             self.not_successful += 1
             self.failure_types[row.failure_reason_type or ""] += 1
 
+    def knows(self, accounting_entry_id: str) -> bool:
+        """Whether the job has a row of this item."""
+        return accounting_entry_id in self.to_do or accounting_entry_id in self._final
+
     @property
     def already_final(self) -> int:
         """How many items an earlier run has brought to an end."""

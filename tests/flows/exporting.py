@@ -60,10 +60,12 @@ class Office:
         stop: Stop | None = None,
         policy: Policy | None = None,
         now: Callable[[], datetime] | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+        local_now: Callable[[], datetime] = _now,
     ) -> RunReport:
-        """One run, as the command line makes it, with a runner of its own."""
+        """One run, as the command line makes it, with a runner of its own; `local_now` is this machine's belief."""
         report = RunReport()
-        clock = Clock(sleep=no_waiting, jitter=lambda: NO_JITTER)
+        clock = Clock(monotonic=seconds, now=local_now, sleep=no_waiting, jitter=lambda: NO_JITTER)
         auth = httpx.BasicAuth(self.api_key, "")
         async with (
             PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo,
@@ -75,11 +77,11 @@ class Office:
                 erp or Ledger(self.books),
                 runner or PlainRunner(no_waiting),
                 stop or Stop(),
-                time.monotonic,
+                seconds,
                 update_batch_size,
                 policy or Policy(),
                 dry_run,
-                now or _now,
+                now or pleo.now,
             )
             await export(session, report, company_id=company_id, job_id=job_id)
             report.pleo_requests = pleo.requests_sent

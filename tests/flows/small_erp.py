@@ -91,6 +91,8 @@ class SmallErp:
             return Refused(entry.accounting_entry_id, RefusalKind.TIMED_OUT, "entry", answer.json()["error"])
         if answer.status_code == 400:
             return Refused(entry.accounting_entry_id, RefusalKind.OTHER, "entry", answer.json()["error"])
+        if not answer.json()["new"]:
+            return self._recorded(entry.accounting_entry_id, answer.json(), found=True)
         not_attached = await self.attach(entry.accounting_entry_id, entry.attachments)
         if not_attached and entry.attachments_required:
             await self._call("remove", id=entry.accounting_entry_id)

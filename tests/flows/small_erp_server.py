@@ -84,10 +84,11 @@ class SmallErpServer:
 
     def _create(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         id_ = body["accounting_entry_id"]
-        if id_ not in self.entries:
+        is_new = id_ not in self.entries
+        if is_new:
             number = len(self.entries) + len(self.removed) + 1
             self.entries[id_] = StoredEntry(number, body, body["posted"])
-        return 200, self._shown(self.entries[id_])
+        return 200, {**self._shown(self.entries[id_]), "new": is_new}
 
     def _attach(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         content = bytes.fromhex(body["content"])

@@ -29,6 +29,7 @@ class Shell:
     def __init__(self, office: Office, server: PrefectServer, folder: Path) -> None:
         self.office = office
         self.folder = folder
+        self.prefix: list[str] = []
         self.environment = {
             **server.environment,
             "PREFECT_HOME": str(folder / "prefect"),
@@ -46,7 +47,7 @@ class Shell:
         """Start a run in a process group of its own."""
         given = {**self.environment, **environment}
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.export", *arguments],
+            [*self.prefix, sys.executable, "-m", "flows.export", *arguments],
             cwd=self.folder,
             env={name: value for name, value in given.items() if value is not None},
             stdout=subprocess.PIPE,

@@ -81,6 +81,8 @@ class Job:
             return refusal(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", "Export Job status change failed")
         self.status = then
         self.taken.append(event)
+        if event == "failed":
+            self.more = {"failureReasonType": "validation_failure"}
         return ACCEPTED
 
 
@@ -139,12 +141,50 @@ async def test_an_event_is_not_tried_for_longer_than_five_minutes() -> None:
     assert state.posts == 4
 
 
-async def test_a_422_on_the_first_post_is_somebody_elses_doing() -> None:
-    state = Job("completed")
+async def test_a_422_on_the_first_start_is_somebody_elses_doing() -> None:
+    state = Job("in_progress")
     async with scripted(state) as pleo, pleo.client() as client:
         with pytest.raises(JobFinished):
-            await client.post_event(JOB_ID, JobEvent.COMPLETED)
+            await client.post_event(JOB_ID, JobEvent.STARTED)
     assert len(pleo.requests) == 1
+
+
+@pytest.mark.parametrize("event", [JobEvent.COMPLETED, JobEvent.COMPLETED_WITH_ERRORS, JobEvent.FAILED])
+async def test_a_final_event_that_the_network_delivers_twice_has_arrived_whichever_answer_comes(
+    event: JobEvent,
+) -> None:
+    state = Job("in_progress")
+
+    def behave(request: Request) -> Step:
+        if request.method == "POST":
+            state(request)
+        return state(request)
+
+    async with scripted(behave) as pleo, pleo.client() as client:
+        await client.post_event(JOB_ID, event)
+    assert state.taken == [event.value]
+    assert pleo.lines == ["POST /v3/export-job-events", f"GET /v3/export-jobs/{JOB_ID}"]
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["after a loss", "on the first post"])
+async def test_a_job_that_its_user_cancelled_was_not_failed_by_us(lost: bool) -> None:
+    state = Job("failed")
+    state.more = {"failureReasonType": "canceled_by_user"}
+    state.faults = iter([("before", LOST["dropped"])] if lost else [])
+    async with scripted(state) as pleo, pleo.client() as client:
+        with pytest.raises(JobFinished):
+            await client.post_event(JOB_ID, JobEvent.FAILED, reason="ours", reason_type=JobFailure.ERP_UNREACHABLE)
+    assert len(pleo.requests) == 2
+
+
+async def test_tries_of_an_event_are_six_whatever_each_of_them_meets() -> None:
+    state = Job("in_progress")
+    state.faults = iter([("before", lambda _: answer("", 429)), ("before", LOST["504"])] * 10)
+    async with scripted(state) as pleo, pleo.client() as client:
+        with pytest.raises(PleoUnavailable, match="after 6 tries"):
+            await client.post_event(JOB_ID, JobEvent.COMPLETED)
+    assert state.posts == 6
+    assert sum(pleo.time.sleeps) < 300.0
 
 
 async def test_a_422_after_ones_own_event_that_did_arrive_is_a_success() -> None:

@@ -1,0 +1,107 @@
+"""The job itself changes while we are at it: it gets more items or fewer, or becomes another company's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pleo_items import an_item, entry_id
+from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
+
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from flows.outcome import Ending, RunReport
+
+OTHER = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.fixture
+def pleo(tmp_path: Path) -> Iterator[Watched]:
+    with watched(tmp_path) as made:
+        yield made
+
+
+async def _export(pleo: Watched) -> RunReport:
+    return await pleo.export(page_size=20, update_batch_size=20)
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+async def test_items_that_are_added_before_the_data_is_all_there_are_booked_and_reported_too(
+    pleo: Watched, nth: int
+) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(50)])
+    pleo.sandbox.add_job_of([an_item(n) for n in range(50, 55)], OTHER)  # where the new ones come from
+    pleo.before(nth, lambda: pleo.put_in(job_id, map(entry_id, range(50, 55))), GET_DATA)
+    report = await pleo.export(page_size=20, update_batch_size=20, company_id=SANDBOX_COMPANY_ID)
+    assert (report.exit_status, report.jobs[0].successful) == (0, 55)
+    assert pleo.sandbox.outcome(job_id) == {"successful": 55}
+    assert pleo.entries() == 55
+    assert pleo.sandbox.received().by_call[GET_ITEMS] == 6
+
+
+async def test_an_item_that_pleo_sends_and_never_lists_is_left_alone_and_costs_one_more_look(pleo: Watched) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    pleo.change("UPDATE job_items SET accounting_entry_id = ? WHERE position = 10", entry_id(999))
+    report = await _export(pleo)
+    assert (report.exit_status, pleo.entries()) == (3, 9)
+    assert [item.accounting_entry_id for item in report.jobs[0].failures] == [entry_id(999)]
+    assert pleo.sandbox.received().by_call[GET_ITEMS] == 2
+    assert pleo.sandbox.outcome(job_id) == {"successful": 9, "failed": 1}
+
+
+async def test_items_that_are_taken_out_before_they_are_booked_are_not_booked_and_the_next_run_ends_the_job(
+    pleo: Watched,
+) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(50)])
+    pleo.before(1, lambda: pleo.take_out(job_id, [entry_id(7), entry_id(8)]), GET_DATA)
+    report = await _export(pleo)
+    (job,) = report.jobs
+    assert (report.exit_status, job.ending, pleo.entries()) == (1, Ending.UNFINISHED, 48)
+    assert [notice for notice in job.notices if "not updated in Pleo" in notice]
+    assert (await _export(pleo)).jobs[0].event == "completed"
+    assert pleo.sandbox.outcome(job_id) == {"successful": 48}
+
+
+async def test_items_that_are_taken_out_after_they_were_booked_are_named_and_the_next_run_ends_the_job(
+    pleo: Watched,
+) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(50)])
+    pleo.before(1, lambda: pleo.take_out(job_id, [entry_id(7), entry_id(8)]), PUT_ITEMS)
+    report = await _export(pleo)
+    (job,) = report.jobs
+    assert (report.exit_status, job.event, pleo.entries()) == (1, None, 50)
+    assert set(job.unreported) == {entry_id(7), entry_id(8)}
+    assert (await _export(pleo)).jobs[0].event == "completed"
+    again = pleo.sandbox.export_again(job_id, [entry_id(n) for n in range(50)])
+    report = await _export(pleo)
+    assert (report.jobs[0].found, pleo.entries()) == (50, 50)
+    assert pleo.sandbox.outcome(again) == {"successful": 50}
+
+
+@pytest.mark.parametrize(("call", "nth"), [(EVENTS, 1), (GET_ITEMS, 2), (GET_DATA, 2), (PUT_ITEMS, 2), (EVENTS, 2)])
+async def test_a_job_that_becomes_another_companys_is_touched_no_more_and_what_is_booked_is_told(
+    pleo: Watched, call: str, nth: int
+) -> None:
+    pleo.api_key = "one-company"
+    pleo.sandbox.add_credential("one-company", [SANDBOX_COMPANY_ID])
+    pleo.sandbox.add_job_of([an_item(99)], OTHER)
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(50)])
+    pleo.before(nth, lambda: pleo.change("UPDATE jobs SET company_id = ? WHERE id = ?", OTHER, job_id), call)
+    report = await _export(pleo)
+    (job,) = report.jobs
+    assert "does not allow" in job.reason
+    assert (job.event, report.exit_status) == (None, 2 if (call, nth) == (EVENTS, 1) else 1)
+    assert {id_: entry.external_id for id_, entry in job.unreported.items()} == pleo.unreported(job_id)
+    refused = [n for n, (_, status) in enumerate(pleo.answered()) if status == 403]
+    assert len(refused) == 1
+    assert len(pleo.answered()) == refused[0] + 1
+
+
+async def test_items_that_have_become_another_companys_fail_each_and_are_not_booked(pleo: Watched) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    for n in (3, 4):
+        pleo.sandbox.edit_export_item(entry_id(n), {"companyId": OTHER})
+    report = await _export(pleo)
+    assert (report.exit_status, pleo.entries()) == (3, 8)
+    assert {item.accounting_entry_id for item in report.jobs[0].failures} == {entry_id(3), entry_id(4)}
+    assert pleo.sandbox.outcome(job_id) == {"successful": 8, "failed": 2}
