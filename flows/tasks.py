@@ -181,14 +181,14 @@ class PrefectRunner:
         if call.error is not None:
             raise call.error
         if call.result is not None:
-            if not state.is_completed() and not self._warned:
+            page: FetchedPage = call.result
+            if not self._warned and not await asyncio.to_thread(_is_whole, folder / digest, page):
                 self._warned = True
                 log.warning(
-                    "pages cannot be kept in %s, so each is fetched again when it is recorded: %s",
+                    "pages cannot be kept in %s, so each is fetched again when it is recorded: its disk is full, "
+                    "read-only or out of order",
                     self._root,
-                    one_line(state.message or "", 200),
                 )
-            page: FetchedPage = call.result
             return page, False
         try:
             return FetchedPage.from_json(await state.aresult(raise_on_failure=True)), True
@@ -256,6 +256,14 @@ class PrefectRunner:
 
     def _folder(self, job_id: str) -> Path:
         return self._root / f"{self._prefix()}{canonical_uuid(job_id)}"
+
+
+def _is_whole(file: Path, page: FetchedPage) -> bool:
+    """Whether the page was stored: where the disk does not take it, Prefect leaves a part of it, and says nothing."""
+    try:
+        return file.stat().st_size > len(page.text)
+    except OSError:
+        return False
 
 
 def _kept(root: Path, prefix: str) -> list[str]:

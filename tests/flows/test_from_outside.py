@@ -210,3 +210,20 @@ async def test_a_run_is_still_listening_when_its_first_job_has_ended() -> None:
         await asyncio.sleep(0.05)
         assert stop.signal is signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_stored_pages_of_a_job_that_ended_elsewhere_go_and_those_of_an_unknown_one_stay(tmp_path: Path) -> None:
+    runner = PlainRunner(no_waiting)
+
+    async def a_page(*_: Any) -> FetchedPage:
+        return FetchedPage("{}", (), 0, False, None)
+
+    with office(tmp_path) as at_work:
+        ended = at_work.sandbox.add_job(items=2, failing=False)
+        assert (await at_work.export()).exit_status == 0
+        for job_id in (ended, JOB):
+            key = PageKey(at_work.base_url, COMPANY, job_id, "", 100)
+            await runner.fetch(key, a_page, label="1")
+        report = await at_work.export(runner=runner)
+    assert report.exit_status == 0
+    assert await runner.kept() == [JOB]

@@ -17,7 +17,7 @@ from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
 from blocks.erp.ledger.beancount_file import write_beancount
 from blocks.erp.ledger.chart_store import Terms, agreed, lay_down
 from blocks.erp.ledger.checks import check_against
-from blocks.erp.ledger.faults import explain, not_taken, primary_code
+from blocks.erp.ledger.faults import Unreadable, explain, not_taken, primary_code
 from blocks.erp.ledger.files import beancount_path, refuse_foreign_company
 from blocks.erp.ledger.finding import Link, find_entries, key_of
 from blocks.erp.ledger.inserts import insert_attachments, insert_entry
@@ -61,7 +61,7 @@ class Books:
         """The rows of one query; raises ErpUnavailable, and ErpConfigurationError for a broken file."""
         try:
             return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
+        except Unreadable as error:
             raise not_taken(self._path, error) from error
 
     def bind(self, now: datetime, terms: Terms) -> None:
@@ -91,7 +91,7 @@ class Books:
             self._connection.execute("BEGIN IMMEDIATE")
             self._note_opening(now)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Unreadable as error:
             self._roll_back()
             raise not_taken(self._path, error) from error
         except BaseException:
@@ -105,7 +105,7 @@ class Books:
             self._connection.execute("PRAGMA temp_store = FILE")  # years of entries are brought into order
             self._connection.execute("BEGIN")
             write_beancount(self._connection, self._company_id, path, self._terms.minor_units, self._receipts.folder)
-        except sqlite3.Error as error:
+        except Unreadable as error:
             raise not_taken(self._path, error) from error
         except OSError as error:
             raise not_taken(path, error) from error
@@ -252,7 +252,7 @@ class Books:
         except BaseException as error:
             self._roll_back()
             self._receipts.keep(self._is_named)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, Unreadable):
                 raise not_taken(self._path, error) from error
             if isinstance(error, OSError):
                 raise not_taken(self._receipts.folder, error) from error

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable
 
-Fault = sqlite3.Error | OSError
+Unreadable = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises, and Python where SQLite's own message quotes bytes of a damaged file."""
+
+Fault = sqlite3.Error | UnicodeDecodeError | OSError
 
 _FULL = "cannot be written: the disk is full; free some space and run again", ConfigurationProblem.UNREACHABLE
 _READ_ONLY = (
@@ -62,18 +65,21 @@ _BY_ERRNO = {
     errno.ENOMEM: _NO_MEMORY,
     errno.EIO: _BROKEN_DISK,
 }
+_FILES_OF_ONE = 5
 _NEARLY_FULL_BYTES = 65536
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     """SQLite's primary result code of an error; 0 for one that Python's module made itself."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
 
 def is_damage(error: Fault) -> bool:
     """Whether the file itself is broken, which no waiting mends."""
-    return isinstance(error, sqlite3.Error) and primary_code(error) in {
+    return isinstance(error, Unreadable) and primary_code(error) in {
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
         sqlite3.SQLITE_ERROR,
@@ -106,7 +112,7 @@ def explain(path: Path, error: Fault) -> tuple[str, ConfigurationProblem]:
         known = _BY_ERRNO.get(error.errno or 0)
         return known or (f"cannot be used: {error.strerror or error}", ConfigurationProblem.INVALID)
     code = primary_code(error)
-    if isinstance(error, sqlite3.Error) and code == sqlite3.SQLITE_CANTOPEN and _no_handle_is_left():
+    if code == sqlite3.SQLITE_CANTOPEN and _no_handle_is_left():
         return _NO_HANDLES
     if code == sqlite3.SQLITE_FULL and not _disk_is_full(path):
         return _NO_SIDE_ROOM
@@ -121,10 +127,16 @@ def is_the_machines(error: OSError) -> bool:
 
 
 def _no_handle_is_left() -> bool:
+    """Whether this process could not open as many files as SQLite does for one of its own."""
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(_FILES_OF_ONE):
+            opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         return error.errno in {errno.EMFILE, errno.ENFILE}
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     return False
 
 

@@ -11,7 +11,7 @@ from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.beancount_file import refuse_foreign_beancount
 from blocks.erp.ledger.books import Books
 from blocks.erp.ledger.chart_store import Terms, agreed
-from blocks.erp.ledger.faults import damaged, not_usable
+from blocks.erp.ledger.faults import Unreadable, damaged, not_usable
 from blocks.erp.ledger.files import (
     beancount_path,
     look_at,
@@ -78,7 +78,7 @@ def open_books(
         if fresh:
             _remove(path)
         lock.release()
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, Unreadable):
             raise not_usable(path, error) from error
         raise
     return books
@@ -110,7 +110,8 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _refuse_damaged(path: Path, connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+    # SQLite's quick check looks at no index, and a damaged one would let an expense in twice.
+    if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
         raise damaged(path)
     if connection.execute(_WITHOUT_ENTRY).fetchone():
         raise ErpConfigurationError(

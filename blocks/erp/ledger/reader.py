@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from blocks.erp.ledger.faults import not_usable
+from blocks.erp.ledger.faults import Unreadable, not_usable
 from blocks.erp.ledger.files import look_at, refuse_newer
 from blocks.erp.ledger.schema import migrate, newest_version, version_of
 
@@ -48,7 +48,7 @@ class Reader:
                 self._open()
             try:
                 rows = [] if self._connection is None else self._connection.execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
+            except Unreadable as error:
                 if self._is_current():
                     raise not_usable(self._path, error) from error
                 continue
@@ -79,7 +79,7 @@ class Reader:
                 migrate(connection)
             elif version == 0:
                 self.close()  # begun, and never finished
-        except (sqlite3.Error, OSError) as error:
+        except (*Unreadable, OSError) as error:
             self.close()
             raise not_usable(self._path, error) from error
         except BaseException:

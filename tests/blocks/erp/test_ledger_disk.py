@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,26 +143,6 @@ async def test_a_receipt_without_room_takes_no_entry_with_it_and_nothing_of_its_
     assert isinstance(recorded, Recorded)
     assert (recorded.attached, recorded.not_attached) == ({1, 2}, ())
     assert names(disk / "books-receipts") == sorted([f"{small.sha256}.pdf", f"{large.sha256}.pdf"])
-
-
-def test_no_room_for_temporary_files_is_no_matter_of_recording(disk: Path, tmp_path: Path) -> None:
-    code = (
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
-        "from ledger_samples import entries, opened\n"
-        "async def main():\n"
-        "    async with opened(Path(sys.argv[1])) as ledger:\n"
-        "        outcomes = await ledger.record(entries(1000))\n"
-        "        assert not any(one.found for one in outcomes)\n"
-        "asyncio.run(main())\n"
-    )
-    environment = {**os.environ, "SQLITE_TMPDIR": str(disk), "PYTHONPATH": os.pathsep.join(sys.path)}
-    with no_room(disk):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "books.sqlite")],
-            env=environment, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

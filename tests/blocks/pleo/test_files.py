@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import hashlib
 import os
@@ -11,13 +12,14 @@ import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpcore
 import pytest
 from file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
 from scripted_pleo import Step, answer, cut, drop, endless
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge, FileUnavailable
 from blocks.pleo.file_body import decoded
-from blocks.pleo.files import MAX_FILE_BYTES, Downloaded
+from blocks.pleo.files import MAX_FILE_BYTES, Downloaded, FileClient
 
 MB = 1_000_000
 
@@ -43,6 +45,23 @@ async def test_a_file_comes_with_its_size_hash_and_type(tmp_path: Path) -> None:
     assert file == Downloaded(tmp_path / "file", len(PDF), hashlib.sha256(PDF).hexdigest(), "application/pdf")
     assert (tmp_path / "file").read_bytes() == PDF
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_lack_of_file_handles_is_no_fault_of_the_host_nor_of_the_file(tmp_path: Path, wrapped: bool) -> None:
+    lack = OSError(errno.EMFILE, "Too many open files")
+
+    class NoHandles(httpcore.AnyIOBackend):
+        async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
+            try:
+                raise ExceptionGroup("all failed", [lack]) if wrapped else lack
+            except BaseException as error:
+                raise httpcore.ConnectError from error
+
+    async with FileClient("https://pleo.example", dialler=NoHandles()) as client:
+        with pytest.raises(OSError, match="Too many open files"):
+            await client.download("https://93.184.215.14/file", tmp_path / "file")
+    assert held(tmp_path) == []
 
 
 async def test_nothing_but_the_link_goes_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,112 @@
+"""Runs of the real command while something is wrong, then one with the trouble gone: the same books in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporting import Office, office
+from processes import PrefectServer
+from test_command_line import Shell
+
+ITEMS, SEED = 130, 7
+_JOURNAL = """
+    SELECT accounting_entry_id, posting_date, account, description, currency, debit_minor, credit_minor, state
+    FROM journal ORDER BY 1, 3, 6, 7
+"""
+_ATTACHED = """
+    SELECT e.accounting_entry_id, a.number, a.file
+    FROM attachment AS a JOIN entry AS e ON e.id = a.entry_id ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What stands in the books, what of receipts, and what Pleo was told: nothing that depends on the run."""
+
+    journal: list[tuple[object, ...]]
+    attached: list[tuple[object, ...]]
+    told: list[tuple[object, ...]]
+    job: str
+
+
+@dataclass
+class Branch:
+    """A shell with one job of some pages, whose accounting entry ids are the same every time."""
+
+    shell: Shell
+    job_id: str
+    runs: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
+
+    @property
+    def office(self) -> Office:
+        return self.shell.office
+
+    @property
+    def folder(self) -> Path:
+        return self.shell.folder
+
+    def run(
+        self, *arguments: str, before: str = "", after: str = "", **environment: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        """The command through a shell that says something before it (`ulimit -n 32;`), or after (`>/dev/full`)."""
+        given = {**self.shell.environment, **environment}
+        done = subprocess.run(
+            ["bash", "-c", f'{before} "$@" {after}', "bash", sys.executable, "-m", "flows.export", *arguments],
+            cwd=self.folder,
+            env={name: value for name, value in given.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        self.runs.append(done)
+        return done
+
+    def result(self, books: Path | None = None) -> Result:
+        """How things stand now."""
+        with closing(sqlite3.connect(books or self.office.books)) as connection:
+            journal = connection.execute(_JOURNAL).fetchall()
+            attached = connection.execute(_ATTACHED).fetchall()
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        told = [
+            (item.accounting_entry_id, item.status, item.failure_reason_type, item.failure_reason)
+            for item in self.office.sandbox.items(self.job_id)
+        ]
+        return Result(journal, attached, sorted(told, key=str), self.office.sandbox.job(self.job_id).status)
+
+
+@contextmanager
+def branch(folder: Path, server: PrefectServer, items: int = ITEMS) -> Iterator[Branch]:
+    """A branch in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with office(folder) as at_work:
+        yield Branch(Shell(at_work, server, folder), at_work.sandbox.add_job(items=items, seed=SEED))
+
+
+def undisturbed(folder: Path, items: int = ITEMS) -> Result:
+    """What becomes of the job where nothing is wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with office(folder) as at_work:
+        made = Branch(Shell(at_work, PrefectServer("", {}), folder), at_work.sandbox.add_job(items=items, seed=SEED))
+        asyncio.run(at_work.export())
+        return made.result()
+
+
+def left_over(folder: Path, but: Mapping[str, str] | None = None) -> list[str]:
+    """Names of files that should be gone when a run has ended: half of something, or on its way to somewhere."""
+    odd = re.compile(r"\.tmp$|\.incoming$|-journal$|^pleo-receipts-|^ledger-")
+    return sorted(path.name for path in folder.rglob("*") if odd.search(path.name))
+
+
+def whole_beancount(path: Path) -> bool:
+    """Whether the Beancount file ends with a whole transaction."""
+    text = path.read_text()
+    return text.startswith("; The Pleo export's books") and text.endswith("\n")
