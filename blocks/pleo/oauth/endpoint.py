@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,6 +24,8 @@ from blocks.text import one_line
 
 ANSWER_TIMEOUT_S = 30.0
 MAX_TRIES = 4
+Sleep = Callable[[float], Awaitable[None]]
+
 _MAX_BODY_BYTES = 64 * 1024
 _LONGEST_LIFE_S = 366 * 86400.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.LocalProtocolError, httpx.ProxyError)
@@ -98,17 +101,22 @@ async def exchange(registration: Registration, code: str, verifier: str, redirec
         "redirect_uri": redirect_uri,
         "code_verifier": verifier,
     }
-    return await _ask(registration, fields, (code, verifier), refresh=None)
+    return await _ask(registration, fields, (code, verifier))
 
 
-async def renew(registration: Registration, refresh_token: str) -> Tokens:
+async def renew(registration: Registration, refresh_token: str, sleep: Sleep = asyncio.sleep) -> Tokens:
     """The next pair of tokens. Raises TokensRefused, TokensNotAsked or TokensUnknown."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    return await _ask(registration, fields, (refresh_token,), refresh=refresh_token)
+    return await _ask(registration, fields, (refresh_token,), refresh=refresh_token, sleep=sleep)
 
 
 async def _ask(
-    registration: Registration, fields: dict[str, str], secrets: tuple[str, ...], refresh: str | None
+    registration: Registration,
+    fields: dict[str, str],
+    secrets: tuple[str, ...],
+    *,
+    refresh: str | None = None,
+    sleep: Sleep = asyncio.sleep,
 ) -> Tokens:
     url = f"{registration.authorization_server}/oauth/token"
     hidden = (*secrets, *registration.secrets)
@@ -135,7 +143,7 @@ async def _ask(
             if tries < MAX_TRIES:
                 limited = why.startswith("HTTP 429")
                 jitter = random.random
-                await asyncio.sleep(wait_s(tries, rate_limited=limited, retry_after_s=retry_after_s, jitter=jitter))
+                await sleep(wait_s(tries, rate_limited=limited, retry_after_s=retry_after_s, jitter=jitter))
         raise TokensNotAsked(f"{why}, after {MAX_TRIES} tries")
 
 

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from blocks.pleo.errors import PleoAuthenticationError, PleoError, PleoUnavailable
-from blocks.pleo.oauth.endpoint import Registration, Tokens, TokensNotAsked, TokensRefused, TokensUnknown, renew
+from blocks.pleo.oauth.endpoint import Registration, Sleep, Tokens, TokensNotAsked, TokensRefused, TokensUnknown, renew
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,18 @@ class Store(Protocol):
 class SavedGrant:
     """The tokens of one grant in one process (see `blocks.pleo.access.Access`)."""
 
-    def __init__(self, saved: Registration, tokens: Tokens, store: Store, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        tokens: Tokens,
+        store: Store,
+        monotonic: Callable[[], float],
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self._store = store
         self._monotonic = monotonic
-        self._secrets = dict.fromkeys((*saved.secrets, tokens.access, tokens.refresh))
+        self._sleep = sleep
+        self._secrets = dict.fromkeys((*registration.secrets, tokens.access, tokens.refresh))
         self._tokens = tokens
         self._made_here = False
         self._due_s: float | None = None  # of tokens that were saved, nobody knows how old they are
@@ -154,7 +162,7 @@ class SavedGrant:
 
     async def _ask(self, registration: Registration, tokens: Tokens) -> Tokens:
         try:
-            return await renew(registration, tokens.refresh)
+            return await renew(registration, tokens.refresh, self._sleep)
         except TokensRefused as error:
             why = f"Pleo does not renew the access ({error})"
             raise self._end(lambda: PleoAuthenticationError(f"{why}: {self._store.reconnect}")) from None
