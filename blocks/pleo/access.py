@@ -31,5 +31,5 @@ class Access(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let a renewal that is under way come to its end."""
+        """Let a renewal come to its end where it may have used up what is saved."""
         ...

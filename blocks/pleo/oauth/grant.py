@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _MARGIN = 0.1  # of a token's life, but
 _MARGIN_S = 60.0  # no more than this
+_LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class SavedGrant:
         self._due_s: float | None = None  # of tokens that were saved, nobody knows how old they are
         self._over: Callable[[], PleoError] | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._asked = False  # whether Pleo may have used up what is saved
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -126,9 +128,11 @@ class SavedGrant:
         )
 
     async def aclose(self) -> None:
-        """Let a renewal that is under way come to its end, so that what it brings is saved."""
-        if self._renewal is not None:
-            await asyncio.wait([self._renewal])
+        """Let a renewal for which Pleo was asked come to its end, so that what it brings is saved; end any other."""
+        while self._renewal is not None and not self._renewal.done():
+            if not self._asked:
+                self._renewal.cancel()
+            await asyncio.wait([self._renewal], timeout=_LOOK_EVERY_S)
 
     async def _renew(self) -> None:
         if self._over is not None:
@@ -151,18 +155,18 @@ class SavedGrant:
             if saved.tokens.access != self._tokens.access:
                 self._hold(saved.tokens, made_here=False)
                 return
-            tokens = await self._ask(saved.registration, saved.tokens)
-            self._secrets |= dict.fromkeys((tokens.access, tokens.refresh))
+            self._asked = True
             try:
-                await place.save(tokens)
-            except PleoUnavailable as error:
-                why = f"Pleo renewed the access, but the new tokens could not be saved, so they are not used ({error})"
-                raise self._end(lambda: PleoAuthenticationError(f"{why}: {self._store.reconnect}")) from error
+                tokens = await self._ask(saved.registration, saved.tokens)
+                self._secrets |= dict.fromkeys((tokens.access, tokens.refresh))
+                await self._save(place, tokens)
+            finally:
+                self._asked = False
             self._hold(tokens, made_here=True)
 
     async def _ask(self, registration: Registration, tokens: Tokens) -> Tokens:
         try:
-            return await renew(registration, tokens.refresh, self._sleep)
+            return await renew(registration, tokens.refresh, self._pause)
         except TokensRefused as error:
             why = f"Pleo does not renew the access ({error})"
             raise self._end(lambda: PleoAuthenticationError(f"{why}: {self._store.reconnect}")) from None
@@ -173,6 +177,19 @@ class SavedGrant:
             ) from None
         except TokensNotAsked as error:
             raise PleoUnavailable(f"the access could not be renewed: {error}") from None
+
+    async def _save(self, place: Place, tokens: Tokens) -> None:
+        try:
+            await place.save(tokens)
+        except PleoUnavailable as error:
+            why = f"Pleo renewed the access, but the new tokens could not be saved, so they are not used ({error})"
+            raise self._end(lambda: PleoAuthenticationError(f"{why}: {self._store.reconnect}")) from error
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before Pleo is asked again after it did nothing: a renewal can end here as well."""
+        self._asked = False
+        await self._sleep(seconds)
+        self._asked = True
 
     def _hold(self, tokens: Tokens, *, made_here: bool) -> None:
         self._tokens, self._made_here = tokens, made_here

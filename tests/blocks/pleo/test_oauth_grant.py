@@ -134,6 +134,21 @@ async def test_a_call_that_is_given_up_in_the_middle_of_a_renewal_loses_nothing(
     assert (world.of_user.renewals, world.of_user.revoked) == (1, None)
 
 
+async def test_a_run_that_ends_while_it_waits_for_its_turn_renews_nothing(world: World) -> None:
+    world.sandbox.expire_access_tokens()
+    async with world.drawer.alone():
+        async with world.client() as client:
+            call = asyncio.create_task(client.list_jobs())
+            await asyncio.to_thread(until, lambda: world.sandbox.received().total, within_s=30)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        assert world.token_requests == 0
+    async with world.client() as client:
+        await client.list_jobs()
+    assert world.of_user.renewals == 1
+
+
 # -- what ends it -------------------------------------------------------------------------------------------------
 
 
