@@ -230,7 +230,7 @@ async def _answer(listener: Listener, stop: asyncio.Future[int], timeout_s: floa
 async def _tokens(block: PleoOAuth, code: str, attempt: Attempt) -> Tokens:
     try:
         return await exchange(block.registration, code, attempt.verifier, attempt.redirect_uri)
-    except (TokensRefused, TokensNotAsked, TokensUnknown) as error:
+    except (PleoError, TokensRefused, TokensNotAsked, TokensUnknown) as error:
         raise _Ends(
             f"not connected, Pleo gave no access for its code ({error}); run this again", NOT_CONNECTED
         ) from None

@@ -23,7 +23,7 @@ _EVERY_S = 0.05
 @asynccontextmanager
 async def alone(name: str) -> AsyncIterator[None]:
     """Hold the lock of that name. Raises PleoUnavailable when another keeps it, PleoConfigurationError without one."""
-    lock = OsLock(_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock", 0o600)
+    lock = OsLock(_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock")
     deadline = time.monotonic() + WAIT_S
     while not _acquired(lock):
         if time.monotonic() > deadline:

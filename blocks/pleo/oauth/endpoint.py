@@ -19,8 +19,12 @@ from urllib.parse import quote_plus
 
 import httpx
 
+from blocks.hiding import Hiding
+from blocks.pleo.errors import NotTrusted
 from blocks.pleo.retry import read_retry_after, wait_s
+from blocks.pleo.transport import trusted_tls
 from blocks.text import one_line
+from blocks.tls import tls_problem
 
 ANSWER_TIMEOUT_S = 30.0
 MAX_TRIES = 4
@@ -52,7 +56,7 @@ class Registration:
         """What must never be shown."""
         if self.client_secret is None:
             return ()
-        return (self.client_secret, quote_plus(self.client_secret), self._basic(self.client_secret))
+        return (self.client_secret, self._basic(self.client_secret))
 
     def fields(self) -> dict[str, str]:
         """The part of the form that says who we are."""
@@ -94,7 +98,7 @@ class TokensUnknown(Exception):
 
 
 async def exchange(registration: Registration, code: str, verifier: str, redirect_uri: str) -> Tokens:
-    """The tokens for a code. Raises TokensRefused, TokensNotAsked or TokensUnknown."""
+    """The tokens for a code. Raises TokensRefused, TokensNotAsked, TokensUnknown, or PleoConfigurationError."""
     fields = {
         "grant_type": "authorization_code",
         "code": code,
@@ -105,7 +109,7 @@ async def exchange(registration: Registration, code: str, verifier: str, redirec
 
 
 async def renew(registration: Registration, refresh_token: str, sleep: Sleep = asyncio.sleep) -> Tokens:
-    """The next pair of tokens. Raises TokensRefused, TokensNotAsked or TokensUnknown."""
+    """The next pair of tokens. Raises TokensRefused, TokensNotAsked, TokensUnknown, or PleoConfigurationError."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return await _ask(registration, fields, (refresh_token,), refresh=refresh_token, sleep=sleep)
 
@@ -119,9 +123,10 @@ async def _ask(
     sleep: Sleep = asyncio.sleep,
 ) -> Tokens:
     url = f"{registration.authorization_server}/oauth/token"
-    hidden = (*secrets, *registration.secrets)
+    hide = Hiding((*secrets, *registration.secrets))
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=10.0),
+        verify=trusted_tls(),
         follow_redirects=False,
         trust_env=url.lower().startswith("https:"),
     ) as client:
@@ -131,12 +136,17 @@ async def _ask(
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
                     response = await _post(client, url, registration, fields)
             except _NOT_SENT as error:
+                if (problem := tls_problem(error)) is not None:
+                    server = registration.authorization_server
+                    raise NotTrusted(
+                        f"{server} cannot prove that it is Pleo's ({one_line(problem, 120)}): check its address"
+                    ) from None
                 why = f"no connection to {registration.authorization_server} ({type(error).__name__})"
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 raise TokensUnknown(f"no answer from {registration.authorization_server} ({_name(error)})") from None
             else:
                 if response.status_code != 429:
-                    return _tokens(response, hidden, refresh)
+                    return _tokens(response, hide, refresh)
                 why = "HTTP 429, too many requests"
                 headers = response.headers
                 retry_after_s = read_retry_after(headers.get("retry-after"), headers.get("date"), _now)
@@ -167,11 +177,11 @@ def _plain(headers: httpx.Headers) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers.items() if name in kept]
 
 
-def _tokens(response: httpx.Response, hidden: tuple[str, ...], refresh: str | None) -> Tokens:
+def _tokens(response: httpx.Response, hide: Hiding, refresh: str | None) -> Tokens:
     status = response.status_code
     document = _document(response.content)
     if 300 <= status < 500 and status != 408:
-        said = _said(document, hidden)
+        said = _said(document, hide)
         raise TokensRefused(f"HTTP {status}{', ' + said if said else ': this is not how a token endpoint answers'}")
     if status != 200:
         raise TokensUnknown(f"HTTP {status}")
@@ -191,13 +201,11 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _said(document: dict[str, Any], hidden: tuple[str, ...]) -> str:
+def _said(document: dict[str, Any], hide: Hiding) -> str:
     """The error in the server's words, RFC 6749's code first."""
     texts = [document.get(name) for name in ("error", "error_description")]
     said = ": ".join(text for text in texts if isinstance(text, str) and text)
-    for secret in sorted(hidden, key=len, reverse=True):
-        said = said.replace(secret, "***")
-    return one_line(said, 200)
+    return one_line(hide(said), 200)
 
 
 def _usable(token: object) -> TypeGuard[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from file_world import server_tls
 from oauth_world import no_waiting
 from scripted_pleo import Step, answer, cut, drop, html, scripted
 
+from blocks.pleo.errors import NotTrusted
 from blocks.pleo.oauth.endpoint import (
     ClientAuth,
     Registration,
@@ -140,6 +143,21 @@ async def test_a_refusal_is_told_in_one_line_without_secrets(step: Step, said: s
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300
+
+
+async def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing_and_tried_no_more() -> None:
+    connected: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "localhost", 0, ssl=server_tls("localhost"))
+    async with server:
+        url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NotTrusted, match="cannot prove that it is Pleo's"):
+            await renew(registration(url), REFRESH, no_waiting)
+    assert connected == []
 
 
 @pytest.mark.parametrize("retry_after", ["0", "-5", "later", "9" * 70])
