@@ -113,10 +113,12 @@ async def test_new_tokens_are_saved_before_they_are_used(world: World) -> None:
         call = asyncio.create_task(client.list_jobs())
         await asyncio.to_thread(until, lambda: world.of_user.renewals, within_s=30)
         other = asyncio.create_task(client.list_jobs())  # which finds nothing better than the old token yet
-        await asyncio.to_thread(until, lambda: world.sandbox.received().total == 2, within_s=30)
-        assert world.sandbox.received().by_status.get(200, 0) == 1  # the renewal's own
-        assert world.drawer.saved.tokens == before
-        held.set()
+        try:
+            await asyncio.to_thread(until, lambda: world.sandbox.received().total == 2, within_s=30)
+            assert world.sandbox.received().by_status.get(200, 0) == 1  # the renewal's own
+            assert world.drawer.saved.tokens == before
+        finally:
+            held.set()
         await asyncio.gather(call, other)
 
 
@@ -137,7 +139,7 @@ async def test_a_call_that_is_given_up_in_the_middle_of_a_renewal_loses_nothing(
 
 async def test_a_run_that_ends_while_it_waits_for_its_turn_renews_nothing(world: World) -> None:
     world.sandbox.expire_access_tokens()
-    async with world.drawer.alone():
+    async with world.drawer.alone(), asyncio.timeout(60):
         async with world.client() as client:
             call = asyncio.create_task(client.list_jobs())
             await asyncio.to_thread(until, lambda: world.sandbox.received().total, within_s=30)
