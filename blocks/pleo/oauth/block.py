@@ -182,15 +182,20 @@ class BlockStore:
 
         The server's slot `pleo-oauth-NAME` is a courtesy where one is set up: a killed holder keeps it for minutes.
         """
-        async with alone(str(self._number)), AsyncExitStack() as stack:
+        async with alone(str(self._number)):
+            held = AsyncExitStack()
             try:
-                server = await stack.enter_async_context(get_client())
-                await self._slot(server, stack)
-            except PleoUnavailable:
-                raise
-            except Exception as error:
-                raise _unavailable(error) from error
-            yield _BlockPlace(self._name, server)
+                try:
+                    server = await held.enter_async_context(get_client())
+                    await self._slot(server, held)
+                except Exception as error:
+                    raise _unavailable(error) from error
+                yield _BlockPlace(self._name, server)
+            finally:
+                try:
+                    await held.aclose()
+                except Exception as error:  # noqa: BLE001 - what was renewed is renewed
+                    log.warning("a slot or connection was not given back (%s)", type(error).__name__)
 
     async def _slot(self, server: PrefectClient, stack: AsyncExitStack) -> None:
         name = f"pleo-oauth-{self._name}"
