@@ -144,7 +144,7 @@ async def test_many_programs_at_once_renew_once_for_each_of_many_expiries(
 ) -> None:
     block = await saved(*sandbox)
     name = str(block._block_document_name)
-    await asyncio.to_thread(_renewed_once_each_time, sandbox[0], name, prefect_api, programs=8, times=25)
+    await asyncio.to_thread(_renewed_once_each_time, sandbox[0], name, prefect_api, programs=8, times=12)
 
 
 async def test_new_tokens_are_in_the_block_and_the_rest_of_it_stays_as_it_was_edited(
