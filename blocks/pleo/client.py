@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from blocks.pleo.access import Access
 from blocks.pleo.errors import JobFinished, PleoOutcomeUnknown, PleoUnavailable
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.items import BrokenItem, ExportItem, describe, entry_id_of, parse_item
@@ -91,7 +92,7 @@ class PleoClient:
     def __init__(
         self,
         base_url: str,
-        auth: httpx.Auth,
+        auth: httpx.Auth | Access,
         *,
         page_size: int = 100,
         clock: Clock | None = None,
