@@ -11,6 +11,8 @@ import logging
 from collections.abc import Iterable
 from types import TracebackType
 
+import pandas as pd
+
 from blocks.pleo.errors import PleoError
 from blocks.pleo.models import ItemUpdate
 from blocks.text import one_line
@@ -24,6 +26,7 @@ from flows.stop import Stopped
 log = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
+_LOOK_AGAIN_S = 0.05
 
 
 class ItemsRefused(Exception):
@@ -83,25 +86,36 @@ class Reporting:
         async with self._turn:
             for batch in self._results.due(everything=everything):
                 await self._settled()
-                self._batches += 1
-                self._under_way = asyncio.create_task(self._send(updates_of(batch), str(self._batches)))
+                self._under_way = asyncio.create_task(self._send_next([batch]))
 
     async def _send_in_time(self) -> None:
         """Send what waits as soon as it is due, until a batch goes wrong: that is told to whoever adds the next rows,
-        or when the block ends."""
+        or when the block ends. It waits for batches and never holds one, so that it may be cancelled at any time."""
         while True:
             await self._session.stop.sleep(self._results.due_in_s())
-            if self._under_way is not None:
-                await asyncio.wait({self._under_way})
-                if self._under_way is not None and _went_wrong(self._under_way):
-                    return
-            await self._send_due(everything=False)
+            while self._turn.locked() or (self._under_way is not None and not self._under_way.done()):
+                await self._a_moment()
+            if self._under_way is not None and _went_wrong(self._under_way):
+                return
+            if batches := self._results.due():
+                self._under_way = asyncio.create_task(self._send_next(batches))
+
+    async def _a_moment(self) -> None:
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way}, timeout=_LOOK_AGAIN_S)
+        else:
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _settled(self) -> None:
         """Wait for the batch under way; what went wrong with it is raised here."""
         if self._under_way is not None:
             task, self._under_way = self._under_way, None
             await task
+
+    async def _send_next(self, batches: Iterable[pd.DataFrame]) -> None:
+        for batch in batches:
+            self._batches += 1
+            await self._send(updates_of(batch), str(self._batches))
 
     async def _send(self, updates: list[ItemUpdate], label: str) -> None:
         not_taken = await self._session.runner.call(
