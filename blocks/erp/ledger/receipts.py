@@ -56,7 +56,6 @@ class Receipts:
         self._max_bytes = max_bytes
         self._made: list[str] = []
         self._unsynced = False
-        self._folder_synced = False
 
     def store(self, attachment: Attachment) -> str | NotAttached:
         """Store the bytes at the attachment's `path`; returns the name that they have in the folder.
@@ -78,13 +77,9 @@ class Receipts:
 
     def sync(self) -> None:
         """Make sure that what was stored is found again after a loss of power. Raises OSError."""
-        if not self._unsynced:
-            return
-        if not self._folder_synced:  # whoever made the folder may have been killed before its name was safe
-            sync_folder(self.folder.parent)
-            self._folder_synced = True
-        sync_folder(self.folder)
-        self._unsynced = False
+        if self._unsynced:
+            sync_folder(self.folder)
+            self._unsynced = False
 
     def keep(self, is_named: Callable[[str], bool]) -> None:
         """At the end of a transaction: remove what was stored since the last one, and which no entry names."""
@@ -112,7 +107,8 @@ class Receipts:
     def _make_folder(self) -> None:
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700)
-            self._folder_synced = False
+            # Should this run be killed now, SQLite syncs that folder with the next run's first commit.
+            sync_folder(self.folder.parent)
 
     def _write(self, attachment: Attachment, source: BinaryIO, place: Path) -> None:
         incoming = self.folder / _INCOMING

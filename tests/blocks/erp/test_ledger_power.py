@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 
 import pytest
-from ledger_samples import an_attachment, an_entry, entry_id, opened, rows
+from ledger_samples import an_entry, entry_id, opened, rows
 
 from blocks.erp.errors import ErpConfigurationError
 
@@ -33,20 +32,3 @@ async def test_zeros_that_no_journal_takes_back_are_no_ledger(tmp_path: Path) ->
         async with opened(path):
             pass
     assert path.read_bytes() == bytes(4096)
-
-
-async def test_the_name_of_the_receipts_folder_is_made_safe_even_if_a_killed_run_made_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced, fsync = list[int](), os.fsync
-
-    def note(descriptor: int) -> None:
-        synced.append(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    path = tmp_path / "books" / "books.sqlite"
-    (path.parent / "books-receipts").mkdir(parents=True)
-    monkeypatch.setattr(os, "fsync", note)
-    async with opened(path) as ledger:
-        await ledger.record([an_entry(1, attachments=(an_attachment(tmp_path, 1, b"receipt"),))])
-    assert path.parent.stat().st_ino in synced
