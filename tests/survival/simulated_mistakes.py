@@ -178,6 +178,6 @@ MISTAKES = [
     Mistake("does not compare amounts", _does_not_compare_amounts, 35),
     Mistake("hopes that it was recorded", _hopes_that_it_was_recorded, 73),
     Mistake("forgets its own event", _forgets_its_own_event, 91),
-    Mistake("fails what is half done as a whole", _fails_what_is_half_done, 0),
-    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 0),
+    Mistake("fails what is half done as a whole", _fails_what_is_half_done, 259),
+    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 238),
 ]
