@@ -216,4 +216,4 @@ def test_whatever_users_do_the_books_are_as_the_model_says() -> None:
 
 @pytest.mark.slow
 def test_whatever_users_do_for_long_the_books_are_as_the_model_says() -> None:
-    _play(80, 40)
+    _play(40, 30)
