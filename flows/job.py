@@ -88,6 +88,8 @@ class _JobRun:
         self.control = ControlList()
         self.deadline = Deadline(job, session.clock, session.now())
         self._warned = False
+        self.is_resumed = job.status != JobStatus.PENDING
+        """Whether another run may have done a part of it."""
 
     async def all_steps(self) -> None:
         """Steps 1 to 7. Raises whatever keeps the job from its end; a job that cannot be done is failed here."""
@@ -99,10 +101,9 @@ class _JobRun:
             pages = await self.fetch() if self.control.to_do else []
             await self.record(pages, self.desk(reference))  # which fetches pages again where links have died
         except JobFails as error:
-            self.report.reason = error.reason
-            await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
-            return
-        await self.end()
+            await self.fail(error)
+        else:
+            await self.end()
 
     def desk(self, reference: Reference) -> Desk:
         """What pages are recorded with, once the accounting system's reference data is known."""
@@ -124,7 +125,7 @@ class _JobRun:
         if self.session.dry_run or self.job.status != JobStatus.PENDING:
             return True
         try:
-            await self.session.runner.call(start_job, self.session.pleo, self.job.id)
+            is_ours = await self.session.runner.call(start_job, self.session.pleo, self.job.id)
         except (PleoAuthenticationError, PleoPermissionError) as error:  # a key that may read only, say
             self.report.ending, self.report.reason = Ending.NOT_ALLOWED, str(error)
             return False
@@ -136,16 +137,24 @@ class _JobRun:
             else:
                 self._ended_elsewhere(now)
             return False
+        self.is_resumed = not is_ours
         self.deadline.renew()
         return True
 
     async def validate(self) -> Reference:
-        """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun."""
+        """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun.
+
+        A job that is resumed may be half done already: it stays open, as it does when this happens in mid-run.
+        """
         try:
             return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.policy)
         except ErpRateLimited as error:
+            if self.is_resumed and (error.clears_in_s or 0.0) <= self.deadline.life_s:
+                raise
             raise JobFails(JobFailure.ERP_RATE_LIMIT, str(error)) from error
         except (ErpUnavailable, ErpOutcomeUnknown) as error:
+            if self.is_resumed:
+                raise
             raise JobFails(JobFailure.ERP_UNREACHABLE, str(error)) from error
 
     async def retrieve(self) -> None:
@@ -220,26 +229,39 @@ class _JobRun:
 
     async def record(self, pages: list[PageKey], desk: Desk) -> None:
         """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
+        remaining = dict(self.control.to_do)
+        async with self._reporting() as reporting:
+            try:
+                closing = await self._record(pages, desk, remaining, reporting)
+            except JobFails as error:
+                if not self._is_half_done():
+                    raise
+                closing = self._reason_for_items(error)
+            await self._close(closing, remaining, reporting)
+
+    async def _record(
+        self, pages: list[PageKey], desk: Desk, remaining: dict[str, None], reporting: Reporting
+    ) -> Failure:
+        """Record all pages; returns why what then remains is not recorded."""
+        total, began = len(remaining), self.session.clock()
+        for number, key in enumerate(pages, 1):
+            async for page in self._recorded(key, desk, remaining, str(number)):
+                self.report.count(page.rows)
+                self.report.preview += page.entries
+                await reporting.add(page.rows)
+                done = total - len(remaining)
+                await self.session.runner.progress("recorded", done, total)
+                if done:
+                    needed_s = (self.session.clock() - began) / done * len(remaining)
+                    self._warn_if_short_of_time(needed_s, "to book the rest")
+                if page.closing is not None:
+                    return page.closing
+        return NO_DATA
+
+    def _reporting(self) -> Reporting:
         session = self.session
         results = Results(session.update_batch_size, session.clock, self.deadline.at_most(MAX_WAIT_S))
-        remaining = dict(self.control.to_do)
-        total = len(remaining)
-        began = session.clock()
-        async with Reporting(session, results, self.report) as reporting:
-            for number, key in enumerate(pages, 1):
-                async for page in self._recorded(key, desk, remaining, str(number)):
-                    self.report.count(page.rows)
-                    self.report.preview += page.entries
-                    await reporting.add(page.rows)
-                    done = total - len(remaining)
-                    await session.runner.progress("recorded", done, total)
-                    if done:
-                        needed_s = (session.clock() - began) / done * len(remaining)
-                        self._warn_if_short_of_time(needed_s, "to book the rest")
-                    if page.closing is not None:
-                        await self._close(page.closing, remaining, reporting)
-                        return
-            await self._close(NO_DATA, remaining, reporting)
+        return Reporting(session, results, self.report)
 
     async def _close(self, failure: Failure, remaining: dict[str, None], reporting: Reporting) -> None:
         """Fail all that is still open, for one reason that holds for all of it."""
@@ -296,6 +318,29 @@ class _JobRun:
         successful = control.successful + self.report.successful
         not_successful = control.not_successful + self.report.failed
         await self.complete(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
+
+    async def fail(self, error: JobFails) -> None:
+        """End a job that cannot be done: as a whole, unless items of it have come to their end already.
+
+        Then it is the others that fail, for the same reason, so that none is left open and the event tells of all.
+        """
+        if self.is_resumed and not self.control.count:
+            await self.retrieve()
+        if not self._is_half_done():
+            self.report.reason = error.reason
+            await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
+            return
+        async with self._reporting() as reporting:
+            await self._close(self._reason_for_items(error), self.control.to_do, reporting)
+        await self.end()
+
+    def _is_half_done(self) -> bool:
+        return bool(self.control.already_final or self.report.successful or self.report.failed)
+
+    def _reason_for_items(self, error: JobFails) -> Failure:
+        self.report.reason = error.reason
+        name = error.type.value
+        return Failure(ItemFailure(name) if name in set(ItemFailure) else ItemFailure.UNEXPECTED, error.reason)
 
     async def complete(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""

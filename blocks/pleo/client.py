@@ -176,9 +176,10 @@ class PleoClient:
         *,
         reason: str | None = None,
         reason_type: JobFailure | None = None,
-    ) -> None:
+    ) -> bool:
         """POST /v3/export-job-events, exactly once in effect, and 6 times in 5 minutes at most.
 
+        True when Pleo said that it took this very event; False when the job only shows that it, or another's, was.
         Where no readable answer comes back the job is read before anything is sent again. A refusal after our own
         event did arrive is a success; any other one raises JobFinished. As the network may deliver a request twice and
         bring the second answer, a refused final event has arrived when the job ended as it says. A refused `started`
@@ -195,17 +196,17 @@ class PleoClient:
                     "POST", "/v3/export-job-events", body=body, repeatable=False, effort=effort
                 )
                 if answer.status == 202:
-                    return
+                    return True
                 why, asked_s = f"HTTP {answer.status} where 202 was due", None
             except PleoOutcomeUnknown as error:
                 why, asked_s = str(error), error.retry_after_s
             except JobFinished:
                 if may_have_arrived and await self._has_arrived(job_id, event, body.get("failureReasonType")):
-                    return
+                    return False
                 raise
             may_have_arrived = True
             if await self._has_arrived(job_id, event, body.get("failureReasonType")):
-                return
+                return False
             wait = wait_s(effort.tries, rate_limited=False, retry_after_s=asked_s, jitter=self._clock.jitter)
             if not effort.allows(wait, self._clock.monotonic()):
                 raise PleoUnavailable(f"event {event.value}: {why}, after {effort.tries} tries")

@@ -26,6 +26,9 @@ async def read_job(pleo: PleoClient, job_id: str) -> ExportJob:
     return await pleo.get_job(job_id)
 
 
-async def start_job(pleo: PleoClient, job_id: str) -> None:
-    """Tell Pleo that we work on this job. Raises JobFinished when somebody else was faster."""
-    await pleo.post_event(job_id, JobEvent.STARTED)
+async def start_job(pleo: PleoClient, job_id: str) -> bool:
+    """Tell Pleo that we work on this job; False when somebody else may have told it the same just before.
+
+    Raises JobFinished when somebody else was faster for sure.
+    """
+    return await pleo.post_event(job_id, JobEvent.STARTED)

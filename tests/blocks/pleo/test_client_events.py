@@ -305,3 +305,25 @@ async def test_reading_the_job_in_doubt_is_itself_tried_again() -> None:
     async with scripted(behaviour) as pleo, pleo.client() as client:
         await client.post_event(JOB_ID, JobEvent.COMPLETED)
     assert pleo.lines == ["POST /v3/export-job-events", *[f"GET /v3/export-jobs/{JOB_ID}"] * 3]
+
+
+async def test_a_job_that_a_user_cancelled_while_our_failure_was_in_doubt_did_not_fail_by_us() -> None:
+    state = Job("in_progress")
+    state.faults = iter([("before", LOST["dropped"])])
+
+    def cancel() -> None:
+        state.status, state.more = "failed", {"failureReasonType": "canceled_by_user"}
+
+    state.after = cancel  # type: ignore[method-assign]
+    async with scripted(state) as pleo, pleo.client() as client:
+        with pytest.raises(JobFinished):
+            await client.post_event(JOB_ID, JobEvent.FAILED, reason="x", reason_type=JobFailure.ERP_UNREACHABLE)
+    assert state.posts == 1
+
+
+@pytest.mark.parametrize(("lose", "certain"), [([], True), ([("after", LOST["cut"])], False)])
+async def test_whether_an_event_was_certainly_ours_is_told(lose: list[Any], certain: bool) -> None:
+    state = Job("pending")
+    state.faults = iter(lose)
+    async with scripted(state) as pleo, pleo.client() as client:
+        assert await client.post_event(JOB_ID, JobEvent.STARTED) is certain
