@@ -37,6 +37,7 @@ from blocks.pleo.credentials import PleoCredentials, credentials_from_environmen
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.files import FileClient
 from blocks.pleo.models import ExportJob
+from blocks.pleo.oauth.block import PleoOAuth
 from blocks.pleo.sandbox import SandboxError
 from blocks.pleo.transport import Clock
 from blocks.text import one_line
@@ -164,8 +165,8 @@ async def export(
     """Book every waiting expense of Pleo once, and tell Pleo what became of it.
 
     Args:
-        pleo: Block with the Pleo credentials, as NAME or TYPE/NAME. Empty: PLEO_API_KEY or PLEO_ACCESS_TOKEN and
-            PLEO_BASE_URL of the worker's environment.
+        pleo: Block that opens Pleo, as NAME or TYPE/NAME: pleo-credentials, or pleo-oauth for OAuth. Empty:
+            PLEO_API_KEY or PLEO_ACCESS_TOKEN and PLEO_BASE_URL of the worker's environment.
         erp: Block with the settings of the accounting system, as TYPE/NAME. Empty: the embedded ledger.
         ledger: File of the embedded ledger, used when no block is given. Empty: what the settings say, books.sqlite.
         settings: Settings of the embedded ledger as a TOML or YAML file, used when no block is given.
@@ -239,12 +240,12 @@ def _private_files() -> Iterator[None]:
         os.umask(before)
 
 
-async def _credentials(name: str | None) -> PleoCredentials:
-    """The credentials block of that name, else what the environment holds. Raises PleoConfigurationError."""
+async def _credentials(name: str | None) -> PleoCredentials | PleoOAuth:
+    """The block of that name that opens Pleo, else what the environment holds. Raises PleoConfigurationError."""
     if not name:
         return credentials_from_environment(os.environ)
     block = await _block(name if "/" in name else f"{PleoCredentials.get_block_type_slug()}/{name}")
-    if not isinstance(block, PleoCredentials):
+    if not isinstance(block, PleoCredentials | PleoOAuth):
         raise PleoConfigurationError(f"block {one_line(name, 100)} holds no Pleo credentials")
     return block
 

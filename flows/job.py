@@ -73,8 +73,8 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
     except Exception as error:
         log.exception("Unexpected while exporting job %s", job.id)
         report.reason = f"something unforeseen ({type(error).__name__}), the log has the cause"
-    if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED} or session.dry_run:
-        await session.runner.forget(job)
+    if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED, Ending.TAKEN} or session.dry_run:
+        await session.runner.forget(job)  # but for pages that a run is still to use, the next one or the one at work
     return report
 
 
@@ -175,38 +175,38 @@ class _JobRun:
     async def fetch(self) -> list[PageKey]:
         """Step 4: all pages of data into the store; returns where they are.
 
-        Pages kept from an earlier run are fetched anew if an open item is on none of them. The rows are retrieved anew
-        if the pages have an item that is none of them, as the job was given more meanwhile.
+        All are fetched anew, once, if an open item is on none of them: pages kept from an earlier run may be of
+        another time, and a page may come in place of another. The rows are retrieved anew if the pages have an item
+        that is none of them, as the job was given more meanwhile.
         """
         try:
-            pages, ids, stored, more = await self._fetch_all()
+            pages, ids, more = await self._fetch_all()
         except PagingBroken:
             await self.session.runner.forget(self.job)  # or the next run would stumble over the same stored page
             raise
-        if stored and not ids.issuperset(self.control.to_do):
+        if not ids.issuperset(self.control.to_do):
             await self.session.runner.forget(self.job)
-            pages, _, _, more = await self._fetch_all()
+            pages, _, more = await self._fetch_all()
         if more:
             await self.retrieve()
         return pages
 
-    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool, bool]:
+    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool]:
         pages: list[PageKey] = []
         ids: set[str] = set()
-        any_stored = more = False
+        more = False
         cursors = Cursors("export items of the job")
         cursor: str | None = None
         while not pages or cursor is not None:
             self.session.stop.check()
             key = self._key(cursor)
-            page, stored = await self._page(key, str(len(pages) + 1))
-            any_stored |= stored
+            page, _ = await self._page(key, str(len(pages) + 1))
             more |= not all(map(self.control.knows, page.ids))
             ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
             pages.append(key)
             await self.session.runner.progress("fetched", len(ids), len(self.control.to_do))
             cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
-        return pages, ids, any_stored, more
+        return pages, ids, more
 
     async def _page(self, key: PageKey, label: str) -> tuple[FetchedPage, bool]:
         session = self.session

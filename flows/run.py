@@ -17,6 +17,7 @@ from flows.job import export_job
 from flows.outcome import JOB_FAILED, OK, USAGE, Ending, RunReport, status_of
 from flows.session import Session
 from flows.steps.detect import detect_jobs, read_job
+from flows.steps.receipts_folder import remove_what_was_left_behind
 from flows.stop import Stopped
 
 _GO_ON = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}
@@ -64,6 +65,7 @@ async def _all_jobs(session: Session, report: RunReport, company_id: str | None)
     """Every open job of the company, or of every company that the credentials show, each by itself."""
     jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
     await _forget_ended(session, {job.id for job in jobs})
+    remove_what_was_left_behind()
     if not jobs:
         report.say(f"nothing to do: no export job is waiting{' for company ' + company_id if company_id else ''}")
         return

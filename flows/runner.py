@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
@@ -21,6 +22,10 @@ LONGEST_WAIT_S = 60.0
 LONGEST_PAUSE_S = LONGEST_WAIT_S * len(RETRY_WAITS_S)
 """A pause that the accounting system asks for is waited out in parts, 5 minutes in all; a longer one not at all."""
 
+STEP_BUDGET_S = 300.0
+"""Nothing is tried again later than this, but for two cases: a second try is always made, as the first may have been
+long for good reasons, and a pause that was asked for has its own limit."""
+
 
 def is_retriable(error: BaseException) -> bool:
     """Whether calling the step again may help. Calls to Pleo repeat inside their client, so only the ERP's count."""
@@ -29,10 +34,17 @@ def is_retriable(error: BaseException) -> bool:
     return isinstance(error, (ErpUnavailable, ErpOutcomeUnknown))
 
 
-def retry_wait_s(tries: int, error: BaseException) -> float:
-    """Seconds to wait after the `tries`-th try: as long as the accounting system asks for, where it says."""
-    asked = error.clears_in_s if isinstance(error, ErpRateLimited) else None
-    return max(RETRY_WAITS_S[tries - 1], min(asked or 0.0, LONGEST_WAIT_S))
+def retry_wait_s(tries: int, error: BaseException, spent_s: float) -> float | None:
+    """Seconds to wait after the `tries`-th try, `spent_s` seconds after the first began; None when it was the last.
+
+    As long as the accounting system asks for, where it says.
+    """
+    if not is_retriable(error) or tries > len(RETRY_WAITS_S):
+        return None
+    if isinstance(error, ErpRateLimited):
+        return max(RETRY_WAITS_S[tries - 1], min(error.clears_in_s or 0.0, LONGEST_WAIT_S))
+    wait = RETRY_WAITS_S[tries - 1]
+    return wait if tries == 1 or spent_s + wait <= STEP_BUDGET_S else None
 
 
 class Runner(Protocol):
@@ -80,15 +92,17 @@ class PlainRunner:
 
     async def call(self, step: Step[T], *args: Any, label: str = "") -> T:
         """Call a step, again where `is_retriable` says so."""
-        for tries in range(1, len(RETRY_WAITS_S) + 1):
+        time = asyncio.get_running_loop().time
+        started = time()
+        for tries in count(1):
             try:
                 return await step(*args)
             except (ErpUnavailable, ErpOutcomeUnknown) as error:
-                if not is_retriable(error):
+                wait = retry_wait_s(tries, error, time() - started)
+                if wait is None:
                     raise
-                wait = retry_wait_s(tries, error)
             await self._sleep(wait)
-        return await step(*args)
+        raise AssertionError("tries have an end")
 
     async def fetch(self, key: PageKey, step: Step[FetchedPage], *args: Any, label: str) -> tuple[FetchedPage, bool]:
         """A page from memory, or from the step."""

@@ -65,6 +65,7 @@ class _Call:
         self.key = key
         self.name = f"{step.__name__.replace('_', ' ')} {label}".strip()
         self.tries = 0
+        self.started = time.monotonic()
         self.result: Any = None
         self.error: Exception | None = None
 
@@ -86,15 +87,16 @@ async def _perform(call: _Call) -> None:
         call.result = await call.step(*call.args)
     except Exception as error:
         call.error = error
-        if is_retriable(error) and call.tries <= len(RETRY_WAITS_S) and await _waited(call, error):
+        wait = retry_wait_s(call.tries, error, time.monotonic() - call.started)
+        if wait is not None and await _waited(call, error, wait):
             raise  # Prefect calls again
 
 
-async def _waited(call: _Call, error: Exception) -> bool:
+async def _waited(call: _Call, error: Exception, wait_s: float) -> bool:
     """Wait before the next try; False when the run is asked to end meanwhile, which Prefect's own waiting ignores."""
     log.warning("%s: %s", call.name, error)
     try:
-        await call.sleep(retry_wait_s(call.tries, error))
+        await call.sleep(wait_s)
     except Stopped as stopped:
         call.error = stopped
         return False

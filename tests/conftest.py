@@ -25,6 +25,7 @@ for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_
 _HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))
 os.environ.update(
     PREFECT_HOME=str(_HOME),
+    XDG_STATE_HOME=str(_HOME / "state"),  # where the lock for renewing access by OAuth is
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     DO_NOT_TRACK="1",
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="90",

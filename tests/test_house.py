@@ -13,9 +13,20 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "blocks").rglob("*.py")) + sorted((ROOT / "flows").rglob("*.py"))
-WITH_PREFECT = {"flows/export.py", "flows/tasks.py", "flows/report.py", "blocks/collection.py"}
+WITH_PREFECT = {
+    "flows/export.py",
+    "flows/tasks.py",
+    "flows/report.py",
+    "blocks/collection.py",
+    "blocks/pleo/authorize.py",
+}
 
-WITH_HTTPX = {"blocks/pleo/client.py", "blocks/pleo/transport.py", "blocks/erp/tryton/client.py"}
+WITH_HTTPX = {
+    "blocks/pleo/client.py",
+    "blocks/pleo/transport.py",
+    "blocks/pleo/oauth/endpoint.py",
+    "blocks/erp/tryton/client.py",
+}
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -13,6 +13,8 @@ import pytest
 
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.block import LedgerSettings
+from blocks.pleo.authorize import PORT
+from blocks.pleo.oauth.block import SCOPES
 from flows.bookkeeping.direction import RULES
 from flows.settings_file import read_settings
 
@@ -32,6 +34,18 @@ def test_every_option_is_told_and_every_told_option_exists() -> None:
     told_names = {name for cell in told for name in re.findall(r"--[a-z-]+", cell)}
     offered = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
     assert told_names == offered
+
+
+def test_every_option_of_connecting_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "blocks.pleo.authorize", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    section = README.split("### Connect with OAuth")[1].split("\n## ")[0]
+    offered = set(re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE))
+    assert offered
+    assert offered <= set(re.findall(r"--[a-z-]+", section))
+    assert f"127.0.0.1:{PORT}/callback" in section
+    assert SCOPES in section
 
 
 def test_ci_runs_the_tests_by_the_command_that_a_reader_is_told() -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from blocks.pleo.access import Access
 from blocks.pleo.errors import JobFinished, PleoOutcomeUnknown, PleoUnavailable
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.items import BrokenItem, ExportItem, describe, entry_id_of, parse_item
@@ -91,7 +92,7 @@ class PleoClient:
     def __init__(
         self,
         base_url: str,
-        auth: httpx.Auth,
+        auth: httpx.Auth | Access,
         *,
         page_size: int = 100,
         clock: Clock | None = None,
@@ -148,7 +149,8 @@ class PleoClient:
 
     async def get_job(self, job_id: str) -> ExportJob:
         """GET /v3/export-jobs/{jobId}. Raises PleoNotFound for an unknown job."""
-        answer = await self._transport.call("GET", f"/v3/export-jobs/{canonical_uuid(job_id)}", check=_one(ExportJob))
+        id_ = canonical_uuid(job_id)
+        answer = await self._transport.call("GET", f"/v3/export-jobs/{id_}", check=_job_of(id_))
         job: ExportJob = answer.value
         return job
 
@@ -194,9 +196,9 @@ class PleoClient:
                 )
                 if answer.status == 202:
                     return
-                why = f"HTTP {answer.status} where 202 was due"
+                why, asked_s = f"HTTP {answer.status} where 202 was due", None
             except PleoOutcomeUnknown as error:
-                why = str(error)
+                why, asked_s = str(error), error.retry_after_s
             except JobFinished:
                 if may_have_arrived and await self._has_arrived(job_id, event, body.get("failureReasonType")):
                     return
@@ -204,7 +206,7 @@ class PleoClient:
             may_have_arrived = True
             if await self._has_arrived(job_id, event, body.get("failureReasonType")):
                 return
-            wait = wait_s(effort.tries, rate_limited=False, retry_after_s=None, jitter=self._clock.jitter)
+            wait = wait_s(effort.tries, rate_limited=False, retry_after_s=asked_s, jitter=self._clock.jitter)
             if not effort.allows(wait, self._clock.monotonic()):
                 raise PleoUnavailable(f"event {event.value}: {why}, after {effort.tries} tries")
             await self._clock.sleep(wait)
@@ -247,7 +249,7 @@ class PleoClient:
             "GET",
             "/v3/export-items",
             query=self._paged([("job_id", canonical_uuid(job_id))], cursor),
-            check=read_page,
+            check=_export_page,
         )
         page: Page = answer.value
         ids = (entry_id_of(element) for element in page.data)
@@ -297,6 +299,26 @@ def _one(model: type[_Model]) -> Callable[[Any], _Model]:
             raise UnreadableAnswer("no data") from error
 
     return check
+
+
+def _job_of(job_id: str) -> Callable[[Any], ExportJob]:
+    """A check for this very job: answers have been known to go to the wrong request."""
+
+    def check(document: Any) -> ExportJob:
+        job = _one(ExportJob)(document)
+        if job.id != job_id:
+            raise UnreadableAnswer("another job")
+        return job
+
+    return check
+
+
+def _export_page(document: Any) -> Page:
+    """A page of export items; the rows of a job, which have expenses' ids too, are the answer to another request."""
+    page = read_page(document)
+    if page.data and all(isinstance(element, dict) and "exportJobId" in element for element in page.data):
+        raise UnreadableAnswer("the rows of a job, and no export items")
+    return page
 
 
 def _update_answer(document: Any) -> UpdateAnswer:

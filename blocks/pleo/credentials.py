@@ -57,14 +57,7 @@ class PleoCredentials(Block):
     @field_validator("api_key", "access_token")
     @classmethod
     def _printable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        secret = value.get_secret_value().strip()
-        if not secret:
-            return None
-        if not (secret.isascii() and secret.isprintable()) or " " in secret:
-            raise ValueError("it holds characters that no key or token has")
-        return SecretStr(secret)
+        return usable_secret(value)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> PleoCredentials:
@@ -81,6 +74,16 @@ class PleoCredentials(Block):
             token = BearerAuth(self.access_token.get_secret_value())
             return PleoClient(self.base_url, token, page_size=page_size, clock=clock)
         raise PleoConfigurationError("these credentials hold neither an API key nor an access token")
+
+
+def usable_secret(value: SecretStr | None) -> SecretStr | None:
+    """The secret without the spaces round it, None for an empty one; raises ValueError where no header can hold it."""
+    secret = value.get_secret_value().strip() if value is not None else ""
+    if not secret:
+        return None
+    if not (secret.isascii() and secret.isprintable()) or " " in secret:
+        raise ValueError("it holds characters that no key or token has")
+    return SecretStr(secret)
 
 
 def credentials_from_environment(environment: Mapping[str, str]) -> PleoCredentials:

@@ -2,7 +2,7 @@
 
     PleoError
     ├── PleoConfigurationError     wrong set-up: say what to change, touch nothing
-    │   ├── PleoAuthenticationError    401: the key or token is wrong or was revoked; never repeated
+    │   ├── PleoAuthenticationError    401: the key or token is wrong or was revoked, or OAuth does not renew it
     │   ├── PleoPermissionError        403: the credentials may not do this; never repeated
     │   ├── NotPleo                    the base URL answers, but not as Pleo does
     │   └── NotTrusted                 whoever is there cannot prove to be Pleo: nothing was sent
@@ -38,7 +38,7 @@ class PleoConfigurationError(PleoError):
 
 
 class PleoAuthenticationError(PleoConfigurationError):
-    """Pleo answered 401."""
+    """Pleo answered 401, or does not renew the access that a user allowed."""
 
 
 class PleoPermissionError(PleoConfigurationError):
@@ -91,7 +91,14 @@ class PagingBroken(PleoUnavailable):
 
 
 class PleoOutcomeUnknown(PleoError):
-    """A call was sent and no readable answer came back: it may have been carried out."""
+    """A call was sent and no readable answer came back: it may have been carried out.
+
+    `retry_after_s` is how many seconds the answer asks to wait, where it says so.
+    """
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class FileNotFetched(PleoError):

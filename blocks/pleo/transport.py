@@ -10,15 +10,16 @@ import json
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from blocks.hiding import Hiding
+from blocks.pleo.access import Access
 from blocks.pleo.errors import (
     AlreadyInProgress,
     JobFinished,
@@ -41,6 +42,8 @@ from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 ANSWER_TIMEOUT_S = 60.0
+RENEWAL_TIMEOUT_S = 240.0
+MAX_RENEWALS = 3  # a call: another process may have renewed the access, and that one may have run out again
 REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _USER_AGENT = "pleo-export/0.1"
@@ -49,6 +52,7 @@ _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 
 Query = Sequence[tuple[str, str]]
 Check = Callable[[Any], object]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _NoAnswer:
-    """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use."""
+    """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use.
+
+    `refused` is the access token that Pleo answered 401 to, where it can be renewed.
+    """
 
     why: str
     rate_limited: bool = False
     retry_after_s: float | None = None
     hopeless: PleoRejected | None = None
+    refused: str | None = None
 
 
 class Transport:
@@ -87,7 +95,7 @@ class Transport:
     def __init__(
         self,
         base_url: str,
-        auth: httpx.Auth,
+        auth: httpx.Auth | Access,
         *,
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -98,11 +106,12 @@ class Transport:
         self._auth = auth
         self._hiding = Hiding()
         self._hidden: tuple[str, ...] = ()
+        self._access = None if isinstance(auth, httpx.Auth) else auth
         self._known_as_pleo = False
         self._dated: tuple[datetime, float] | None = None
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
-            auth=auth,
+            auth=auth if isinstance(auth, httpx.Auth) else None,
             timeout=_TIMEOUT,
             verify=trusted_tls(),
             transport=transport,
@@ -112,8 +121,10 @@ class Transport:
         )
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections, and let a renewal of the access come to its end."""
         await self._http.aclose()
+        if self._access is not None:
+            await self._access.aclose()
 
     def now(self) -> datetime:
         """The time of day at Pleo, as its last answer told it; by the local clock, which may be wrong, before that."""
@@ -146,17 +157,26 @@ class Transport:
         """Make one call and return its readable answer.
 
         `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
-        body is expected. A call that is not `repeatable` is sent again only after a 429, which did nothing; in every
-        other case it raises PleoOutcomeUnknown. `effort` is what the call has cost before, if it was made already.
+        body is expected. A call that is not `repeatable` is sent again only after a 429, or a 401 where the access can
+        be renewed, as both did nothing; in every other case it raises PleoOutcomeUnknown. `effort` is what the call has
+        cost before, if it was made already.
         """
         effort = effort or Effort(self._clock.monotonic())
+        renewals, renewed = 0, False
         while True:
             effort.tries += 1
             answer = await self._try(method, path, query, body, check, deadline=effort.deadline)
             if isinstance(answer, Answer):
                 return answer
+            if answer.refused is not None and self._access is not None:
+                if renewed or renewals >= MAX_RENEWALS:
+                    raise self._access.given_up()
+                renewed = await self._patiently(self._access.renewed(answer.refused))
+                renewals += 1
+                effort.tries -= 1
+                continue
             if not repeatable and not answer.rate_limited:
-                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}")
+                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}", answer.retry_after_s)
             if answer.hopeless is not None:
                 raise answer.hopeless
             wait = wait_s(
@@ -175,6 +195,10 @@ class Transport:
         content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
         headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
         url = self.base_url + path
+        token = None
+        if self._access is not None:
+            token = await self._patiently(self._access.token())
+            headers["authorization"] = f"Bearer {token}"
         try:
             async with self._pacer.place():
                 left_s = max(1.0, deadline - self._clock.monotonic())
@@ -192,6 +216,8 @@ class Transport:
             self._refuse_unproven(error)
             why = self.hide(one_line(str(error), 4000))  # the library quotes what it could not read
             return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
+        if response.status_code == 401 and token is not None:
+            return _NoAnswer("HTTP 401", refused=token)
         if received is not None:
             received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
         return self._classify(method, path, response, received, check)
@@ -204,6 +230,14 @@ class Transport:
                 f"{self.base_url} cannot prove that it is Pleo ({one_line(problem, 120)}), so nothing was sent: check "
                 "the base URL; an authority of your own is named by SSL_CERT_FILE"
             )
+
+    async def _patiently(self, renewal: Coroutine[Any, Any, _T]) -> _T:
+        """What the access answers, within a time that a run which is asked to end makes shorter."""
+        try:
+            async with self._clock.limit(RENEWAL_TIMEOUT_S):
+                return await renewal
+        except TimeoutError:
+            raise PleoUnavailable("the access to Pleo could not be renewed in time") from None
 
     def _classify(
         self, method: str, path: str, response: httpx.Response, received: bytes | None, check: Check | None

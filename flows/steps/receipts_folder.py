@@ -49,7 +49,7 @@ def receipts_folder() -> Iterator[Path]:
 
     What runs that were killed left there is removed first. Raises OSError when there is no room for one.
     """
-    _remove_what_was_left_behind(Path(tempfile.gettempdir()))
+    remove_what_was_left_behind()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     held = _hold(folder)
     try:
@@ -60,8 +60,10 @@ def receipts_folder() -> Iterator[Path]:
             os.close(held)
 
 
-def _remove_what_was_left_behind(place: Path) -> None:
-    for folder in place.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # somebody else's, or being removed by another run
-            if _is_left_behind(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+def remove_what_was_left_behind() -> None:
+    """Remove the folders of runs that were killed."""
+    with suppress(OSError):  # there is no temporary folder, or no room in it
+        for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            with suppress(OSError):  # somebody else's, or being removed by another run
+                if _is_left_behind(folder):
+                    shutil.rmtree(folder, ignore_errors=True)

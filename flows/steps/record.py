@@ -244,8 +244,15 @@ class _PageRun:
             self._page.rows += [preview_row(entry, self._policy.minor_units) for entry in entries]
             return
         outcomes, stands = await self._record(entries)
+        by_id, found = {one.id_: one for one in new}, list[_Work]()
         for entry, outcome in zip(entries, outcomes, strict=False):  # after `closing` there are fewer outcomes
-            self._page.rows.append(self._row(entry, outcome, stands, collected.get(entry.accounting_entry_id)))
+            id_ = entry.accounting_entry_id
+            if isinstance(outcome, Recorded) and outcome.found and self._page.closing is None:
+                found.append(replace(by_id[id_], outcome=entry, found=stands[id_]))
+            else:
+                self._page.rows.append(self._row(entry, outcome, stands, collected.get(id_)))
+        # Another run's, or a write of our own that came late: it may lack receipts and posting as any that stands.
+        await self._finish_found(found, collected)
 
     async def _record(self, entries: list[Entry]) -> tuple[Sequence[Recorded | Refused], dict[str, Recorded]]:
         """Record the entries: one outcome each, as many as the accounting system lets us, and what stands of them."""

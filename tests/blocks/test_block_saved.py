@@ -124,7 +124,11 @@ def _bytes_of_the_database(home: Path) -> bytes:
 
 
 def test_blocks_are_known_to_the_server_without_anybody_registering_them(prefect_server: PrefectServer) -> None:
-    for slug, name in (("pleo-credentials", "Pleo Credentials"), ("ledger", "Pleo Export Ledger")):
+    for slug, name in (
+        ("pleo-credentials", "Pleo Credentials"),
+        ("pleo-oauth", "Pleo OAuth"),
+        ("ledger", "Pleo Export Ledger"),
+    ):
         answer = httpx.get(f"{prefect_server.api_url}/block_types/slug/{slug}", trust_env=False)
         assert answer.raise_for_status().json()["name"] == name
 

@@ -12,8 +12,9 @@ from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials
+from blocks.pleo.oauth.block import PleoOAuth
 
-SUBSCRIBED = [LedgerSettings, TrytonSettings, PleoCredentials]
+SUBSCRIBED = [LedgerSettings, TrytonSettings, PleoCredentials, PleoOAuth]
 
 
 @pytest.mark.parametrize("block", SUBSCRIBED)

@@ -16,7 +16,7 @@ ITEMS = 60
 DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installation(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The README's steps up to the worker, which a test starts."""
     folder = tmp_path_factory.mktemp("deployment")

@@ -82,7 +82,7 @@ def test_the_scheduler_makes_a_run_that_exports_the_job_and_shows_what_became_of
     booked, failed = outcome["outcome"]["successful"], outcome["outcome"]["failed"]
     assert failed
 
-    assert _entries(installation.books) == booked
+    assert entries_in(installation.books) == booked
     assert not list(ROOT.glob("books.sqlite*")), "the books landed in the repository"
 
     [subflow] = installation.ask("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [done["id"]]}}})
@@ -118,7 +118,8 @@ def _runs(installation: Installation, **flow_runs: Any) -> list[dict[str, Any]]:
     return [run for run in installation.ask("flow_runs/filter", question) if run["auto_scheduled"]]
 
 
-def _entries(books: Path) -> int:
+def entries_in(books: Path) -> int:
+    """How many entries stand in a ledger; fails if an expense has two."""
     with closing(sqlite3.connect(books)) as connection:
         query = "SELECT count(DISTINCT accounting_entry_id), count(DISTINCT external_id) FROM journal"
         by_id, by_entry = connection.execute(query).fetchone()

@@ -60,7 +60,8 @@ class Fault:
     65,536 bytes of the body) and `when`: the first `skip` of them nothing, the next `times` of them this.
 
     `before` is called once the request has begun to come; it is then passed on if `passes`, and `after` is called
-    before the client hears of it. It hears `answer`, or without one the target's, cut as `cut` says.
+    before the client hears of it. It hears `answer`, or without one the target's, cut as `cut` says. `told` is called
+    with the client's address, host and port, once all that it is to hear has been sent.
     """
 
     method: str = ""
@@ -74,6 +75,7 @@ class Fault:
     after: Callable[[], object] | None = None
     answer: Answer | None = None
     cut: Cut = Cut.WHOLE
+    told: Callable[[tuple[str, int]], object] | None = None
     met: int = 0
     """How many requests have met it."""
 
@@ -284,6 +286,9 @@ class _Handler(BaseHTTPRequestHandler):
             answer = fault.answer
             status, headers, content = answer.status, list(answer.headers.items()), answer.body
         self._send(status, headers, content, fault.cut if fault is not None else Cut.WHOLE)
+        if fault is not None and fault.told is not None:
+            self.wfile.flush()
+            fault.told(self.client_address)
 
     def _pass_on(self, head: bytes, body: Iterable[bytes]) -> tuple[int, list[tuple[str, str]], bytes]:
         """Ask the target: its status, headers and whole body, which is small beside what it is sent."""

@@ -21,7 +21,7 @@ from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.base import Capabilities, Outcome
 from blocks.erp.entries import Entry, EntryState
-from blocks.erp.errors import ErpRateLimited, ErpUnavailable
+from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.files import Downloaded, FileClient
@@ -156,9 +156,16 @@ async def test_what_stood_complete_is_not_told_as_failed_when_the_login_is_revok
 
 
 def test_a_pause_that_the_accounting_system_asks_for_is_waited_out() -> None:
-    assert [retry_wait_s(tries, ErpRateLimited("slow", 30.0)) for tries in range(1, 6)] == [30.0] * 5
-    assert [retry_wait_s(tries, ErpRateLimited("slow")) for tries in range(1, 6)] == [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert retry_wait_s(1, ErpRateLimited("slow", 200.0)) == 60.0
+    assert [retry_wait_s(tries, ErpRateLimited("slow", 30.0), 9e9) for tries in range(1, 6)] == [30.0] * 5
+    assert [retry_wait_s(tries, ErpRateLimited("slow"), 0.0) for tries in range(1, 6)] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert retry_wait_s(1, ErpRateLimited("slow", 200.0), 0.0) == 60.0
+
+
+def test_a_step_without_an_answer_is_not_tried_for_longer_than_five_minutes() -> None:
+    silent = ErpOutcomeUnknown("no answer in a minute")
+    assert [retry_wait_s(tries, silent, 61.0 * tries) for tries in range(1, 6)] == [1.0, 2.0, 4.0, 8.0, None]
+    assert retry_wait_s(1, silent, 600.0) == 1.0  # a second try there is always
+    assert retry_wait_s(6, silent, 0.0) is None
 
 
 async def test_a_pause_longer_than_a_call_may_take_leaves_the_job_open_at_once(
@@ -221,3 +228,31 @@ async def test_no_room_for_receipts_leaves_the_job_open_with_the_cause(
     report = await at_work.export()
     assert report.jobs[0].reason.startswith("receipts cannot be kept on their way: No such file or directory (")
     assert at_work.sandbox.outcome(job_id) == {"pending": 1}
+
+
+class _LateWrites(SmallErp):
+    """An accounting system where a write that was given up is carried out after all: between look-up and record."""
+
+    async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
+        for one in entries:
+            await self._call(
+                "create",
+                accounting_entry_id=one.accounting_entry_id,
+                currency=one.currency,
+                amount_minor=one.amount_minor,
+                accounts=list(one.accounts),
+                date=one.posting_date.isoformat(),
+                original=one.original_date.isoformat(),
+                posted=False,
+            )
+        return await super().record(entries)
+
+
+async def test_an_entry_that_appears_between_look_up_and_record_gets_its_receipts_and_is_posted(
+    at_work: Office, erp: SmallErpServer
+) -> None:
+    at_work.sandbox.add_job_of([with_receipt(number) for number in (1, 2)])
+    report = await at_work.export(erp=_LateWrites(erp.base_url), policy=POSTED)
+    assert (report.jobs[0].event, report.jobs[0].successful, report.jobs[0].found) == ("completed", 2, 2)
+    assert all(entry.posted and list(entry.files) == [1] for entry in erp.entries.values())
+    assert len(erp.entries) == 2

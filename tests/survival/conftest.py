@@ -7,3 +7,4 @@ import sys
 from processes import ROOT
 
 sys.path.append(str(ROOT / "tests" / "flows"))  # where a whole export without Prefect is (`exporting`)
+sys.path.append(str(ROOT / "tests" / "deployments"))  # where questions to the Prefect server are (`installing`)

@@ -86,12 +86,6 @@ class Rivals:
         command = [sys.executable, str(HERE / "small_erp_export.py"), "--json", *SMALL_ERP, *arguments]
         return self._kept(self._started(command))
 
-    def save_block(self) -> None:
-        """Save the block of the small ERP, which stays on the server."""
-        process = self._started([sys.executable, str(HERE / "small_erp_export.py"), "save"])
-        _, err = process.communicate(timeout=WITHIN_S)
-        assert process.returncode == 0, err
-
     def _started(self, command: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
@@ -123,6 +117,13 @@ def rivals(pleo: Watched, server: PrefectServer, folder: Path, erp: SmallErpServ
         yield made
     finally:
         made.end()
+
+
+def save_small_erp_block(server: PrefectServer) -> None:
+    """Save the block of the small ERP, which stays on the server."""
+    command = [sys.executable, str(HERE / "small_erp_export.py"), "save"]
+    done = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=WITHIN_S)
+    assert done.returncode == 0, done.stderr
 
 
 class Meeting:

@@ -78,7 +78,14 @@ async def test_items_that_are_taken_out_after_they_were_booked_are_named_and_the
     assert pleo.sandbox.outcome(again) == {"successful": 50}
 
 
-@pytest.mark.parametrize(("call", "nth"), [(EVENTS, 1), (GET_ITEMS, 2), (GET_DATA, 2), (PUT_ITEMS, 2), (EVENTS, 2)])
+@pytest.mark.parametrize(
+    ("call", "nth"),
+    [
+        (EVENTS, 1),
+        (PUT_ITEMS, 2),
+        *(pytest.param(call, 2, marks=pytest.mark.slow) for call in (GET_ITEMS, GET_DATA, EVENTS)),
+    ],
+)
 async def test_a_job_that_becomes_another_companys_is_touched_no_more_and_what_is_booked_is_told(
     pleo: Watched, call: str, nth: int
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from exporting import no_waiting
 from fault_proxy import Gate
 from pleo_items import an_item, entry_id
 from rivals import WITHIN_S, Meeting
@@ -16,6 +17,7 @@ from small_erp_server import SmallErpServer, serving
 from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched, watched
 
 from flows.outcome import Ending, JobReport, RunReport
+from flows.runner import PlainRunner, Runner
 
 ITEMS = 60
 
@@ -32,13 +34,13 @@ def erp() -> Iterator[SmallErpServer]:
         yield server
 
 
-async def _run(pleo: Watched, erp: SmallErpServer) -> RunReport:
-    return await pleo.export(page_size=20, update_batch_size=20, erp=SmallErp(erp.base_url))
+async def _run(pleo: Watched, erp: SmallErpServer, runner: Runner | None = None) -> RunReport:
+    return await pleo.export(page_size=20, update_batch_size=20, erp=SmallErp(erp.base_url), runner=runner)
 
 
-async def _both(pleo: Watched, erp: SmallErpServer) -> tuple[JobReport, JobReport]:
-    """Two runs at once: what they say of the job, the one that ended it first."""
-    reports = await asyncio.gather(_run(pleo, erp), _run(pleo, erp))
+async def _both(pleo: Watched, erp: SmallErpServer, pages: Runner | None = None) -> tuple[JobReport, JobReport]:
+    """Two runs at once, perhaps with the same stored pages: what they say of the job, the one that ended it first."""
+    reports = await asyncio.gather(_run(pleo, erp, pages), _run(pleo, erp, pages))
     winner, loser = sorted((report.jobs[0] for report in reports), key=lambda job: job.event is None)
     return winner, loser
 
@@ -65,6 +67,20 @@ async def test_of_two_that_post_started_at_once_one_is_told_that_the_job_is_take
     _all_is_booked_once_and_reported(pleo, erp, job_id)
 
 
+async def test_one_that_is_told_that_the_job_is_taken_leaves_the_pages_to_the_run_at_work(
+    pleo: Watched, erp: SmallErpServer
+) -> None:
+    pleo.sandbox.add_job_of([an_item(n) for n in range(ITEMS)])
+    late, told = Gate(WITHIN_S), Gate(WITHIN_S)
+    pleo.before(1, late, EVENTS)  # the loser is who comes first: it waits until the other has fetched and booked
+    pleo.before(1, late.open, PUT_ITEMS)
+    pleo.before(1, told, PUT_ITEMS)
+    pleo.before(3, told.open, LIST_JOBS)
+    winner, loser = await _both(pleo, erp, PlainRunner(no_waiting))
+    assert (winner.event, loser.ending) == ("completed", Ending.TAKEN)
+    assert pleo.sandbox.received().by_call[GET_DATA] == 3
+
+
 @pytest.mark.parametrize("loss", ["lost", "drop"])
 async def test_one_whose_started_got_no_answer_believes_that_it_owns_the_job_and_books_nothing_twice(
     pleo: Watched, erp: SmallErpServer, loss: str
@@ -83,7 +99,14 @@ async def test_one_whose_started_got_no_answer_believes_that_it_owns_the_job_and
     _all_is_booked_once_and_reported(pleo, erp, job_id)
 
 
-WHEN = [(GET_ITEMS, 1), (GET_DATA, 1), (GET_DATA, 3), (PUT_ITEMS, 1), (PUT_ITEMS, 2), (PUT_ITEMS, 3), (EVENTS, 2)]
+WHEN = [
+    (PUT_ITEMS, 2),
+    (EVENTS, 2),
+    *(
+        pytest.param(call, nth, marks=pytest.mark.slow)
+        for call, nth in ((GET_ITEMS, 1), (GET_DATA, 1), (GET_DATA, 3), (PUT_ITEMS, 1), (PUT_ITEMS, 3))
+    ),
+]
 
 
 @pytest.mark.parametrize(("call", "nth"), WHEN)

@@ -10,14 +10,14 @@ import pytest
 from fault_proxy import Fault, FaultProxy, Gate, proxying
 from pleo_items import an_item
 from processes import PrefectServer, until
-from rivals import WITHIN_S, Rivals, Run, rivals
+from rivals import WITHIN_S, Rivals, Run, rivals, save_small_erp_block
 from small_erp import SmallErp
 from small_erp_server import SmallErpServer, serving
 from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
 
 from flows.outcome import RunReport
 
-ITEMS = 250
+ITEMS, PAGE = 250, 100
 
 
 @pytest.fixture
@@ -39,13 +39,19 @@ def way(erp: SmallErpServer) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def server(prefect_server: PrefectServer) -> PrefectServer:
+    """A Prefect server that knows the small ERP."""
+    save_small_erp_block(prefect_server)
+    return prefect_server
+
+
 @pytest.fixture
 def beside(
-    pleo: Watched, prefect_server: PrefectServer, erp: SmallErpServer, way: FaultProxy, tmp_path: Path
+    pleo: Watched, server: PrefectServer, erp: SmallErpServer, way: FaultProxy, tmp_path: Path
 ) -> Iterator[Rivals]:
-    with rivals(pleo, prefect_server, tmp_path, erp) as made:
+    with rivals(pleo, server, tmp_path, erp) as made:
         made.environment["SMALL_ERP_URL"] = way.address
-        made.save_block()
         yield made
 
 
@@ -62,6 +68,12 @@ def _all_is_booked_once_and_reported(pleo: Watched, erp: SmallErpServer, job_id:
     assert [event.name for event in pleo.sandbox.received().events] == ["started", "completed"]
 
 
+def _what_stands_was_looked_up_first(erp: SmallErpServer) -> None:
+    """The zombie goes on with the page that it was at, and the other with what it did not find."""
+    assert erp.calls.count("create") - ITEMS <= PAGE
+
+
+@pytest.mark.slow
 def test_beside_a_zombie_in_the_ledger_nobody_gets_in_and_it_ends_its_job_when_it_wakes_up(
     pleo: Watched, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
@@ -115,10 +127,15 @@ def test_a_zombie_that_wakes_up_when_another_has_ended_the_job_repeats_nothing_a
     gate.open()
     zombie.wake()
     ended = zombie.ended()
-    assert (ended.status, ended.job["event"]) == (0, None)
-    assert "it is completed in Pleo; what is booked stays booked" in ended.said
-    assert "not yet reported" not in ended.said
+    assert ended.status == 0
+    if held in ("before it reads the rows", "before it ends the job"):  # its own event would say the same
+        assert (ended.job["event"], ended.said) == ("completed", "")
+    else:
+        assert ended.job["event"] is None
+        assert "it is completed in Pleo; what is booked stays booked" in ended.said
+        assert "not yet reported" not in ended.said
     _all_is_booked_once_and_reported(pleo, erp, job_id)
+    _what_stands_was_looked_up_first(erp)
 
 
 @pytest.mark.slow
@@ -146,6 +163,7 @@ def test_what_a_killed_run_had_sent_may_come_while_the_next_is_at_it(
     report = _a_whole_run(pleo, erp)
     assert (report.exit_status, report.jobs[0].event) == (0, "completed")
     _all_is_booked_once_and_reported(pleo, erp, job_id)
+    _what_stands_was_looked_up_first(erp)
 
 
 @pytest.mark.slow
@@ -164,5 +182,5 @@ def test_two_runs_and_a_zombie_in_one_erp_end_in_the_books_of_one(
     runs[0].wake()
     ended = [run.ended() for run in runs]
     assert [one.status for one in ended] == [0, 0, 0]
-    assert [job["event"] for one in ended for job in one.jobs if job["event"]] == ["completed"]
+    assert {job["event"] for one in ended for job in one.jobs} <= {"completed", None}
     _all_is_booked_once_and_reported(pleo, erp, job_id)

@@ -40,7 +40,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def look_at(path: Path) -> bool:
-    """Whether a ledger stands at `path`; False when there is nothing yet, or a file of no bytes.
+    """Whether a ledger stands at `path`; False when there is nothing yet, a file of no bytes, or the zeros of a first
+    write that a loss of power broke off.
 
     Reads the first bytes only. Raises ErpConfigurationError for anything that is neither.
     """
@@ -62,17 +63,23 @@ def look_at(path: Path) -> bool:
             )
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
+        if not any(header) and (not header or _will_be_undone(path)):
+            return False
     except FileNotFoundError:
         return False
     except OSError as error:
         raise not_usable(path, error) from error
-    if not header:
-        return False
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise not_sqlite(path)
     if struct.unpack_from(">I", header, _APPLICATION_ID_AT)[0] != APPLICATION_ID:
         raise ErpConfigurationError(f"{path} is a SQLite file of another program; give another --ledger file")
     return True
+
+
+def _will_be_undone(path: Path) -> bool:
+    """Whether SQLite finds a journal beside the file, by which it takes back what was begun."""
+    journal = Path(f"{os.path.realpath(path)}-journal")
+    return journal.exists() and journal.stat().st_size > 0
 
 
 def refuse_newer(path: Path, version: int) -> None:

@@ -56,6 +56,7 @@ class Receipts:
         self._max_bytes = max_bytes
         self._made: list[str] = []
         self._unsynced = False
+        self._folder_synced = False
 
     def store(self, attachment: Attachment) -> str | NotAttached:
         """Store the bytes at the attachment's `path`; returns the name that they have in the folder.
@@ -77,9 +78,13 @@ class Receipts:
 
     def sync(self) -> None:
         """Make sure that what was stored is found again after a loss of power. Raises OSError."""
-        if self._unsynced:
-            sync_folder(self.folder)
-            self._unsynced = False
+        if not self._unsynced:
+            return
+        if not self._folder_synced:  # whoever made the folder may have been killed before its name was safe
+            sync_folder(self.folder.parent)
+            self._folder_synced = True
+        sync_folder(self.folder)
+        self._unsynced = False
 
     def keep(self, is_named: Callable[[str], bool]) -> None:
         """At the end of a transaction: remove what was stored since the last one, and which no entry names."""
@@ -107,7 +112,7 @@ class Receipts:
     def _make_folder(self) -> None:
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700)
-            sync_folder(self.folder.parent)
+            self._folder_synced = False
 
     def _write(self, attachment: Attachment, source: BinaryIO, place: Path) -> None:
         incoming = self.folder / _INCOMING

@@ -21,11 +21,21 @@ What goes wrong on demand: `Sandbox.refuse_item` (an error in a PUT's `errors[]`
 (400), `Sandbox.inject` (statuses, web pages, cut and lost answers), `Sandbox.add_credential` (a key that sees some
 companies only, 403 for others), `failing` in `Sandbox.add_job` (items that cannot be booked), and `clock` (expiry,
 links, the rate limit).
+
+It is an authorisation server too (`blocks.pleo.sandbox.oauth`), at `/oauth/authorize` and `/oauth/token`:
+`Sandbox.add_oauth_client`, `Sandbox.grant_access`, `Sandbox.expire_access_tokens`, `Sandbox.revoke_access`.
 """
 
 from blocks.pleo.sandbox.access import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.errors import SandboxError
+from blocks.pleo.sandbox.oauth import (
+    SANDBOX_CLIENT_ID,
+    SANDBOX_CLIENT_SECRET,
+    SANDBOX_REDIRECT_URI,
+    OAuthGrant,
+    TokenPair,
+)
 from blocks.pleo.sandbox.sandbox import Sandbox
 from blocks.pleo.sandbox.server import serve
 from blocks.pleo.sandbox.views import Event, Item, Job, Received, ReceivedRequest
@@ -33,13 +43,18 @@ from blocks.pleo.sandbox.views import Event, Item, Job, Received, ReceivedReques
 __all__ = [
     "SANDBOX_ACCESS_TOKEN",
     "SANDBOX_API_KEY",
+    "SANDBOX_CLIENT_ID",
+    "SANDBOX_CLIENT_SECRET",
     "SANDBOX_COMPANY_ID",
+    "SANDBOX_REDIRECT_URI",
     "Event",
     "Item",
     "Job",
+    "OAuthGrant",
     "Received",
     "ReceivedRequest",
     "Sandbox",
     "SandboxError",
+    "TokenPair",
     "serve",
 ]

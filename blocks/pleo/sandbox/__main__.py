@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
+from blocks.pleo.sandbox import (
+    SANDBOX_API_KEY,
+    SANDBOX_CLIENT_ID,
+    SANDBOX_CLIENT_SECRET,
+    SANDBOX_REDIRECT_URI,
+    Sandbox,
+    SandboxError,
+    serve,
+)
 
 WRONG_USAGE = 2
 
@@ -91,7 +99,8 @@ def _say(sandbox: Sandbox, base_url: str) -> None:
     print(f"API key        {SANDBOX_API_KEY}")
     print(f"Control page   {base_url}/")
     print(f"Jobs to export {len(waiting)}, with {sum(job.number_of_items for job in waiting)} items")
-    print(f"Export them    PLEO_BASE_URL={base_url} PLEO_API_KEY={SANDBOX_API_KEY} python -m flows.export", flush=True)
+    print(f"Export them    PLEO_BASE_URL={base_url} PLEO_API_KEY={SANDBOX_API_KEY} python -m flows.export")
+    print(f"OAuth client   {SANDBOX_CLIENT_ID} {SANDBOX_CLIENT_SECRET}, redirect to {SANDBOX_REDIRECT_URI}", flush=True)
 
 
 def _count(text: str) -> int:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from blocks.pleo.sandbox.api import Api
+from blocks.pleo.sandbox.authorization import Authorization
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.desk import Desk, error_response
 from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, SandboxError
@@ -25,7 +26,7 @@ _NAMES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 def build_app(desk: Desk, sandbox: Sandbox) -> ASGIApp:
     """Everything that answers requests, with errors in Pleo's form."""
     app = Starlette(
-        routes=[*Api(desk).routes(), *Control(sandbox).routes()],
+        routes=[*Api(desk).routes(), *Authorization(desk).routes(), *Control(sandbox).routes()],
         exception_handlers={
             ApiError: _api_error,
             SandboxError: _sandbox_error,

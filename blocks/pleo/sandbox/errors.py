@@ -43,6 +43,11 @@ def forbidden(company_id: str) -> ApiError:
     return ApiError(403, "FORBIDDEN", f"These credentials give no access to company {company_id}")
 
 
+def scope_missing(scope: str) -> ApiError:
+    """A call that the user did not allow this access token."""
+    return ApiError(403, "FORBIDDEN", f"This access token has not the scope {scope}")
+
+
 def job_not_found() -> ApiError:
     """No export job has this id."""
     return ApiError(404, "EXPORT_NOT_FOUND", "Export job not found")

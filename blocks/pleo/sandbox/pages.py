@@ -1,4 +1,7 @@
-"""The control page's HTML. Jinja escapes every value; there is no script and nothing from the web."""
+"""The HTML of the control page and of the page that asks for access.
+
+Jinja escapes every value; there is no script and nothing from the web.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from datetime import UTC, datetime
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from blocks.pleo.sandbox.access import SANDBOX_API_KEY
+from blocks.pleo.sandbox.oauth import AuthorizationRequest
 from blocks.pleo.sandbox.templates import TEMPLATES
 from blocks.pleo.sandbox.views import Item, Job, Received
 from blocks.pleo.sandbox.wire import Json
@@ -63,3 +67,13 @@ def job(shown: Job, rows: Sequence[tuple[Item, Json]], start: int, size: int) ->
     return _PAGES.get_template("job").render(
         job=shown, rows=[(item, _expense(expense)) for item, expense in rows], start=start, size=size
     )
+
+
+def consent(asked: AuthorizationRequest, number: str) -> str:
+    """The page that asks a user whether a client may have what it asks for; `number` comes back with the answer."""
+    return _PAGES.get_template("consent").render(asked=asked, number=number)
+
+
+def message(text: str) -> str:
+    """A page that says one thing."""
+    return _PAGES.get_template("message").render(text=text)

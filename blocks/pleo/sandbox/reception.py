@@ -44,7 +44,7 @@ class Reception:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(("/v3/", "/receipts/")):
+        if scope["type"] != "http" or not path.startswith(("/v3/", "/receipts/", "/oauth/")):
             try:
                 await self._app(scope, receive, send)
             except Exception:  # whatever a control page does wrong is logged and never ends the server
@@ -55,7 +55,8 @@ class Reception:
         fault = self._desk.faults.next_for(call)
         answer = _Answer()
         await self._answer(scope, receive, answer, fault)
-        query = scope["query_string"].decode("latin-1")
+        # Of an authorisation no more is kept than that it came by.
+        query = "" if path.startswith("/oauth/") else scope["query_string"].decode("latin-1")
         broken = fault is not None and fault.kind in ("drop", "lost")
         self._desk.log.add(
             ReceivedRequest(
@@ -77,7 +78,13 @@ class Reception:
                 await _instead(fault)(scope, receive, answer.take)
                 return
             if scope["path"].startswith("/v3/"):
-                scope["pleo.companies"] = authenticate(self._desk.store, request.headers.get("authorization"))
+                scope["pleo.companies"] = authenticate(
+                    self._desk.store,
+                    request.headers.get("authorization"),
+                    self._desk.clock(),
+                    scope["method"],
+                    scope["path"],
+                )
                 if self._desk.rate_limit is not None:
                     self._desk.rate_limit.take(self._desk.clock())
                 jobs.expire(self._desk.store, self._desk.clock())

@@ -13,13 +13,14 @@ from typing import Any, Self
 
 from starlette.types import ASGIApp
 
-from blocks.pleo.sandbox import access, job_items, jobs
+from blocks.pleo.sandbox import access, job_items, jobs, oauth
 from blocks.pleo.sandbox.app import build_app
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.desk import Desk
 from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
 from blocks.pleo.sandbox.faults import Fault, FaultKind
 from blocks.pleo.sandbox.items import Entry, entry_of, generate
+from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
 from blocks.pleo.sandbox.plan import default_failing, plan
 from blocks.pleo.sandbox.showcase import MIN_ITEMS, plan_showcase
 from blocks.pleo.sandbox.store import Store
@@ -59,6 +60,8 @@ class Sandbox:
             rate_limit=access.RateLimit() if rate_limit else None,
         )
         jobs.know_company(self._store, SANDBOX_COMPANY_ID)
+        self._oauth = AuthorizationServer(self._store)
+        self.add_oauth_client(oauth.SANDBOX_CLIENT_ID, oauth.SANDBOX_CLIENT_SECRET)
         self.app: ASGIApp = build_app(self._desk, self)
 
     def close(self) -> None:
@@ -237,6 +240,46 @@ class Sandbox:
         for company in companies:
             jobs.know_company(self._store, _company(company))
         access.add_credential(self._store, access.TOKEN if token else access.KEY, secret, companies)
+
+    def add_oauth_client(
+        self,
+        client_id: str,
+        secret: str | None = None,
+        *,
+        client_auth: ClientAuth = "either",
+        redirect_uris: Sequence[str] = (oauth.SANDBOX_REDIRECT_URI,),
+        companies: Sequence[str] = (SANDBOX_COMPANY_ID,),
+        access_life_s: float = oauth.ACCESS_LIFE_S,
+        refresh_life_s: float = oauth.REFRESH_LIFE_S,
+    ) -> None:
+        """Know an OAuth client, which users may allow to see these companies; without a secret it is a public one."""
+        for company in companies:
+            jobs.know_company(self._store, _company(company))
+        self._oauth.add_client(
+            client_id,
+            secret,
+            client_auth=client_auth,
+            redirect_uris=redirect_uris,
+            companies=[_company(company) for company in companies],
+            access_life_s=access_life_s,
+            refresh_life_s=refresh_life_s,
+        )
+
+    def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = oauth.SCOPES) -> TokenPair:
+        """Tokens for an OAuth client, as if a user had just pressed Allow."""
+        return self._oauth.grant(client_id, scopes, self._desk.clock())
+
+    def oauth_grants(self) -> list[OAuthGrant]:
+        """What users allowed OAuth clients so far, the oldest first."""
+        return self._oauth.grants()
+
+    def expire_access_tokens(self) -> None:
+        """Let every access token of OAuth be over now; refresh tokens stay."""
+        self._oauth.expire_access_tokens()
+
+    def revoke_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID) -> None:
+        """Take back what users allowed an OAuth client, as an administrator does in Pleo."""
+        self._oauth.revoke(client_id)
 
     def inject(
         self,

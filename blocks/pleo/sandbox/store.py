@@ -13,7 +13,7 @@ from typing import Any
 from blocks.pleo.sandbox.errors import SandboxError
 
 APPLICATION_ID = 0x504C4542
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -79,6 +79,42 @@ CREATE TABLE events (
     at REAL NOT NULL,
     failure_reason TEXT,
     failure_reason_type TEXT
+);
+"""
+
+ADDED_IN_VERSION_2 = """
+CREATE TABLE oauth_clients (
+    id TEXT PRIMARY KEY,
+    secret TEXT,                 -- as its SHA-256, like all secrets of these tables; NULL for a public client
+    client_auth TEXT NOT NULL,
+    redirect_uris TEXT NOT NULL,
+    companies TEXT NOT NULL,
+    access_life_s REAL NOT NULL,
+    refresh_life_s REAL NOT NULL
+);
+CREATE TABLE oauth_grants (
+    grant_no INTEGER PRIMARY KEY,
+    client TEXT NOT NULL REFERENCES oauth_clients (id),
+    scopes TEXT NOT NULL,
+    companies TEXT NOT NULL,
+    renewals INTEGER NOT NULL DEFAULT 0,
+    revoked TEXT                 -- why, once it is
+);
+CREATE TABLE oauth_codes (
+    code TEXT PRIMARY KEY,
+    client TEXT NOT NULL REFERENCES oauth_clients (id),
+    redirect_uri TEXT NOT NULL,
+    challenge TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    grant_no INTEGER REFERENCES oauth_grants (grant_no)     -- once it was exchanged
+);
+CREATE TABLE oauth_tokens (
+    token TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    grant_no INTEGER NOT NULL REFERENCES oauth_grants (grant_no),
+    expires_at REAL NOT NULL,
+    used INTEGER NOT NULL DEFAULT 0
 );
 """
 
@@ -167,17 +203,23 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and tables == 0:
-        for statement in SCHEMA.split(";\n"):
-            connection.execute(statement)
+        _make(connection, SCHEMA + ADDED_IN_VERSION_2)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     elif owner != APPLICATION_ID:
         raise SandboxError(f"{path} is a database of something else, not a sandbox state: name another file")
+    elif version == 1:
+        _make(connection, ADDED_IN_VERSION_2)
     elif version != SCHEMA_VERSION:
         raise SandboxError(
             f"{path} is a sandbox state of version {version}, this sandbox reads {SCHEMA_VERSION}: name another file"
         )
     connection.execute("COMMIT")
+
+
+def _make(connection: sqlite3.Connection, schema: str) -> None:
+    for statement in schema.split(";\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _in_words(error: sqlite3.Error) -> str:

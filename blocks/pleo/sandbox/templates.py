@@ -132,5 +132,32 @@ _JOB = """{% extends 'base' %}{% from 'macros' import status, failure %}
 {% endblock %}
 """
 
-TEMPLATES = {"base": _BASE, "macros": _MACROS, "overview": _OVERVIEW, "job": _JOB}
+_CONSENT = """{% extends 'base' %}
+{% block title %}Allow access? · Pleo sandbox{% endblock %}
+{% block body %}
+<h1>Allow access to Pleo?</h1>
+<p><code>{{ asked.client_id }}</code> asks for</p>
+<ul>{% for scope in asked.scopes %}<li><code>{{ scope }}</code></li>{% endfor %}</ul>
+<p class="dim">of {% for company in asked.companies %}company {{ company }}{% if not loop.last %}, {% endif %}
+{%- endfor %}. The answer goes to {{ asked.redirect_uri }}.</p>
+<form method="post" action="/oauth/authorize" class="bar">
+<input type="hidden" name="page" value="{{ number }}">
+<button name="decision" value="allow" id="allow">Allow</button>
+<button name="decision" value="deny" id="deny">Deny</button>
+</form>
+{% endblock %}
+"""
+
+_MESSAGE = """{% extends 'base' %}
+{% block body %}<h1>Pleo sandbox</h1><p class="bar">{{ text }}</p>{% endblock %}
+"""
+
+TEMPLATES = {
+    "base": _BASE,
+    "macros": _MACROS,
+    "overview": _OVERVIEW,
+    "job": _JOB,
+    "consent": _CONSENT,
+    "message": _MESSAGE,
+}
 """The templates by name."""

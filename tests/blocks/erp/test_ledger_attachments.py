@@ -293,17 +293,21 @@ async def test_bytes_name_and_entry_are_made_durable_in_this_order(
 
     def watched(descriptor: int) -> None:
         kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        if os.path.sameopenfile(descriptor, parent):
+            kind = "parent"
         with_name = [one for one in stored(path) if one != ".incoming"]
         recorded = rows(path, "SELECT count(*) FROM attachment")[0][0]
         steps.append((kind, with_name, recorded))
         fsync(descriptor)
 
     async with opened(path) as ledger:
+        parent = os.open(path.parent, os.O_RDONLY)
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", watched)
             await ledger.record([an_entry(1, attachments=(receipt,))])
+        os.close(parent)
     name = f"{receipt.sha256}.pdf"
-    assert steps == [("folder", [], 0), ("file", [], 0), ("folder", [name], 0)]
+    assert steps == [("file", [], 0), ("parent", [name], 0), ("folder", [name], 0)]
     assert rows(path, "SELECT file FROM attachment") == [(name,)]
 
 

@@ -563,3 +563,15 @@ async def test_cancelling_a_call_ends_it_and_leaves_the_client_usable() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await client.get_job(JOB_ID)).id == JOB_ID
+
+
+async def test_the_rows_of_a_job_are_not_taken_for_its_export_items() -> None:
+    """Both have the expenses' ids, and an answer has been known to go to the wrong request."""
+    rows = page([{"accountingEntryId": ENTRY_ID, "exportJobId": JOB_ID, "status": "pending"}])
+    items = page([{"accountingEntryId": ENTRY_ID}])
+    async with scripted([answer(page()), answer(rows), answer(items)]) as pleo, pleo.client() as client:
+        await client.list_jobs()
+        fetched = await client.get_export_items(JOB_ID)
+    assert fetched.ids == (ENTRY_ID,)
+    assert "exportJobId" not in fetched.text
+    assert len(pleo.requests) == 3

@@ -261,6 +261,23 @@ async def test_an_event_after_a_429_is_simply_sent_again() -> None:
     assert pleo.time.sleeps[0] == 3.0
 
 
+async def test_an_event_waits_as_long_as_a_busy_pleo_asks_for() -> None:
+    state = Job("in_progress")
+    state.faults = iter([("before", lambda _: answer("", 503, retry_after="20"))])
+    async with scripted(state) as pleo, pleo.client() as client:
+        await client.post_event(JOB_ID, JobEvent.COMPLETED)
+    assert pleo.time.sleeps == [20.0]
+
+
+async def test_another_jobs_state_is_not_taken_for_the_one_that_was_asked_for() -> None:
+    other = {"data": job("completed", id="22222222-2222-4333-8444-555555555555")}
+    script: list[Step] = [drop, answer(other), answer({"data": job("in_progress")}), ACCEPTED]
+    async with scripted([answer(page()), *script]) as pleo, pleo.client() as client:
+        await client.list_jobs()
+        await client.post_event(JOB_ID, JobEvent.COMPLETED)
+    assert pleo.lines.count("POST /v3/export-job-events") == 2
+
+
 async def test_an_event_of_an_unknown_job_is_refused_in_one_request() -> None:
     async with scripted([refusal(404, "EXPORT_NOT_FOUND")]) as pleo, pleo.client() as client:
         with pytest.raises(PleoNotFound):

@@ -30,7 +30,7 @@ def running(*arguments):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     try:
-        yield process, [process.stdout.readline().rstrip("\n") for _ in range(5)]
+        yield process, [process.stdout.readline().rstrip("\n") for _ in range(6)]
     finally:
         process.kill()
         process.communicate()
@@ -51,6 +51,9 @@ def test_it_says_where_it_is_and_how_to_export_from_it():
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
         assert value(lines, "Control page") == f"{url}/"
         assert value(lines, "Jobs to export") == "2, with 24 items"
+        assert value(lines, "OAuth client").startswith(
+            "sandbox-client sandbox-client-secret, redirect to http://127.0.0.1:"
+        )
         assert value(lines, "Export them") == f"PLEO_BASE_URL={url} PLEO_API_KEY={key} python -m flows.export"
         jobs = httpx.get(f"{url}/v3/export-jobs", auth=(key, "")).json()["data"]
         assert [(job["status"], job["numberOfItems"]) for job in jobs] == [("pending", 12)] * 2
