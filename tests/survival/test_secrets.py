@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from canaries import Search
 from processes import ROOT, PrefectServer, until
 from quoting_pleo import Quote, Rule, bad_header, in_type, no_http, plain, redirect, refusal, web_page
-from traced import CANARIES, IBAN, KEY, LINK, SUPPLIER_IBAN, Traced, readable_by_others, traced
+from traced import CANARIES, IBAN, KEY, LINK, Traced, readable_by_others, traced
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 
@@ -209,7 +209,7 @@ def test_receipts_that_do_not_come_are_told_without_their_links(world: Traced, q
         "flows.job.retrieve_items",
         "flows.run.detect_jobs",
         "flows.export.run_export",
-        "flows.steps.update.updates_of",
+        "flows.reporting.updates_of",
         "flows.reporting.update_batch",
         "flows.job.complete_job",
     ],
@@ -228,12 +228,12 @@ def test_an_error_that_nobody_foresaw_tells_its_cause_without_the_secrets_in_it(
         f"broken.__name__ = {name!r}\n"
         f"if hasattr(module, {name!r}):\n    module.{name} = broken\n"
     )
-    done = world.driven(code)
+    in_prefects_log_alone = {"PREFECT_LOGGING_EXTRA_LOGGERS": None} if name in {"book", "updates_of"} else {}
+    done = world.driven(code, **in_prefects_log_alone)
     world.shown = [(where, content) for where, content in world.shown if where != "the process list"]  # the driver's
-    assert done.returncode in {1, 3} or name == "updates_of"
-    if name != "updates_of":
-        assert b"LookupError" in done.stderr
-        assert b"unforeseen" in done.stderr
+    assert done.returncode == 1
+    assert b"LookupError" in done.stderr
+    assert b"unforeseen" in done.stderr
     assert [one for one in world.finds() if "pleo-export-pages" not in one] == []
     world.run()
     world.shown = [(where, content) for where, content in world.shown if where != "the process list"]
@@ -273,17 +273,12 @@ def test_pages_of_a_job_that_ended_elsewhere_go_with_the_next_run(world: Traced,
     world.office.sandbox.clear_faults()
     assert world.stored_pages()
     if ending == "elsewhere":
-        status = "failed"
-        world.pleo.rules = []
-        world.office.sandbox._store  # noqa: B018 - see below
-        import httpx
-
         event = {"jobId": job_id, "event": "failed", "failureReason": "x", "failureReasonType": "canceled_by_user"}
         answer = httpx.post(
             f"{world.office.base_url}/v3/export-job-events", json=event, auth=(KEY.value, ""), trust_env=False
         )
-        assert answer.status_code in {202, 422}, answer.text
-        assert world.office.sandbox.job(job_id).status in {status, "pending"}
+        assert answer.status_code == 202, answer.text
+        assert world.office.sandbox.job(job_id).status == "failed"
     assert world.run().returncode in {0, 3}
     _clean(world)
 
@@ -292,7 +287,7 @@ def test_pages_of_a_job_that_ended_elsewhere_go_with_the_next_run(world: Traced,
 def test_a_temporary_server_leaves_no_secret_and_nothing_that_others_may_read(world: Traced) -> None:
     world.office.sandbox.add_job(items=12, seed=9)
     done = world.end(world.start(["-m", "flows.export"], umask=0, PREFECT_API_URL=None))
-    assert done.returncode == 3, done.stderr
+    assert done.returncode in {0, 3}, done.stderr
     _clean(world)
 
 
@@ -303,7 +298,7 @@ def test_credentials_in_a_block_are_readable_nowhere(world: Traced) -> None:
     saved = world.end(world.start([str(ROOT / "deployments" / "save_blocks.py")]))
     assert saved.returncode == 0, saved.stderr
     done = world.run("--pleo", "pleo", "--erp", "ledger/books", PLEO_API_KEY=None, PLEO_BASE_URL=None)
-    assert done.returncode == 3, done.stderr
+    assert done.returncode in {0, 3}, done.stderr
     _clean(world)
 
 
@@ -316,7 +311,3 @@ def test_a_token_is_kept_as_a_key_is(world: Traced) -> None:
     world.pleo.rules = []
     assert world.run(PLEO_API_KEY=None, PLEO_ACCESS_TOKEN=KEY.value).returncode in {0, 3}
     _clean(world)
-
-
-assert SUPPLIER_IBAN in CANARIES
-assert time

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Traced:
     pleo: QuotingPleo
     server: PrefectServer
     shown: list[tuple[str, bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,30 +71,40 @@ class Traced:
     def start(self, command: Sequence[str], umask: int = -1, **environment: str | None) -> subprocess.Popen[bytes]:
         """Start a Python command in a process group of its own."""
         given = {**self.environment, **environment}
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=self.folder,
-            env={name: value for name, value in given.items() if value is not None},
-            umask=umask,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        number = len(self.processes)  # files take what a pipe that nobody reads would not
+        with self._output(number, "out").open("wb") as out, self._output(number, "err").open("wb") as err:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=self.folder,
+                env={name: value for name, value in given.items() if value is not None},
+                umask=umask,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def _output(self, number: int, stream: str) -> Path:
+        return self.folder.parent / f"{self.folder.name}-{number}.{stream}"
 
     def end(self, process: subprocess.Popen[bytes]) -> subprocess.CompletedProcess[bytes]:
         """Wait for its end, and keep what it showed; meanwhile its process list is read."""
         over = threading.Event()
         lists: set[bytes] = set()
+        ended = process.poll() is not None
         watching = threading.Thread(target=_watch, args=(process.pid, over, lists))
         watching.start()
         try:
-            out, err = process.communicate(timeout=240)
+            process.wait(timeout=240)
         finally:
             over.set()
             watching.join()
+        number = self.processes.index(process)
+        out, err = (self._output(number, stream).read_bytes() for stream in ("out", "err"))
         self.shown += [("standard output", out), ("standard error", err), ("the process list", b"\n".join(lists))]
-        assert lists, "the process list was never read"
+        assert lists or ended, "the process list was never read"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def run(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[bytes]:
@@ -131,7 +143,13 @@ def traced(folder: Path, server: PrefectServer, **settings: Any) -> Iterator[Tra
         at_work.sandbox.add_credential(KEY.value, [SANDBOX_COMPANY_ID])
         made = Traced(folder, at_work, pleo, server)
         pleo.edit = lambda item: with_canaries(item, pleo.url, at_work.base_url)
-        yield made
+        try:
+            yield made
+        finally:
+            for process in made.processes:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait(30)
 
 
 def with_canaries(item: dict[str, Any], pleo_url: str, sandbox_url: str) -> None:
