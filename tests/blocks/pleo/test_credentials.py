@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
-from scripted_pleo import COMPANY_ID, SAME_EVERY_TIME, answer, job, page, scripted
+from scripted_pleo import JOB_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 from blocks.pleo.credentials import (
     PRODUCTION_URL,
@@ -203,7 +203,7 @@ async def test_a_secret_of_any_printable_ascii_arrives_as_it_is(odd: str) -> Non
         for name in ("PLEO_API_KEY", "PLEO_ACCESS_TOKEN"):
             credentials = credentials_from_environment({name: f" {odd}\n", "PLEO_BASE_URL": pleo.url})
             async with credentials.client() as client:
-                await client.get_job(COMPANY_ID)
+                await client.get_job(JOB_ID)
     key, token = (request.header("authorization") for request in pleo.requests)
     assert key == "Basic " + base64.b64encode(f"{odd}:".encode()).decode()
     assert token == f"Bearer {odd}"
