@@ -184,7 +184,7 @@ class World:
         what = f" {body['event']}" if method == "POST" else f" of {len(body)}" if method == "PUT" else ""
         dead = " (dead)" if process.dead else ""
         self.note(f"{process.name}{dead}: {method} {_short(path)}{what} -> {reply.status}")
-        if job is not None and method == "GET" and path.endswith("/items"):
+        if job is not None and method == "GET" and path.endswith("/items") and "after" not in dict(query):
             process.looked_at[job.id] = now()
         if job is not None and reply.status == 200 and method == "PUT":
             self._updated(process, job, before, body)
