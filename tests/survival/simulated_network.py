@@ -107,6 +107,8 @@ class Process:
     amounts: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     doubt: dict[str, dict[str, Json]] = field(default_factory=dict)
     acknowledged: dict[str, set[str]] = field(default_factory=dict)
+    looked_at: dict[str, float] = field(default_factory=dict)
+    """When it began a job, or last read what is done of it."""
     ended: set[str] = field(default_factory=set)
     """The jobs that it has sent a final event for."""
 

@@ -47,14 +47,14 @@ class Refusal(Exception):
 
 @dataclass
 class Row:
-    """An item of a job at its place; `by` is whose update it shows, `updates` how many were taken."""
+    """An item of a job at its place; `by` and `told_at` are whose update it shows, and when it came."""
 
     id: str
     place: int
     status: str = "pending"
     said: Json = field(default_factory=dict)
     by: str = ""
-    updates: int = 0
+    told_at: float = 0.0
 
 
 @dataclass
@@ -232,7 +232,7 @@ class SimulatedPleo:
             refused = bool(orders)
             carried_out = orders.pop(0) if orders else True
             if carried_out:
-                row.status, row.said, row.by, row.updates = update["status"], update, by, row.updates + 1
+                row.status, row.said, row.by, row.told_at = update["status"], update, by, self.now()
             if refused:
                 errors.append(_error(row.id, "EXPORT_ENTRY_STATUS_UPDATE_FAILED"))
             else:
