@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -117,16 +117,9 @@ def _wrapped(value: Any) -> list[Any]:
     turned: list[Any] = [[value], {"value": value}, [value, value], json.dumps(value)]
     if isinstance(value, str):
         turned += [value.upper(), f" {value}\n", value * 100, f"{value}\x00", f"{value}\u200b"]
-    elif isinstance(value, (int, float)):
-        turned += [
-            str(value),
-            -value,
-            value + 1,
-            value * 100,
-            Raw(f"{value}.00"),
-            Raw(f"{value}.01"),
-            Raw(f"{value}e0"),
-        ]
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        turned += [str(value), -value, value + 1, value * 100]
+        turned += [Raw(f"{value}{more}") for more in (".00", ".01", "e0", "E+1")] if isinstance(value, int) else []
     elif isinstance(value, list):
         turned += [value * 2, value[:1] * 300, [*value, None], [None, *value], [*value, 5], {"0": value}]
     return turned
