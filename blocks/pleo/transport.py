@@ -42,12 +42,12 @@ from blocks.pleo.wire import UnreadableAnswer, decode, decoded
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""How much of an answer is kept, its longest texts cut. A full page is a fiftieth of it; where one is larger, smaller
-ones are asked for. What is made of an answer may take thirty times its size."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""How much of an answer is read, decompressed. Where a page has more, a smaller one is asked for."""
 
-MAX_SENT_BYTES = 1024 * 1024 * 1024
-"""How much is read of an answer, decompressed, to keep that."""
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+"""How much of it is kept, its longest texts cut: a full page is a fiftieth of that. What is made of it takes more
+memory, up to some thirty times as much where it is nothing but brackets."""
 
 ANSWER_TIMEOUT_S = 60.0
 RENEWAL_TIMEOUT_S = 240.0
@@ -266,7 +266,7 @@ class Transport:
         if status >= 500 or status == 408:
             return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
         if received is None:
-            why = f"{method} {path}: over {MAX_BODY_BYTES} bytes"
+            why = f"{method} {path}: more than {MAX_KEPT_BYTES >> 20} MiB, or {MAX_BODY_BYTES >> 20} with its texts"
             return _NoAnswer(why, hopeless=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
         try:
             value = self._understand(status, received, check)
@@ -333,7 +333,7 @@ async def _read(response: httpx.Response) -> bytes | None:
         if texts is None and sent > BEGIN_BYTES:
             texts = LongTexts()
             kept = bytearray(texts.cut(bytes(kept)))
-        if len(kept) > MAX_BODY_BYTES or sent > MAX_SENT_BYTES:
+        if len(kept) > MAX_KEPT_BYTES or sent > MAX_BODY_BYTES:
             return None
     if texts is not None:
         kept += texts.end()

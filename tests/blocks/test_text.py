@@ -113,7 +113,9 @@ def test_what_a_spreadsheet_would_compute_is_shown_with_an_apostrophe(text: str)
     assert len(no_formula(text, len(text))) <= len(text)
 
 
-@pytest.mark.parametrize("text", ["", "a=1", "-12.50", "+45 12 34 56", "-1,000", "DSB", "'=1", "1-1", "a@b.example", "-"])
+@pytest.mark.parametrize(
+    "text", ["", "a=1", "-12.50", "+45 12 34 56", "-1,000", "DSB", "'=1", "1-1", "a@b.example", "-"]
+)
 def test_what_no_spreadsheet_would_compute_stays_as_it_is(text: str) -> None:
     assert no_formula(text, 100) == text
 

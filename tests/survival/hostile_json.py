@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 Path = tuple[str | int, ...]
 Change = tuple[Path, Any]
 
-MEGABYTES_10 = 10_000_000
 DEEP = 100_000
 
 

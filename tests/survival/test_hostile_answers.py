@@ -16,13 +16,11 @@ from typing import Any
 
 import pytest
 from hostile_json import (
-    MEGABYTES_10,
     SEEDS,
     TEXTS,
     changed,
     corruptions,
     examples,
-    paths,
     shown,
     written,
 )
@@ -39,7 +37,7 @@ from hypothesis import given, note
 from pleo_items import an_item, entry_id
 
 from blocks.erp.policy import Attachments, Policy
-from flows.outcome import Ending, RunReport
+from flows.outcome import RunReport
 
 ITEMS, PAGE = 6, 3
 WITHOUT_FILES = Policy(attachments=Attachments.SKIP)
@@ -147,9 +145,9 @@ def check_rubbish(office: HostileOffice, books: Iterator[Path], seed: int) -> No
     assert_books_are_right(office, job_id, amounts)
     for _ in range(2):
         if office.sandbox.job(job_id).status in {"pending", "in_progress"}:
-            report = export_of(office, file, untouched, job_id=job_id)
+            export_of(office, file, untouched, job_id=job_id)
             assert_books_are_right(office, job_id, amounts)
-    assert office.sandbox.job(job_id).status not in {"pending", "in_progress"}, report
+    assert office.sandbox.job(job_id).status not in {"pending", "in_progress"}
 
 
 @examples(40)
@@ -159,7 +157,7 @@ def test_answers_that_are_rubbish_for_a_while(at_work: HostileOffice, books: Ite
 
 
 @pytest.mark.slow
-@examples(1500)
+@examples(500)
 @given(seed=SEEDS)
 def test_many_more_answers_that_are_rubbish_for_a_while(
     at_work: HostileOffice, books: Iterator[Path], seed: int

@@ -140,7 +140,7 @@ def test_items_that_are_rubbish_fail_alone(at_work: HostileOffice, books: Iterat
 
 
 @pytest.mark.slow
-@examples(1500)
+@examples(500)
 @given(seed=SEEDS)
 def test_many_more_items_that_are_rubbish_fail_alone(at_work: HostileOffice, books: Iterator[Path], seed: int) -> None:
     check_spoiled_items(at_work, books, seed)
