@@ -238,9 +238,7 @@ class PleoClient:
 
     async def get_export_items(self, job_id: str, cursor: str | None = None) -> ItemsPage:
         """GET /v3/export-items, one page as it came. Raises MissingContraAccounts or JobFinished."""
-        answer = await self._page(
-            "/v3/export-items", [("job_id", canonical_uuid(job_id))], cursor, _export_page
-        )
+        answer = await self._page("/v3/export-items", [("job_id", canonical_uuid(job_id))], cursor, _export_page)
         page: Page = answer.value
         ids = (entry_id_of(element) for element in page.data)
         return ItemsPage(answer.text, tuple(id_ for id_ in ids if id_), len(page.data), page.has_next, page.end_cursor)
