@@ -6,8 +6,17 @@ import re
 import unicodedata
 
 # Control characters, the bidirectional controls that can turn a shown line round, lone surrogates (which no file or
-# database takes), and the separators that start a new line in some viewers.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# database takes), the separators that start a new line in some viewers, and spaces of no width.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+# Characters that nobody sees: in a name they may be meant, in a code they make two of one.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
+# What a spreadsheet computes instead of showing it; a mere number is none, signed or not.
+_FORMULA = re.compile(r"[=@＝＠]|[+\-＋－](?![\d .,/()-]*\Z)")
 _SPACES = re.compile(r"\s+")
 _JOINERS = {"\u200d", "\ufe0e", "\ufe0f"}
 _SLACK = 4096
@@ -26,6 +35,24 @@ def one_line(text: str, limit: int) -> str:
     if line and len(head) < len(text):
         line += " " * (limit + 1)  # what was not read counts as text that does not fit
     return cut(line, limit)
+
+
+def no_formula(line: str, limit: int) -> str:
+    """The line, with an apostrophe before a sign that would have a spreadsheet compute it, as one types it there.
+
+    For words that people export and open elsewhere; never for codes, which have to stay what they are.
+    """
+    return cut(f"'{line}", limit) if is_formula(line) else line
+
+
+def is_formula(line: str) -> bool:
+    """Whether a spreadsheet that opens this line as a cell would compute it."""
+    return _FORMULA.match(line) is not None
+
+
+def seen(text: str) -> str:
+    """The text without the characters that nobody sees, so that what looks alike is alike."""
+    return text if text.isascii() else _UNSEEN.sub("", text)
 
 
 def cut(text: str, limit: int) -> str:

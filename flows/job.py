@@ -309,7 +309,8 @@ class _JobRun:
         control, expected = self.control, self.job.number_of_items
         if control.unreadable:
             raise Unfinished(
-                f"{control.unreadable} rows of the job cannot be read, so it cannot be said to be complete"
+                f"{control.unreadable} rows of the job cannot be read or are of another job, "
+                "so it cannot be said to be complete"
             )
         if expected is not None and control.count < expected:
             raise Unfinished(f"Pleo says the job has {expected} items but lists only {control.count}")

@@ -16,7 +16,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from blocks.pleo.access import Access
-from blocks.pleo.errors import JobFinished, PleoOutcomeUnknown, PleoUnavailable
+from blocks.pleo.errors import AnswerTooLarge, JobFinished, PleoOutcomeUnknown, PleoUnavailable
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.items import BrokenItem, ExportItem, describe, entry_id_of, parse_item
 from blocks.pleo.models import (
@@ -30,7 +30,7 @@ from blocks.pleo.models import (
     UpdateError,
 )
 from blocks.pleo.retry import Effort, wait_s
-from blocks.pleo.transport import Clock, Query, Transport
+from blocks.pleo.transport import Answer, Check, Clock, Transport
 from blocks.pleo.wire import Cursors, Page, UnreadableAnswer, decode, read_page
 
 MAX_UPDATES = 100
@@ -67,7 +67,7 @@ class BearerAuth(httpx.Auth):
 
 @dataclass(frozen=True, slots=True)
 class JobItems:
-    """One page of a job's items: the rows, how many could not be read, and the next page's cursor."""
+    """One page of a job's items: the rows, how many could not be read or are of another job, and the next cursor."""
 
     rows: tuple[JobItem, ...]
     unreadable: int
@@ -138,10 +138,7 @@ class PleoClient:
         cursors = Cursors("list of export jobs")
         cursor: str | None = None
         while True:
-            answer = await self._transport.call(
-                "GET", "/v3/export-jobs", query=self._paged(query, cursor), check=read_page
-            )
-            page: Page = answer.value
+            page = (await self._page("/v3/export-jobs", query, cursor)).value
             jobs += _readable(ExportJob, page.data)
             cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.data))
             if cursor is None:
@@ -227,14 +224,10 @@ class PleoClient:
 
     async def get_job_items(self, job_id: str, cursor: str | None = None, *, status: str | None = None) -> JobItems:
         """GET /v3/export-jobs/{jobId}/items, one page."""
-        answer = await self._transport.call(
-            "GET",
-            f"/v3/export-jobs/{canonical_uuid(job_id)}/items",
-            query=self._paged([("status", status)] if status else [], cursor),
-            check=read_page,
-        )
-        page: Page = answer.value
-        rows = tuple(_readable(JobItem, page.data))
+        job_id = canonical_uuid(job_id)
+        query = [("status", status)] if status else []
+        page: Page = (await self._page(f"/v3/export-jobs/{job_id}/items", query, cursor)).value
+        rows = tuple(row for row in _readable(JobItem, page.data) if row.export_job_id in {None, job_id})
         return JobItems(rows, len(page.data) - len(rows), page.has_next, page.end_cursor)
 
     async def find_job_item(self, company_id: str, accounting_entry_id: str) -> JobItem:
@@ -246,12 +239,7 @@ class PleoClient:
 
     async def get_export_items(self, job_id: str, cursor: str | None = None) -> ItemsPage:
         """GET /v3/export-items, one page as it came. Raises MissingContraAccounts or JobFinished."""
-        answer = await self._transport.call(
-            "GET",
-            "/v3/export-items",
-            query=self._paged([("job_id", canonical_uuid(job_id))], cursor),
-            check=_export_page,
-        )
+        answer = await self._page("/v3/export-items", [("job_id", canonical_uuid(job_id))], cursor, _export_page)
         page: Page = answer.value
         ids = (entry_id_of(element) for element in page.data)
         return ItemsPage(answer.text, tuple(id_ for id_ in ids if id_), len(page.data), page.has_next, page.end_cursor)
@@ -269,13 +257,25 @@ class PleoClient:
         result: UpdateAnswer = answer.value
         return result
 
-    def _paged(self, query: Sequence[tuple[str, str]], cursor: str | None) -> Query:
-        return [*query, ("limit", str(self.page_size)), *([("after", cursor)] if cursor is not None else [])]
+    async def _page(
+        self, path: str, query: Sequence[tuple[str, str]], cursor: str | None, check: Check = read_page
+    ) -> Answer:
+        """One page of a list, as large as is asked for, or smaller where that is more than we take at once."""
+        after = [("after", cursor)] if cursor is not None else []
+        for size in (self.page_size, self.page_size // 8, 1):
+            try:
+                return await self._transport.call(
+                    "GET", path, query=[*query, ("limit", str(max(size, 1))), *after], check=check
+                )
+            except AnswerTooLarge:
+                if size <= 1:
+                    raise
+        raise AssertionError("the last size is 1")
 
 
 def items_of(page_text: str) -> list[ExportItem | BrokenItem]:
     """The export items on a page that `get_export_items` brought, broken ones as such, in Pleo's order."""
-    return [parse_item(element) for element in read_page(decode(page_text.encode())).data]
+    return [parse_item(element) for element in read_page(decode(page_text)).data]
 
 
 def _readable(model: type[_Model], elements: Iterable[Any]) -> list[_Model]:

@@ -8,6 +8,7 @@
     │   └── NotTrusted                 whoever is there cannot prove to be Pleo: nothing was sent
     ├── PleoRejected               4xx: Pleo understood and says no (`type` is Pleo's own word)
     │   ├── PleoNotFound               404 of a job or item
+    │   ├── AnswerTooLarge             an answer with more bytes than we take: ask for fewer records at once
     │   ├── JobFinished                422: the job is over, expired or was finished by another: stop cleanly
     │   ├── MissingContraAccounts      400: the company's contra accounts are not set up in Pleo
     │   └── AlreadyInProgress          409: the company has a job under way
@@ -68,6 +69,10 @@ class PleoRejected(PleoError):
 
 class PleoNotFound(PleoRejected):
     """The job or item does not exist, or not for these credentials."""
+
+
+class AnswerTooLarge(PleoRejected):
+    """Pleo's answer has more bytes than we take."""
 
 
 class JobFinished(PleoRejected):

@@ -13,6 +13,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
+    Field,
+    Strict,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -20,6 +23,12 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from blocks.text import one_line
+
+MAX_COUNT = 10**12
+"""Nothing that Pleo counts, items, bytes or seconds, comes to more; what is said to is not known."""
+
+MAX_LIST = 10_000
+"""How many lines, tags or files an expense has at the most; no person can have chosen more."""
 
 _USUAL_FORM = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -72,6 +81,12 @@ def _storable(value: str) -> str:
     return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _no_longer_than_any(value: object) -> object:
+    if isinstance(value, list) and len(value) > MAX_LIST:
+        raise ValueError(f"{len(value)} of them are more than an expense can have")
+    return value
+
+
 def _none_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
     """For what only informs: an odd value counts as absent and never costs us the record."""
     try:
@@ -92,8 +107,11 @@ Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 Text = Annotated[str, AfterValidator(_storable)]
 Amount = Annotated[Decimal, BeforeValidator(_exact_number)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+SomeOf = (Strict(False), FailFast(), BeforeValidator(_no_longer_than_any))
+"""For a list of Pleo's as a tuple. Its length is looked at before its elements are, and the first odd one is enough."""
+
 Informative = WrapValidator(_none_if_odd)
-Count = Annotated[int | None, Informative]
+Count = Annotated[Annotated[int, Field(ge=0, le=MAX_COUNT)] | None, Informative]
 Instant = Annotated[Moment | None, Informative]
 Words = Annotated[Text | None, Informative]
 TextOrEmpty = Annotated[Text, BeforeValidator(_empty_if_null)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, Strict, ValidationError
+from pydantic import Field, ValidationError
 
 from blocks.pleo.fields import (
     Amount,
@@ -19,6 +19,7 @@ from blocks.pleo.fields import (
     Instant,
     Moment,
     Name,
+    SomeOf,
     Text,
     TextOrEmpty,
     Uuid,
@@ -78,7 +79,7 @@ class ItemLine(Wire):
     line_amount: ItemAmount | None = None
     net_amount: ItemAmount | None = None
     tax: ItemTax | None = None
-    tags: Annotated[tuple[ItemTag | None, ...] | None, Strict(False)] = None
+    tags: Annotated[tuple[ItemTag | None, ...] | None, *SomeOf] = None
 
 
 class ItemUser(Wire):
@@ -148,9 +149,9 @@ class AdditionalInformation(Wire):
     """Pleo's own reference of the expense, and what belongs to it."""
 
     reconciliation_id: Text | None = None
-    attendees: Annotated[tuple[Words, ...] | None, Strict(False), Informative] = None
+    attendees: Annotated[tuple[Words, ...] | None, *SomeOf, Informative] = None
     invoice_information: InvoiceInformation | None = None
-    reconciled_entries: Annotated[tuple[Words, ...] | None, Strict(False), Informative] = None
+    reconciled_entries: Annotated[tuple[Words, ...] | None, *SomeOf, Informative] = None
 
 
 class ExportItem(Wire):
@@ -162,7 +163,7 @@ class ExportItem(Wire):
     sub_type: Text | None = None
     date: Moment
     amount: ItemAmount | None = None
-    accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, Strict(False)] = None
+    accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, *SomeOf] = None
     additional_information: AdditionalInformation | None = None
     contra_account: ItemAccount | None = None
     note: Words = None
@@ -171,7 +172,7 @@ class ExportItem(Wire):
     team: ItemTeam | None = None
     bookkeeping: ItemBookkeeping | None = None
     vendor: ItemVendor | None = None
-    files: Annotated[tuple[ItemFile | None, ...] | None, Strict(False)] = None
+    files: Annotated[tuple[ItemFile | None, ...] | None, *SomeOf] = None
     service_period: Annotated[ServicePeriod | None, Informative] = None
 
 

@@ -114,6 +114,7 @@ class JobItem(Wire):
 
     accounting_entry_id: Uuid
     status: Text
+    export_job_id: Annotated[Uuid | None, Informative] = None
     external_id: Words = None
     external_url: Words = None
     failure_reason: Words = None

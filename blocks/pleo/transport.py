@@ -22,6 +22,7 @@ from blocks.hiding import Hiding
 from blocks.pleo.access import Access
 from blocks.pleo.errors import (
     AlreadyInProgress,
+    AnswerTooLarge,
     JobFinished,
     MissingContraAccounts,
     NotPleo,
@@ -34,13 +35,20 @@ from blocks.pleo.errors import (
     PleoRejected,
     PleoUnavailable,
 )
+from blocks.pleo.long_texts import BEGIN_BYTES, LongTexts
 from blocks.pleo.pace import Pacer
 from blocks.pleo.retry import Effort, http_date, read_retry_after, wait_s
-from blocks.pleo.wire import UnreadableAnswer, decode
+from blocks.pleo.wire import UnreadableAnswer, decode, decoded
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
+"""How much of an answer is read, decompressed. Where a page has more, a smaller one is asked for."""
+
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+"""How much of it is kept, its longest texts cut: a full page is a fiftieth of that. What is made of it takes more
+memory, up to some thirty times as much where it is nothing but brackets."""
+
 ANSWER_TIMEOUT_S = 60.0
 RENEWAL_TIMEOUT_S = 240.0
 MAX_RENEWALS = 3  # a call: another process may have renewed the access, and that one may have run out again
@@ -218,9 +226,10 @@ class Transport:
             return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
         if response.status_code == 401 and token is not None:
             return _NoAnswer("HTTP 401", refused=token)
-        if received is not None:
-            received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
-        return self._classify(method, path, response, received, check)
+        if received is None:
+            return self._classify(method, path, response, None, check)
+        received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
+        return self._classify(method, path, response, decoded(received), check)
 
     def _refuse_unproven(self, error: httpx.RequestError) -> None:
         """Raise NotTrusted where a server that was never known as Pleo cannot prove who it is."""
@@ -240,7 +249,7 @@ class Transport:
             raise PleoUnavailable("the access to Pleo could not be renewed in time") from None
 
     def _classify(
-        self, method: str, path: str, response: httpx.Response, received: bytes | None, check: Check | None
+        self, method: str, path: str, response: httpx.Response, received: str | None, check: Check | None
     ) -> Answer | _NoAnswer:
         status = response.status_code
         if status == 401:
@@ -257,8 +266,8 @@ class Transport:
         if status >= 500 or status == 408:
             return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
         if received is None:
-            why = f"{method} {path}: over {MAX_BODY_BYTES} bytes"
-            return _NoAnswer(why, hopeless=PleoRejected(status, "ANSWER_TOO_LARGE", why))
+            why = f"{method} {path}: more than {MAX_KEPT_BYTES >> 20} MiB, or {MAX_BODY_BYTES >> 20} with its texts"
+            return _NoAnswer(why, hopeless=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
         try:
             value = self._understand(status, received, check)
         except PleoRejected:
@@ -276,9 +285,9 @@ class Transport:
         date = http_date(response.headers.get("date", ""))
         if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
             self._dated = date, self._clock.monotonic()
-        return Answer(status, received.decode("utf-8", "replace"), value)
+        return Answer(status, received, value)
 
-    def _understand(self, status: int, received: bytes, check: Check | None) -> Any:
+    def _understand(self, status: int, received: str, check: Check | None) -> Any:
         """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
         if status >= 400:
             raise _refusal(status, decode(received), self.hide)
@@ -312,17 +321,23 @@ def _says_all(status: int) -> bool:
 
 
 async def _read(response: httpx.Response) -> bytes | None:
-    """The whole body, or None when it is larger than we take."""
+    """The whole body, its longest texts cut, or None when it is larger than we take."""
     if response.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
         return b""  # encodings on top of each other let a few bytes become gigabytes before they can be counted
-    parts: list[bytes] = []
-    size = 0
+    kept = bytearray()
+    sent = 0
+    texts: LongTexts | None = None
     async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
+        sent += len(part)
+        kept += part if texts is None else texts.cut(part)
+        if texts is None and sent > BEGIN_BYTES:
+            texts = LongTexts()
+            kept = bytearray(texts.cut(bytes(kept)))
+        if len(kept) > MAX_KEPT_BYTES or sent > MAX_BODY_BYTES:
             return None
-        parts.append(part)
-    return b"".join(parts)
+    if texts is not None:
+        kept += texts.end()
+    return bytes(kept)
 
 
 def _refusal(status: int, document: Any, hide: Callable[[str], str]) -> PleoRejected:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from blocks.erp.entries import Account, AccountKind
 from blocks.erp.reference import ROLE_KINDS, Reference, Role
 from blocks.pleo.items import ExportItem, ItemAccount, ItemLine
-from blocks.text import one_line
-from flows.bookkeeping.codes import NOBODY, clean, fitting
+from blocks.text import no_formula, one_line
+from flows.bookkeeping.codes import NOBODY, clean, opened
 from flows.failures import missing
 
 _MAX_NAME = 120
@@ -57,7 +57,7 @@ class Accounts:
         code = clean(named)
         if not code:
             return self.of_role(role)
-        return self._in_chart(code, code) or Account(fitting(code, "account number"), code, ROLE_KINDS[role])
+        return self._in_chart(code, code) or Account(opened(code, "account number"), code, ROLE_KINDS[role])
 
     def by_code(self, code: str, role: Role) -> Account:
         """The account of a code from the settings, which plays that role."""
@@ -88,8 +88,8 @@ class Accounts:
             return None
         if found := self._in_chart(code, identifier):
             return found
-        number = fitting(code or identifier, "account number")
-        return Account(number, one_line(account.name, _MAX_NAME) or number, kind)
+        number = opened(code or identifier, "account number")
+        return Account(number, no_formula(one_line(account.name, _MAX_NAME), _MAX_NAME) or number, kind)
 
     def _in_chart(self, code: str, identifier: str) -> Account | None:
         return self._reference.chart.find(code, identifier) if self._reference.chart is not None else None

@@ -9,6 +9,7 @@ from blocks.erp.policy import Policy, Settlement, UnknownVendor
 from blocks.erp.reference import JournalUse, Role
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
+from blocks.text import no_formula
 from flows.bookkeeping.accounts import Accounts
 from flows.bookkeeping.amounts import Amounts, supplier_money
 from flows.bookkeeping.books import Books
@@ -87,7 +88,7 @@ def invoice_number(item: ExportItem, policy: Policy) -> str:
     invoice = invoice_of(item)
     if policy.settlement is Settlement.NEVER or invoice is None:
         return ""
-    number = clean(invoice.invoice_number)
+    number = no_formula(clean(invoice.invoice_number), 2 * _MAX_INVOICE_NUMBER)
     return number if len(number) <= _MAX_INVOICE_NUMBER else ""
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, tzinfo
 
 from blocks.erp.entries import Details
 from blocks.pleo.items import ExportItem, InvoiceInformation
-from blocks.text import one_line
+from blocks.text import no_formula, one_line
 from flows.bookkeeping.codes import clean
 from flows.bookkeeping.period import calendar_date
 
@@ -20,13 +20,13 @@ def description_of(item: ExportItem, limit: int) -> str:
         item.note,
     )
     text = " · ".join(line for part in parts if part and (line := one_line(part, limit)))
-    return one_line(text or item.type.replace("_", " "), limit)
+    return _words(text or item.type.replace("_", " "), limit)
 
 
 def reference_of(item: ExportItem, limit: int) -> str:
     """Pleo's own reference of the expense, its reconciliation id."""
     information = item.additional_information
-    return one_line((information.reconciliation_id if information is not None else None) or "", limit)
+    return _words((information.reconciliation_id if information is not None else None) or "", limit)
 
 
 def invoice_of(item: ExportItem) -> InvoiceInformation | None:
@@ -44,12 +44,12 @@ def details_of(item: ExportItem, limit: int, zone: tzinfo) -> Details:
     if service_from is not None and service_to is not None and service_to < service_from:
         service_from = service_to = None
     return Details(
-        note=one_line(item.note or "", limit),
+        note=_words(item.note or "", limit),
         attendees=_joined(information.attendees if information is not None else None, limit),
-        employee=one_line(clean(item.user.code), limit) if item.user is not None else "",
-        team=one_line(clean(item.team.code), limit) if item.team is not None else "",
+        employee=_words(clean(item.user.code), limit) if item.user is not None else "",
+        team=_words(clean(item.team.code), limit) if item.team is not None else "",
         settles=_joined(information.reconciled_entries if information is not None else None, limit),
-        invoice_number=one_line(invoice.invoice_number or "", limit),
+        invoice_number=_words(invoice.invoice_number or "", limit),
         invoice_date=_day(invoice.invoice_date, zone),
         due_date=_day(invoice.due_date, zone),
         payment_date=_day(invoice.payment_date, zone),
@@ -65,7 +65,12 @@ def _joined(texts: Sequence[str | None] | None, limit: int) -> str:
         joined += f", {line}" if joined and line else line
         if len(joined) > limit:
             break
-    return one_line(joined, limit)
+    return _words(joined, limit)
+
+
+def _words(text: str, limit: int) -> str:
+    """A text for people as one line, which stays a text in whatever they open it with."""
+    return no_formula(one_line(text, limit), limit)
 
 
 def _day(moment: datetime | None, zone: tzinfo) -> date | None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from blocks.erp.entries import Vendor
 from blocks.erp.reference import KnownVendor, Vendors
 from blocks.pleo.items import ExportItem
-from blocks.text import one_line
-from flows.bookkeeping.codes import clean, fitting
+from blocks.text import no_formula, one_line
+from flows.bookkeeping.codes import clean, opened
 
 _MAX_NAME = 120
 
@@ -38,9 +38,10 @@ def vendor_of(item: ExportItem, vendors: Vendors | None) -> Vendor | None:
     if vendors is not None:
         known = known_vendor(item, vendors)
         return known.vendor if known is not None and not known.blocked else None
-    code = fitting(next(filter(None, _keys(item)), ""), "vendor code")
+    code = opened(next(filter(None, _keys(item)), ""), "vendor code")
     source = item.vendor or item.supplier
-    return Vendor(code, one_line((source.name if source else None) or "", _MAX_NAME) or code) if code else None
+    name = no_formula(one_line((source.name if source else None) or "", _MAX_NAME), _MAX_NAME)
+    return Vendor(code, name or code) if code else None
 
 
 def _keys(item: ExportItem) -> tuple[str, str, str]:

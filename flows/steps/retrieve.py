@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 from blocks.pleo.client import JobItems, PleoClient
-from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemStatus, JobItem
+from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemFailure, ItemStatus, JobItem
 from blocks.pleo.wire import Cursors
+
+_TYPES = frozenset(ItemFailure)
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class ControlList:
             self.successful += 1
         else:
             self.not_successful += 1
-            self.failure_types[row.failure_reason_type or ""] += 1
+            type_ = row.failure_reason_type
+            self.failure_types[type_ if type_ in _TYPES else ""] += 1
 
     def knows(self, accounting_entry_id: str) -> bool:
         """Whether the job has a row of this item."""

@@ -10,10 +10,13 @@ from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import Refused
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
+from blocks.text import one_line
 from flows.bookkeeping import Books
 from flows.bookkeeping.money import wallet_minor
 from flows.failures import Failure, ItemFails, refusal
 from flows.results import Row, failed
+
+_MAX_CODES = 300  # characters
 
 
 def recorded_row(recorded: Recorded, entry: Entry, units: MinorUnits) -> Row:
@@ -101,12 +104,17 @@ def _of_recorded(recorded: Recorded, accounts: Sequence[str]) -> list[str]:
     notices = _other_date(recorded, recorded.external_id)
     if recorded.found and tuple(accounts) != recorded.accounts:
         notices.append(
-            f"{recorded.external_id} stands on {', '.join(recorded.accounts)}, Pleo now says {', '.join(accounts)}"
+            f"{recorded.external_id} stands on {_named(recorded.accounts)}, Pleo now says {_named(accounts)}"
         )
     if recorded.counterparts and not recorded.settled:
         others = ", ".join(recorded.counterparts)
         notices.append(f"{recorded.external_id} belongs to {others}; they are not settled against each other")
     return notices
+
+
+def _named(codes: Sequence[str]) -> str:
+    """Account codes in words; of an expense with hundreds of lines the first ones."""
+    return one_line(", ".join(codes), _MAX_CODES)
 
 
 def _other_date(entry: Entry | Recorded, name: str) -> list[str]:

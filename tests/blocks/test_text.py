@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.text import cut, one_line
+from blocks.text import cut, is_formula, no_formula, one_line, seen
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, deadline=None)
 ANY_TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=[]), max_size=60)
@@ -100,3 +100,28 @@ def test_a_cut_is_the_beginning_and_is_shown(text: str, limit: int) -> None:
     elif limit:
         assert short.endswith("…")
         assert text.startswith(short[:-1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", '=HYPERLINK("http://evil.example")', "+cmd|' /C calc'!A0", "-1+1", "-taxi", "@SUM(A1)", "＝1", "- a"],
+)
+def test_what_a_spreadsheet_would_compute_is_shown_with_an_apostrophe(text: str) -> None:
+    assert is_formula(text)
+    assert no_formula(text, 100) == f"'{text}"
+    assert not is_formula(no_formula(text, 100))
+    assert len(no_formula(text, len(text))) <= len(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a=1", "-12.50", "+45 12 34 56", "-1,000", "DSB", "'=1", "1-1", "a@b.example", "-"]
+)
+def test_what_no_spreadsheet_would_compute_stays_as_it_is(text: str) -> None:
+    assert no_formula(text, 100) == text
+
+
+def test_what_nobody_sees_is_taken_out_of_codes_alone() -> None:
+    assert seen("60\u200b10\u2060\u00ad\U000e0041") == "6010"
+    assert seen("ø漢 -_6010") == "ø漢 -_6010"
+    assert one_line("\u200b\u2060", 10) == ""
+    assert one_line("👩\u200d🚀", 10) == "👩\u200d🚀"

@@ -52,8 +52,15 @@ class Control:
         job = self._sandbox.job(request.path_params["job_id"])
         start = _whole(request.query_params.get("start", "1"), "start")
         items = self._sandbox.items(job.id, start=max(1, start), limit=PAGE_ITEMS)
-        rows = [(item, self._sandbox.export_item(item.accounting_entry_id)) for item in items]
+        rows = [(item, self._expense(item.accounting_entry_id)) for item in items]
         return _html(pages.job(job, rows, max(1, start), PAGE_ITEMS))
+
+    def _expense(self, accounting_entry_id: str) -> Json:
+        """The export item, or nothing of one that somebody gave as a text which cannot be read."""
+        try:
+            return self._sandbox.export_item(accounting_entry_id)
+        except (ValueError, RecursionError):
+            return {}
 
     async def list_jobs(self, _request: Request) -> Response:
         """Every job with its fields."""

@@ -18,6 +18,7 @@ from blocks.pleo.sandbox.wire import Json
 
 SHOWN_REQUESTS = 50
 SHOWN_EVENTS = 20
+MAX_TEXT = 200
 
 
 def _moment(epoch_s: float) -> str:
@@ -28,9 +29,9 @@ def _expense(item: Json) -> dict[str, str]:
     """What is shown of an export item; an item may be anything, so whatever it lacks is left out."""
     supplier = item.get("supplier")
     return {
-        "type": str(item.get("type") or "no type").replace("_", " "),
-        "sub_type": str(item.get("subType") or "").replace("_", " "),
-        "supplier": str(supplier.get("name") or "") if isinstance(supplier, dict) else "",
+        "type": str(item.get("type") or "no type")[:MAX_TEXT].replace("_", " "),
+        "sub_type": str(item.get("subType") or "")[:MAX_TEXT].replace("_", " "),
+        "supplier": str(supplier.get("name") or "")[:MAX_TEXT] if isinstance(supplier, dict) else "",
         "amount": _amount(item),
     }
 
@@ -39,7 +40,7 @@ def _amount(item: Json) -> str:
     try:
         money = item["amount"]["inWalletCurrency"]
         return f"{money['value'] / 100:,.2f} {money['currency']}"
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, OverflowError):
         return ""
 
 

@@ -366,3 +366,24 @@ def test_an_update_of_an_id_in_capitals_is_sent_in_lower_case() -> None:
 
 def test_a_job_read_twice_is_equal_and_unknown_fields_are_ignored() -> None:
     assert ExportJob.model_validate(job(tomorrow=[1])) == ExportJob.model_validate(job())
+
+
+@pytest.mark.parametrize("many", [-1, 10**13, 10**400, True, 1.0], ids=lambda many: str(many)[:8])
+def test_a_count_that_nothing_can_have_is_not_known(many: object) -> None:
+    job = {"id": ENTRY_ID, "companyId": COMPANY_ID, "status": "pending", "numberOfItems": many, "expiresIn": many}
+    read = ExportJob.model_validate(job)
+    assert (read.number_of_items, read.expires_in) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["accountingEntryLines", "files"])
+def test_a_list_longer_than_an_expense_can_have_fails_its_item_before_its_elements_are_read(name: str) -> None:
+    read = parse_item({**ITEM, name: [{}] * 10_001})
+    assert isinstance(read, BrokenItem)
+    assert read.problem == f"{name}: 10001 of them are more than an expense can have"
+
+
+def test_of_many_odd_elements_the_first_one_is_named() -> None:
+    read = parse_item({**ITEM, "accountingEntryLines": [5] * 10_000})
+    assert isinstance(read, BrokenItem)
+    assert read.problem.startswith("accountingEntryLines.0: ")
+    assert read.problem.count("accountingEntryLines") == 1

@@ -68,6 +68,25 @@ def test_bytes_of_any_kind_are_json_or_unreadable(body: bytes) -> None:
         decode(body)
 
 
+@pytest.mark.parametrize("deep", ["[" * 300_000 + "]" * 300_000, '{"a":' * 300_000 + "1" + "}" * 300_000])
+@pytest.mark.parametrize("beside", ["]]]]", '\\"[[[', "\\\\"])
+def test_what_is_nested_beyond_reason_spoils_its_own_place_alone(deep: str, beside: str) -> None:
+    found = decode(f'[{{"before":"{beside}"}},{deep},{{"after":"{beside}","in":[{deep}]}}]')
+    assert found[0] == {"before": json.loads(f'"{beside}"')}
+    assert found[2]["after"] == json.loads(f'"{beside}"')
+    assert isinstance(found[1], list | dict)
+    assert len(found) == 3
+
+
+def test_a_text_without_an_end_behind_a_deep_place_takes_no_time() -> None:
+    with pytest.raises(UnreadableAnswer):
+        decode("[" * 3000 + "]" * 3000 + '"' + '\\"' * 5_000_000)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_document() -> None:
+    assert decode(b"\xef\xbb\xbf[1]") == [1]
+
+
 @pytest.mark.parametrize("opening", ["[", '{"a":', '[{"a":['])
 def test_deep_nesting_is_unreadable_and_does_not_end_the_program(opening: str) -> None:
     with pytest.raises(UnreadableAnswer):
@@ -89,8 +108,22 @@ def test_a_document_of_any_shape_is_a_page_or_unreadable(document: Any) -> None:
     assert isinstance(found.has_next, bool)
 
 
+@pytest.mark.parametrize("cursor", ["\ud800", "a\udfffb", "ø\ud800"])
+def test_a_cursor_that_cannot_be_sent_back_makes_the_page_unreadable(cursor: str) -> None:
+    with pytest.raises(UnreadableAnswer):
+        read_page(page([], cursor))
+
+
 def test_an_empty_cursor_is_none() -> None:
     assert read_page(page([], "", has_next=True)).end_cursor is None
+
+
+def test_a_list_that_goes_on_and_on_ends_with_an_error() -> None:
+    cursors = Cursors("a list", most=3)
+    for number in range(3):
+        assert cursors.after(has_next=True, end_cursor=f"C{number}", count=1) == f"C{number}"
+    with pytest.raises(PagingBroken, match="more than 3 pages"):
+        cursors.after(has_next=True, end_cursor="C3", count=1)
 
 
 # -- lists over HTTP ----------------------------------------------------------------------------------------------
