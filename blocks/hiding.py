@@ -13,14 +13,20 @@ HIDDEN = "***"
 _SHORTEST = 8
 """A shorter secret is hidden as it stands only: what it is turned into may be found anywhere."""
 
+_UNMISTAKABLE = 16
+"""Only a secret as long as real ones is taken out of data: a shorter one may be a word, a field or an amount there."""
+
 
 class Hiding:
     """Replaces these secrets by `***`: as they are, and as JSON, Python, HTML, addresses, base64 and hex have them."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)
-        self._bytes = [(form.encode(), HIDDEN.encode()) for form in self._forms if len(form) >= _SHORTEST]
+        given = [secret for secret in secrets if secret]
+        self._forms = _longest_first(form for secret in given for form in _forms(secret))
+        unmistakable = (one for one in given if len(one) >= _UNMISTAKABLE and not one.isalpha() and not one.isdigit())
+        self._bytes = [
+            (form.encode(), HIDDEN.encode()) for form in _longest_first(f for one in unmistakable for f in _forms(one))
+        ]
 
     def __repr__(self) -> str:
         return f"Hiding({len(self._forms)} forms)"
@@ -32,10 +38,14 @@ class Hiding:
         return text
 
     def in_bytes(self, body: bytes) -> bytes:
-        """The body of an answer without the secrets; short ones, which may be anything in it, are left."""
+        """The body of an answer without the secrets; those that may be anything in it are left."""
         for form, hidden in self._bytes:
             body = body.replace(form, hidden)
         return body
+
+
+def _longest_first(forms: Iterable[str]) -> list[str]:
+    return sorted(set(forms), key=len, reverse=True)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -49,6 +49,12 @@ def test_a_short_secret_is_hidden_in_texts_and_left_in_bodies_which_may_hold_it_
     assert hide.in_bytes(b'{"note": "abc"}') == b'{"note": "abc"}'
 
 
+@pytest.mark.parametrize("secret", ["0000000000012500", "accounting", "accountingEntryLines", "sandbox-key"])
+def test_a_secret_that_may_be_a_field_or_an_amount_never_changes_data(secret: str) -> None:
+    body = json.dumps({"accountingEntryLines": [{"value": 12500, "of": "sandbox-key"}], "n": secret}).encode()
+    assert Hiding([secret]).in_bytes(body) == body
+
+
 def test_without_secrets_nothing_is_touched() -> None:
     assert Hiding()("whatever") == "whatever"
     assert SECRET not in repr(Hiding([SECRET]))
