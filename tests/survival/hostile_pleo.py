@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from exporting import Office
+from hostile_json import DEEP_ONES
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocks.pleo.models import ItemFailure
@@ -152,6 +152,18 @@ def booked(office: Office) -> dict[str, tuple[str, int]]:
     return found
 
 
-def stated(item: Any) -> Decimal:
-    """What an export item says that it is, in hundredths."""
-    return Decimal(item["amount"]["inWalletCurrency"]["value"])
+def stated(text: str) -> tuple[str, Decimal]:
+    """Currency and hundredths that an export item says it is, read without the product; of two keys the last."""
+    for deep in DEEP_ONES:
+        text = text.replace(deep.text, "null")
+    item = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
+    money = item["amount"]["inWalletCurrency"]
+    return money["currency"], money["value"]
+
+
+def headers(office: Office) -> dict[str, tuple[str, int]]:
+    """What the books say that each expense is: currency and signed hundredths."""
+    rows = (
+        office.journal("SELECT accounting_entry_id, currency, amount_minor FROM entry") if office.books.exists() else []
+    )
+    return {str(id_): (str(currency), int(str(minor))) for id_, currency, minor in rows}

@@ -168,6 +168,23 @@ async def test_a_row_that_cannot_be_read_keeps_the_job_open_with_a_line_until_it
         assert set(booked(office)) == {GOOD, SPOILED}
 
 
+@pytest.mark.parametrize("call", ["/v3/export-jobs", "/items", "/v3/export-items"])
+async def test_a_cursor_that_cannot_be_sent_back_leaves_everything_for_the_next_run(tmp_path: Path, call: str) -> None:
+    def spoil(called: str, body: bytes) -> bytes:
+        document = json.loads(body) if called.endswith(call) else {}
+        if "pagination" not in document:
+            return body
+        return json.dumps({**document, "pagination": {"hasNextPage": True, "endCursor": "\ud800"}}).encode()
+
+    with hostile_office(tmp_path) as office:
+        office.sandbox.add_job_of([an_item(1)])
+        with office.saying(spoil, office.books), nothing_unforeseen():
+            report = await office.export(policy=WITHOUT_FILES)
+        assert report.exit_status in {1, 2}
+        assert (await exported(office, lambda _call, body: body)).ending is Ending.COMPLETED
+        assert set(booked(office)) == {GOOD}
+
+
 @pytest.mark.parametrize("field", ["expiresIn", "numberOfItems"])
 async def test_a_number_of_a_job_that_no_float_can_hold_is_not_known(tmp_path: Path, field: str) -> None:
     with hostile_office(tmp_path) as office:

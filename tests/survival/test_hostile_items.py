@@ -19,8 +19,10 @@ from hostile_pleo import (
     HostileOffice,
     assert_failures_are_told,
     booked,
+    headers,
     hostile_office,
     nothing_unforeseen,
+    stated,
     with_items,
 )
 from hypothesis import given, note
@@ -109,6 +111,9 @@ def assert_only_these_are_affected(office: HostileOffice, job: HostileJob, repor
             money = job.items[id_]["amount"]["inWalletCurrency"]
             assert currency == money["currency"]
             assert debit >= abs(money["value"])
+    for id_, said in headers(office).items():  # rubbish that was booked is booked as what it says that it is
+        text = job.instead.get(id_)
+        assert said == stated(text if text is not None else json.dumps(job.items[id_]))
     assert office.sandbox.job(job.job_id).status in {"completed", "completed_with_errors", "failed"}
     told = {item.accounting_entry_id: item.status for item in office.sandbox.items(job.job_id)}
     assert told == {id_: "failed" if id_ in failed else "successful" for id_ in job.items}
