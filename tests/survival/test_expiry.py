@@ -88,7 +88,7 @@ def a_job(**fields: Any) -> ExportJob:
         ({"expiresIn": 600}, 600, 600),
         ({"expiresIn": 0}, USUAL_LIFE_S, USUAL_LIFE_S),
         ({"expiresIn": -5}, USUAL_LIFE_S, USUAL_LIFE_S),
-        ({"expiresIn": 10**400}, 1e7, 1e7),
+        ({"expiresIn": 10**400}, USUAL_LIFE_S, USUAL_LIFE_S),
         ({"status": "in_progress", "lastUpdatedAt": "2026-11-27T11:50:00Z", "expiresIn": 900}, 900, 300),
         ({"status": "in_progress", "lastUpdatedAt": "2026-11-27T03:00:00Z", "expiresIn": 900}, 900, 0),
         ({"status": "in_progress", "lastUpdatedAt": "2026-11-27T19:00:00Z", "expiresIn": 900}, 900, 900),
