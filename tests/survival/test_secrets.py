@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from canaries import Search
+from canaries import Canary, Search
 from processes import ROOT, PrefectServer, until
 from quoting_pleo import Quote, Rule, bad_header, in_type, no_http, plain, redirect, refusal, web_page
 from traced import CANARIES, IBAN, KEY, LINK, Traced, readable_by_others, traced
@@ -72,32 +72,20 @@ def test_the_search_finds_every_canary_in_every_form_and_place(world: Traced, tm
 
 def test_what_a_run_shows_writes_or_tells_is_looked_at(world: Traced) -> None:
     world.office.sandbox.add_job(items=3, seed=9, failing=False)
+    planted = Canary("planted", "Pl4nted-In-Prefects-Database")  # which the session's server keeps
     leak = (
         "import base64, os, sys, pathlib, flows.report, flows.run, prefect.artifacts\n"
         f"key = {KEY.value!r}\n"
         "print(key); print(key[::-1], file=sys.stderr)\n"
         "pathlib.Path('leak').write_bytes(base64.b64encode(b'Basic ' + key.encode()))\n"
         "counts = flows.report.counts\n"
-        f"flows.report.counts = lambda job: counts(job) + {IBAN.value!r}\n"  # in the artifacts, in Prefect's database
+        f"flows.report.counts = lambda job: counts(job) + {planted.value!r}\n"  # in an artifact
     )
     world.driven(leak)
-    found = "\n".join(world.finds())
-    for place in ("standard output", "standard error", "leak", "the rows of prefect.db"):
+    found = "\n".join(world.finds(planted))
+    for place in ("standard output", "standard error", "leak"):
         assert f" in {place}" in found, found
-    # What the database of the session's server has now other tests would find.
-    with closing(
-        sqlite3.connect(Path(world.server.environment["PREFECT_HOME"]) / "prefect.db", timeout=60)
-    ) as database:
-        for table, column in (
-            ("artifact", "data"),
-            ("artifact_collection", "data"),
-            ("flow_run", "state_name"),
-            ("log", "message"),
-            ("flow_run_state", "message"),
-        ):
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, 'x')", (IBAN.value,))
-        database.commit()
-        database.execute("VACUUM")
+    assert "planted as plain in the rows of prefect.db" in found, found
 
 
 @pytest.mark.slow

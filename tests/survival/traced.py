@@ -116,9 +116,9 @@ class Traced:
         ending = "\nimport sys\nfrom flows import export\nsys.exit(export.main([]))\n"
         return self.end(self.start(["-c", code + ending], **environment))
 
-    def finds(self) -> list[str]:
+    def finds(self, *more: Canary) -> list[str]:
         """Every canary in whatever was shown, told to Pleo or Prefect, or written down anywhere."""
-        search = Search(CANARIES)
+        search = Search((*CANARIES, *more))
         found = [one for where, content in self.shown for one in search.bytes(where, content)]
         found += search.folder(self.folder)
         found += search.folder(Path(self.server.environment["PREFECT_HOME"]))
