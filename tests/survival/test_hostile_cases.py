@@ -98,6 +98,7 @@ def _at(document: Any, path: tuple[str | int, ...]) -> Any:
         (lambda item: json.dumps({**item, "amount": "@"}).replace('"@"', "[" * DEEP + "]" * DEEP), "amount"),
         (lambda item: json.dumps({**item, "accountingEntryLines": [{}] * 100_000}), "accountingEntryLines: 100000"),
         (lambda item: json.dumps({**item, "amount": "@"}).replace('"@"', '{"inWalletCurrency":1e400}'), "amount"),
+        (lambda item: json.dumps(item).replace("10000", "10000.01"), "no whole number"),
         (lambda item: json.dumps(item).replace("10000", "1e999999999"), "more than can be booked"),
         (lambda item: json.dumps(item).replace("10000", "9" * 1_000_000), "more than can be booked"),
         (lambda item: json.dumps({**item, "type": "=1+1\x1b[2J\n"}), "is not known"),
