@@ -24,7 +24,7 @@ from blocks.erp.policy import Attachments, Policy
 CALLS = ("erp ping", "erp find", "erp create", "erp attach", "erp post")
 SCENARIO, PAGES = "completed_with_errors", 3
 STEP_BUDGET_S = 300.0 + 2 * ANSWER_S + 10.0
-"""Five minutes of tries, the last of which may take its time; and the one before, that told what of the page was done."""
+"""Five minutes of tries, the last of which may take its time; and one before that, which told a part of the page."""
 POLICY = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
 BUSY_FOR_EVER = frozenset({"429 for a huge time", "429 until a date, told by a wrong clock"})
 
