@@ -38,6 +38,7 @@ RUN_BUDGET_S = 2 * CALL_BUDGET_S + 60.0
 
 KINDS = (LIST_JOBS, GET_JOB, STARTED, JOB_ITEMS, EXPORT_ITEMS, RECEIPT, UPDATE, FINAL)
 SEVERAL_TIMES = (LIST_JOBS, JOB_ITEMS, EXPORT_ITEMS, RECEIPT, UPDATE)
+PAGED = (LIST_JOBS, JOB_ITEMS, EXPORT_ITEMS)
 EVENTS = (STARTED, FINAL)
 SCENARIOS: dict[str, dict[str, Any]] = {
     "completed_with_errors": {"items": 7, "seed": 4, "failing": 1},
@@ -165,7 +166,9 @@ def _check_first_run(cell: Cell, office: FaultyOffice, job_id: str, report: RunR
 def _may_end_with(cell: Cell, report: RunReport, how: str) -> bool:
     """Whether the run may end so: with the job `done`, with it left `open`, or with it not even begun, `untouched`."""
     fault, status = cell.fault, report.exit_status
-    if cell.first_of_all and (fault.foreign or fault.hopeless):
+    in_parts = cell.kind in PAGED and cell.times == 1  # what is too large at once comes in smaller pages
+    hopeless = fault.hopeless and not in_parts
+    if cell.first_of_all and (fault.foreign or hopeless):
         return how == "untouched" and status == 2
     if fault.deceives:  # a lie that cannot always be told from the truth: nothing is lost by it, that is all
         return how in ("done", "open") and status in (0, 1, 3)
@@ -174,11 +177,11 @@ def _may_end_with(cell: Cell, report: RunReport, how: str) -> bool:
     if fault.harmless or cell.kind == RECEIPT:
         return how == "done" and status == EXIT[cell.scenario]
     if cell.kind == LIST_JOBS and cell.skip:  # is there another job? Pleo cannot be asked
-        is_over = cell.times < MAX_TRIES and not fault.hopeless
-        return how == "done" and status == (EXIT[cell.scenario] if is_over else (1 if not fault.hopeless else status))
+        is_over = cell.times < MAX_TRIES and not hopeless
+        return how == "done" and status == (EXIT[cell.scenario] if is_over else (1 if not hopeless else status))
     if cell.kind in EVENTS and (fault.acts or fault.name == "carried out past the timeout"):
         return how == "done" and status == EXIT[cell.scenario]
-    if cell.times < MAX_TRIES and not fault.hopeless:
+    if cell.times < MAX_TRIES and not hopeless:
         return how == "done" and status == EXIT[cell.scenario]
     return how == ("done" if cell.in_doubt == FINAL else "open") and status == 1
 
