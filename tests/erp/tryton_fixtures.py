@@ -80,6 +80,8 @@ def _session(request: pytest.FixtureRequest, *, module: bool) -> Tryton:
     def say(text: str) -> None:
         plugin = request.config.pluginmanager.getplugin
         capture, terminal = plugin("capturemanager"), plugin("terminalreporter")
+        if terminal is None:  # one of several workers, whose output nobody sees
+            return
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             terminal.ensure_newline()
             terminal.write_line(text)

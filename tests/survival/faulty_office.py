@@ -28,7 +28,7 @@ from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
 from blocks.pleo.client import KeyAuth, PleoClient
-from blocks.pleo.files import FileClient
+from blocks.pleo.files import FILE_S, FileClient
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox
 from blocks.pleo.transport import Clock
 from flows.outcome import RunReport
@@ -103,6 +103,7 @@ class FaultyOffice:
     meetings: list[Meeting] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     runs: int = 0
+    file_s: float = FILE_S
     _last: dict[int, Reply] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,7 +171,7 @@ class FaultyOffice:
             PleoClient(
                 base_url, auth, page_size=page_size, clock=clock, transport=self.network.transport(_TLS)
             ) as pleo,
-            FileClient(base_url, clock=clock, dialler=self.network.dialler, tls=_TLS) as files,
+            FileClient(base_url, clock=clock, file_s=self.file_s, dialler=self.network.dialler, tls=_TLS) as files,
         ):
             session = Session(
                 pleo, files, erp or self.ledger(), PlainRunner(clock.sleep), stop, loop.time, page_size,
