@@ -98,5 +98,6 @@ class Results:
             self._waiting = batches.pop()
         else:
             self._waiting = frame_of([])
-        self._since = self._clock()
+        if batches:
+            self._since = self._clock()
         return batches

@@ -109,17 +109,20 @@ def test_a_start_gives_a_job_its_whole_life_and_a_short_life_makes_reports_frequ
     assert deadline.left_s() == 40.0
 
 
-async def test_results_go_out_often_enough_for_a_job_of_a_short_life(tmp_path: Path, hours: Hours) -> None:
-    """Each page takes a third of the job's life, and a batch would be full only after three lives."""
+@pytest.mark.parametrize(("pages", "each_s"), [(9, 30.0), (9, 15.0), (27, 7.0)])
+async def test_results_go_out_often_enough_for_a_job_of_a_short_life(
+    tmp_path: Path, hours: Hours, pages: int, each_s: float
+) -> None:
+    """A batch would be full only after more than the job's life, whether pages come slowly or in quick succession."""
     with office(tmp_path, clock=hours, expires_in=90) as at_work:
-        job_id = at_work.sandbox.add_job_of([an_item(number) for number in range(1, 10)])
+        job_id = at_work.sandbox.add_job_of([an_item(number) for number in range(1, pages + 1)])
 
         def a_while() -> None:
-            hours.seconds += 30
+            hours.seconds += each_s
 
         ledger = SlowLedger(at_work.books, a_while)
         report = await at_work.export(erp=ledger, page_size=1, seconds=hours, policy=NO_RECEIPTS)
-        assert (report.exit_status, report.jobs[0].event, at_work.entries()) == (0, "completed", 9)
+        assert (report.exit_status, report.jobs[0].event, at_work.entries()) == (0, "completed", pages)
         assert all(item.updates == 1 for item in at_work.sandbox.items(job_id))
 
 
