@@ -20,13 +20,14 @@ from blocks.pleo.client import items_of
 from blocks.pleo.files import FileClient
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
+from blocks.text import one_line
 from flows.bookkeeping import Books, book
 from flows.failures import Failure, refusal
 from flows.results import Row, failed
 from flows.steps.receipts import Collected, collect_page
 from flows.steps.receipts_folder import receipts_folder
 from flows.steps.rows import found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
-from flows.stop import Stop, Stopped
+from flows.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,8 @@ class _Work:
 async def record_page(desk: Desk, page_text: str, wanted: Sequence[str], links_are_fresh: bool) -> RecordedPage:
     """Book the wanted items of a page. In a dry run nothing is written and the rows are what would be.
 
-    Raises ErpUnavailable or ErpOutcomeUnknown, after which the same call is safe, or Stopped: each of them only when no
-    item is done, as what is done is told before anything else.
+    Raises what keeps it from going on, an ErpError or Stopped say, only when no item is done: what is done is told
+    before anything else, and the next call, which is safe, meets the same again.
     """
     return await _PageRun(desk, links_are_fresh).record(page_text, wanted)
 
@@ -111,20 +112,23 @@ class _PageRun:
 
     async def record(self, page_text: str, wanted: Sequence[str]) -> RecordedPage:
         page, started = self._page, self._desk.clock()
-        work: list[_Work] = []
+        open_ids = list(wanted)
         try:
             work = await self._prepared(page_text, wanted)
+            open_ids = [one.id_ for one in work]
             for n, portion in enumerate(self._portions(work)):
                 if page.closing is not None or (n and self._desk.clock() - started > self._desk.budget_s):
                     break
                 self._desk.stop.check()
                 await self._portion(portion)
-        except (ErpLoginRefused, ErpUnavailable, ErpOutcomeUnknown, Stopped) as error:
+        except Exception as error:
             page.closing = self._closing(error)
             if page.closing is None and not self._done():
                 raise
+            why = one_line(str(error), 300)
+            log.warning("Recording a page was broken off, what is done of it is told first: %s", why)
         done = self._done()
-        page.left = [one.id_ for one in work if one.id_ not in done]
+        page.left = [id_ for id_ in open_ids if id_ not in done]
         return page
 
     def _done(self) -> set[str]:
@@ -270,13 +274,13 @@ class _PageRun:
             return told, {one.accounting_entry_id: one for one in told if isinstance(one, Recorded)}
 
     async def _in_the_books(self, recorded: Sequence[Recorded]) -> dict[str, Recorded]:
-        """What the books hold for these entries now: what is reported is read back, never taken for granted."""
+        """What the books hold for these entries now: what was written is read back, never taken for granted."""
         if not recorded:
             return {}
         stands = await self._erp.find([one.accounting_entry_id for one in recorded])
         lost = [one.external_id for one in recorded if one.accounting_entry_id not in stands]
         if lost:
-            raise ErpOutcomeUnknown(f"the accounting system does not find {', '.join(lost[:3])}, just recorded")
+            raise ErpOutcomeUnknown(f"the accounting system no longer finds {', '.join(lost[:3])}")
         return stands
 
     def _row(
@@ -294,13 +298,17 @@ class _PageRun:
         rows: dict[str, Row] = {}
         lacking: dict[str, list[str]] = {}
         drafts: dict[str, _Work] = {}
+        touched: dict[str, _Work] = {}
         try:
             for one in found:
                 assert one.found is not None  # noqa: S101 - the caller chose them so
                 row = found_row(one.item, one.outcome, one.found, self._books)
                 is_draft = one.found.state is EntryState.DRAFT
                 if row.status is ItemStatus.SUCCESSFUL and not self._desk.dry_run:
-                    problems = await self._attach_missing(one, collected.get(one.id_))
+                    files = collected.get(one.id_)
+                    if files is not None and files.attachments:
+                        touched[one.id_] = one
+                    problems = await self._attach_missing(one, files)
                     if problems and is_draft and self._policy.attachments is Attachments.REQUIRED:
                         reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
                         row = failed(one.id_, Failure(problems[0].type, reason))
@@ -309,7 +317,11 @@ class _PageRun:
                 if row.status is ItemStatus.SUCCESSFUL and is_draft:
                     drafts[one.id_] = one
             if drafts and self._policy.posting is EntryState.POSTED:
-                rows |= await self._posted(drafts, rows)
+                refused = await self._post(drafts)
+                rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
+                touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
+            if not self._desk.dry_run:
+                rows |= await self._as_it_stands_now(touched, rows)
         except (ErpLoginRefused, ErpRateLimited) as error:
             self._page.closing = self._closing(error)
             if self._page.closing is None:
@@ -321,6 +333,16 @@ class _PageRun:
             for id_, row in rows.items()
         ]
 
+    async def _as_it_stands_now(self, touched: dict[str, _Work], rows: dict[str, Row]) -> dict[str, Row]:
+        """The rows of entries that were worked on: as with new ones, the books are asked, as somebody may have deleted
+        an entry since it was found."""
+        stands = await self._in_the_books([one.found for one in touched.values() if one.found is not None])
+        return {
+            id_: found_row(touched[id_].item, touched[id_].outcome, now, self._books)
+            for id_, now in stands.items()
+            if rows[id_].status is ItemStatus.SUCCESSFUL
+        }
+
     async def _attach_missing(self, one: _Work, files: Collected | None) -> list[Failure]:
         """Attach the receipts that an entry that stands has not got yet; returns why it lacks some all the same."""
         if files is None:
@@ -328,17 +350,11 @@ class _PageRun:
         not_attached = await self._erp.attach(one.id_, files.attachments) if files.attachments else []
         return [*files.problems, *map(_as_failure, not_attached)]
 
-    async def _posted(self, drafts: dict[str, _Work], rows: dict[str, Row]) -> dict[str, Row]:
-        """Post drafts, or tell which could be in a dry run. Their rows then say what the books hold now."""
+    async def _post(self, drafts: dict[str, _Work]) -> dict[str, Refused]:
+        """Post drafts, or find out in a dry run which could be: those that stay drafts, and why."""
         if self._desk.dry_run:
-            refused = {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
-        else:
-            refused = {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
-            stands = await self._erp.find([id_ for id_ in drafts if id_ not in refused])
-            rows = rows | {
-                id_: found_row(drafts[id_].item, drafts[id_].outcome, now, self._books) for id_, now in stands.items()
-            }
-        return {id_: still_draft_row(rows[id_], refused[id_]) if id_ in refused else rows[id_] for id_ in drafts}
+            return {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
+        return {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
 
     def _closed_since(self, one: _Work) -> Refused | None:
         """Why a draft could not be posted: its period was closed after it was recorded."""

@@ -21,7 +21,7 @@ from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.base import Capabilities, Outcome
 from blocks.erp.entries import Entry, EntryState
-from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
+from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.files import Downloaded, FileClient
@@ -118,15 +118,25 @@ async def test_downloads_under_way_when_the_run_is_asked_to_end_are_given_up_wit
     assert (report.jobs[0].ending, at_work.entries()) == (Ending.INTERRUPTED, 0)
 
 
-async def test_what_was_recorded_before_the_books_went_away_is_told_all_the_same(at_work: Office) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ErpUnavailable("the books are away"), "the books are away"),
+        (ErpConfigurationError("the books are damaged"), "the books are damaged"),
+        (RuntimeError("a mistake"), "something unforeseen (RuntimeError), the log has the cause"),
+    ],
+)
+async def test_what_was_recorded_before_the_books_went_away_is_told_all_the_same(
+    at_work: Office, error: Exception, reason: str
+) -> None:
     job_id = at_work.sandbox.add_job_of([with_receipt(n) for n in range(1, 41)])
 
     class Books(FewAtOnce):
         def second(self) -> None:
-            raise ErpUnavailable("the books are away")
+            raise error
 
     report = await at_work.export(erp=Books(at_work.books))
-    assert (report.exit_status, report.jobs[0].successful, report.jobs[0].reason) == (1, 25, "the books are away")
+    assert (report.exit_status, report.jobs[0].successful, report.jobs[0].reason) == (1, 25, reason)
     assert at_work.sandbox.outcome(job_id) == {"successful": 25, "pending": 15}
 
 
