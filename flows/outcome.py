@@ -206,8 +206,10 @@ class RunReport:
 
     @property
     def exit_status(self) -> int:
-        """The worst of the jobs and of what was said."""
-        return worst((self.status, *(job.exit_status for job in self.jobs)))
+        """The worst of the jobs and of what was said; wrong usage is told as such only where no job was touched."""
+        status = worst((self.status, *(job.exit_status for job in self.jobs)))
+        touched = any(job.ending is not Ending.NOT_ALLOWED for job in self.jobs)
+        return JOB_FAILED if status == USAGE and touched else status
 
     def document(self) -> dict[str, Any]:
         """The JSON document of the run."""

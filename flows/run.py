@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 
 from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
 from blocks.pleo.errors import (
@@ -20,6 +20,8 @@ from flows.steps.detect import detect_jobs, read_job
 from flows.steps.receipts_folder import remove_what_was_left_behind
 from flows.stop import Stopped
 
+log = logging.getLogger(__name__)
+
 _GO_ON = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}
 
 
@@ -33,7 +35,7 @@ async def export(session: Session, report: RunReport, *, company_id: str | None,
     except Stopped as error:
         report.say(str(error), JOB_FAILED)
     except (PleoConfigurationError, PleoRejected, ErpConfigurationError) as error:
-        report.say(str(error), JOB_FAILED if report.jobs else USAGE)
+        report.say(str(error), USAGE)
     except PleoUnavailable as error:
         report.say(f"Pleo cannot be reached: {error}", JOB_FAILED)
     except (PleoError, ErpError) as error:
@@ -95,10 +97,16 @@ async def _forget_ended(session: Session, open_jobs: set[str]) -> None:
     for job_id in await session.runner.kept():
         if job_id in open_jobs:
             continue
-        with suppress(PleoError, ValueError):
+        try:
             job = await session.runner.call(read_job, session.pleo, job_id)
-            if not job.is_open:
-                await session.runner.forget(job)
+        except PleoUnavailable as error:
+            log.warning("Pages that are left of jobs that may have ended stay for now: %s", error)
+            return  # the run has better to do than to wait for an answer about each
+        except (PleoError, ValueError) as error:
+            log.debug("pages of job %s stay, as it cannot be read: %s", job_id, error)
+            continue
+        if not job.is_open:
+            await session.runner.forget(job)
 
 
 async def _company(session: Session, report: RunReport, company_id: str, jobs: list[ExportJob]) -> None:

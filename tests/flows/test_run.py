@@ -1,0 +1,72 @@
+"""A run of several jobs: the exit status says the worst of them, and housekeeping keeps none of them waiting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from exporting import Office, no_waiting, office
+from pleo_items import an_item
+
+from flows.outcome import JOB_FAILED, USAGE, Ending
+from flows.runner import PlainRunner
+
+OTHER = "11111111-1111-4111-8111-111111111111"
+GET_JOB = "GET /v3/export-jobs/{jobId}"
+EVENT = "POST /v3/export-job-events"
+
+
+@pytest.fixture
+def at_work(tmp_path: Path) -> Iterator[Office]:
+    with office(tmp_path) as made:
+        yield made
+
+
+async def test_books_that_are_another_companys_are_wrong_usage_only_where_no_job_was_touched(at_work: Office) -> None:
+    at_work.sandbox.add_job_of([an_item(1)])
+    await at_work.export()
+    job_id = at_work.sandbox.add_job_of([an_item(2)])
+    at_work.sandbox.add_job_of([an_item(3)], OTHER)
+    report = await at_work.export()
+    assert [(job.job_id, job.ending) for job in report.jobs] == [(job_id, Ending.COMPLETED)]
+    assert any("one file holds one company" in line for line in report.lines)
+    assert report.exit_status == JOB_FAILED
+    assert (await at_work.export()).exit_status == USAGE
+
+
+async def test_a_right_that_is_withdrawn_between_two_jobs_is_no_wrong_usage_any_more(at_work: Office) -> None:
+    first, second = (at_work.sandbox.add_job_of([an_item(n)]) for n in (1, 2))
+    at_work.sandbox.inject("status", EVENT, skip=2, times=9, status=403)
+    report = await at_work.export()
+    assert [(job.job_id, job.ending) for job in report.jobs] == [
+        (first, Ending.COMPLETED),
+        (second, Ending.NOT_ALLOWED),
+    ]
+    assert report.exit_status == JOB_FAILED
+    assert (await at_work.export()).exit_status == USAGE
+
+
+class _Left(PlainRunner):
+    """Has pages left of these jobs."""
+
+    def __init__(self, jobs: list[str]) -> None:
+        super().__init__(no_waiting)
+        self._jobs = jobs
+
+    async def kept(self) -> list[str]:
+        return self._jobs
+
+
+async def test_of_pages_that_are_left_pleo_is_asked_no_more_once_it_does_not_answer(
+    at_work: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    at_work.sandbox.add_job_of([an_item(1)])
+    at_work.sandbox.inject("status", GET_JOB, times=99, status=503)
+    left = [f"00000000-0000-4000-8000-{n:012}" for n in range(20)]
+    with caplog.at_level(logging.WARNING):
+        report = await at_work.export(runner=_Left(left))
+    assert (report.exit_status, report.jobs[0].ending) == (0, Ending.COMPLETED)
+    assert "stay for now" in caplog.text
+    assert report.pleo_requests < len(left)
