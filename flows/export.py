@@ -12,19 +12,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_client, get_run_logger
+from prefect import flow, get_run_logger
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State
-from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
-from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import setup_logging
 from prefect.states import Completed, Failed
 from pydantic import SecretStr, ValidationError
@@ -40,6 +38,7 @@ from blocks.pleo.models import ExportJob
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.pleo.sandbox import SandboxError
 from blocks.pleo.transport import Clock
+from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows.cli import Options, parse
 from flows.demo import SETTINGS_FILE, running_sandbox
@@ -55,7 +54,6 @@ from flows.tasks import JobFlow, PrefectRunner
 
 log = logging.getLogger(__name__)
 
-SLOT_WAIT_S = 3.0
 SUBFLOW_WAIT_S = 0.15
 """Prefect's server on SQLite refuses a subflow within some 50 ms of a task's events, and its client waits 2 s then."""
 
@@ -107,28 +105,12 @@ def _job_flow(stop: Stop) -> JobFlow:
 async def export_one_job(job_id: UUID, company_id: UUID) -> State[Any]:
     """One export job, from its start to its final event."""
     body = _job.get()
-    async with _slot(str(company_id)):
+    async with courtesy_slot(f"pleo-export-{company_id}", f"company {company_id}"):
         with body.stop.on_signals():
             body.report = await body.run()
     get_run_logger().info("%s", "\n".join(summary_lines(body.report)))
     await publish(body.report)
     return _state_of_job(body.report)
-
-
-@asynccontextmanager
-async def _slot(company_id: str) -> AsyncIterator[None]:
-    """The company's concurrency slot, where one is set up: a courtesy to other runners, never a condition."""
-    name = f"pleo-export-{company_id}"
-    async with AsyncExitStack() as stack:
-        try:
-            async with get_client() as server:
-                await server.read_global_concurrency_limit_by_name(name)
-            await stack.enter_async_context(concurrency(name, occupy=1, timeout_seconds=SLOT_WAIT_S))
-        except ObjectNotFound:
-            log.debug("no slot is set up for company %s", company_id)
-        except AcquireConcurrencySlotTimeoutError:
-            log.warning("another run holds the slot of company %s, or held it when it was killed: going on", company_id)
-        yield
 
 
 def _state_of_job(report: JobReport) -> State[Any]:
@@ -350,7 +332,6 @@ async def _flow(options: Options, report: RunReport) -> None:
 
 def _set_up_logging() -> None:
     """Our own warnings on standard error; Prefect's lines in its UI only, unless somebody asks for them here."""
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     if "PREFECT_LOGGING_LEVEL" in os.environ:
         return
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

@@ -18,6 +18,7 @@ WITH_PREFECT = {
     "flows/tasks.py",
     "flows/report.py",
     "blocks/collection.py",
+    "blocks/slots.py",
     "blocks/pleo/authorize.py",
 }
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import select
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -189,13 +192,18 @@ def test_the_command_believes_the_authority_that_it_is_told_and_logs_no_keys(
         assert world.finds() == []
 
 
-@pytest.mark.slow
-def test_the_command_tells_of_authorities_that_cannot_be_read(prefect_server: PrefectServer, tmp_path: Path) -> None:
-    with traced(tmp_path / "world", prefect_server) as world:
-        done = world.run(SSL_CERT_FILE="/nowhere.pem", PREFECT_LOGGING_LEVEL=None, PYTHONDEVMODE=None, **_quiet())
-        assert done.returncode == 2
-        assert b"SSL_CERT_FILE: /nowhere.pem: No such file or directory" in done.stderr
-        assert b"Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    "command",
+    [["-m", "flows.export"], ["-m", "blocks.pleo.authorize", "acme"], ["deployments/save_blocks.py"]],
+    ids=str,
+)
+def test_every_command_tells_of_authorities_that_cannot_be_read(command: list[str]) -> None:
+    environment = {**os.environ, "SSL_CERT_FILE": "/nowhere.pem"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    said = "SSL_CERT_FILE: /nowhere.pem: No such file or directory\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 @pytest.mark.usefixtures("trusting")

@@ -13,7 +13,6 @@ from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import BlockDocumentUpdate
-from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
 from prefect.exceptions import ObjectNotFound
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
@@ -24,6 +23,7 @@ from blocks.pleo.oauth.alone import alone
 from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.oauth.grant import Place, Saved, SavedGrant
 from blocks.pleo.transport import Clock, can_be_sent_to
+from blocks.slots import courtesy_slot
 from blocks.web_address import usable_base_url
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ AUTH_URLS = {
 }
 """The authorisation server of each of Pleo's environments."""
 
-SLOT_WAIT_S = 3.0
 _SAVE_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -180,14 +179,13 @@ class BlockStore:
     async def alone(self) -> AsyncIterator[Place]:
         """The block, with nobody else on this machine renewing it, and perhaps nobody on others.
 
-        The server's slot `pleo-oauth-NAME` is a courtesy where one is set up: a killed holder keeps it for minutes.
+        The server's slot `pleo-oauth-NAME` is held where one is set up.
         """
-        async with alone(str(self._number)):
+        async with alone(str(self._number)), courtesy_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}"):
             held = AsyncExitStack()
             try:
                 try:
                     server = await held.enter_async_context(get_client())
-                    await self._slot(server, held)
                 except Exception as error:
                     raise _unavailable(error) from error
                 yield _BlockPlace(self._name, server)
@@ -195,17 +193,7 @@ class BlockStore:
                 try:
                     await held.aclose()
                 except Exception as error:  # noqa: BLE001 - what was renewed is renewed
-                    log.warning("a slot or connection was not given back (%s)", type(error).__name__)
-
-    async def _slot(self, server: PrefectClient, stack: AsyncExitStack) -> None:
-        name = f"pleo-oauth-{self._name}"
-        try:
-            await server.read_global_concurrency_limit_by_name(name)
-            await stack.enter_async_context(concurrency(name, occupy=1, timeout_seconds=SLOT_WAIT_S))
-        except ObjectNotFound:
-            log.debug("no slot is set up for %s", name)
-        except AcquireConcurrencySlotTimeoutError:
-            log.warning("another run holds the slot %s, or held it when it was killed: going on", name)
+                    log.warning("a connection to Prefect's server was not closed (%s)", type(error).__name__)
 
 
 class _BlockPlace:
