@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -178,14 +177,6 @@ class Entry(ABC):
     def accounts(self) -> tuple[str, ...]:
         """The codes of the accounts that the entry touches, sorted, each once."""
         return account_codes(line.account.code for line in self.all_lines)
-
-    @property
-    def exchange_rate(self) -> Decimal | None:
-        """What one unit of the supplier's currency came to in the wallet's, to six digits; None where it is one."""
-        if self.supplier is None or self.supplier.currency == self.currency or not self.supplier.amount_minor:
-            return None
-        rate = abs(Decimal(self.amount_minor) / Decimal(self.supplier.amount_minor))
-        return rate.quantize(Decimal(10) ** (rate.adjusted() - 5)) if rate else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,10 @@ class Listener:
             return 405, "Not here", "This address only waits for Pleo's answer.", None
         if "prefetch" in headers.get("sec-purpose", "") + headers.get("purpose", "") + headers.get("x-moz", ""):
             return 503, "Not yet", "Open this page to go on.", None  # only a person's own visit counts
-        target = urlsplit(rest.rpartition(" ")[0])
+        try:
+            target = urlsplit(rest.rpartition(" ")[0])
+        except ValueError:  # "//[", say
+            target = urlsplit("")
         if target.path != PATH:
             return 404, "Not here", "This address only waits for Pleo's answer.", None
         pairs = parse_qsl(target.query, keep_blank_values=True)

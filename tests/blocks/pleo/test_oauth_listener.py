@@ -55,6 +55,16 @@ async def test_a_denial_is_an_answer_too_and_its_text_is_no_markup() -> None:
     assert "Nothing was allowed" in page.text
 
 
+@pytest.mark.parametrize("target", ["//[", "http://[::1", "", "*"])
+async def test_an_address_that_is_none_is_told_so(target: str) -> None:
+    port = free_port()
+    async with listening(port, STATE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
