@@ -21,13 +21,13 @@ from blocks.pleo.errors import (
     PleoNotFound,
     PleoPermissionError,
 )
-from blocks.pleo.models import ExportJob, ItemFailure, ItemStatus, JobEvent, JobFailure, JobStatus
+from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
 from blocks.pleo.wire import Cursors
-from blocks.text import one_line
 from flows.bookkeeping import Books
 from flows.deadline import Deadline
+from flows.elsewhere import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
-from flows.outcome import Ending, JobReport, status_of
+from flows.outcome import Ending, JobReport
 from flows.reporting import ItemsRefused, Reporting
 from flows.results import MAX_WAIT_S, Results, failed
 from flows.session import Session
@@ -35,7 +35,7 @@ from flows.steps.complete import FinalEvent, complete_job, final_event
 from flows.steps.detect import read_job, start_job
 from flows.steps.fetch import FetchedPage, PageKey, fetch_page
 from flows.steps.record import BUDGET_S, Desk, RecordedPage, record_page
-from flows.steps.retrieve import ControlList, reread_items, retrieve_items
+from flows.steps.retrieve import ControlList, retrieve_items
 from flows.steps.validate import validate_job
 from flows.stop import Stopped
 
@@ -63,7 +63,7 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
     except Stopped as error:
         report.ending, report.reason = Ending.INTERRUPTED, str(error)
     except (JobFinished, PleoNotFound) as error:
-        await run.finished_elsewhere(error)
+        await find_out_how_it_ended(session, report, error)
     except ItemsRefused as error:
         report.reason = str(error)
         for line in error.lines:
@@ -129,13 +129,13 @@ class _JobRun:
         except (PleoAuthenticationError, PleoPermissionError) as error:  # a key that may read only, say
             self.report.ending, self.report.reason = Ending.NOT_ALLOWED, str(error)
             return False
-        except JobFinished:
+        except JobFinished as error:
             now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
             if now.status == JobStatus.IN_PROGRESS and now.is_open:
                 self.report.ending = Ending.TAKEN
                 self.report.reason = "another runner or integration has just started it"
             else:
-                self._ended_elsewhere(now)
+                tell_how_it_stands(self.report, now, error)
             return False
         self.is_resumed = not is_ours
         self.deadline.renew()
@@ -164,6 +164,7 @@ class _JobRun:
             retrieve_items, self.session.pleo, self.job.id, self.session.stop.check
         )
         self.report.already_final = self.control.already_final
+        self.report.already_unsuccessful = self.control.not_successful
         if self.control.to_do:
             took_s = self.session.clock() - began
             self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")
@@ -189,33 +190,37 @@ class _JobRun:
         that is none of them, as the job was given more meanwhile.
         """
         try:
-            pages, ids, more = await self._fetch_all()
+            pages, ids, unlisted = await self._fetch_all()
         except PagingBroken:
             await self.session.runner.forget(self.job)  # or the next run would stumble over the same stored page
             raise
         if not ids.issuperset(self.control.to_do):
             await self.session.runner.forget(self.job)
-            pages, _, more = await self._fetch_all()
-        if more:
+            pages, _, unlisted = await self._fetch_all()
+        if unlisted:
             await self.retrieve()
+            for id_ in unlisted:
+                if not self.control.knows(id_):
+                    self.report.note(f"{id_}: not booked, as Pleo sends it with this job and does not list it in it")
         return pages
 
-    async def _fetch_all(self) -> tuple[list[PageKey], set[str], bool]:
+    async def _fetch_all(self) -> tuple[list[PageKey], set[str], dict[str, None]]:
+        """Where the pages are, the open items that they have, and what they have that is no item of the job."""
         pages: list[PageKey] = []
         ids: set[str] = set()
-        more = False
+        unlisted: dict[str, None] = {}
         cursors = Cursors("export items of the job")
         cursor: str | None = None
         while not pages or cursor is not None:
             self.session.stop.check()
             key = self._key(cursor)
             page, _ = await self._page(key, str(len(pages) + 1))
-            more |= not all(map(self.control.knows, page.ids))
+            unlisted |= dict.fromkeys(id_ for id_ in page.ids if not self.control.knows(id_))
             ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
             pages.append(key)
             await self.session.runner.progress("fetched", len(ids), len(self.control.to_do))
             cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
-        return pages, ids, more
+        return pages, ids, unlisted
 
     async def _page(self, key: PageKey, label: str) -> tuple[FetchedPage, bool]:
         session = self.session
@@ -312,6 +317,10 @@ class _JobRun:
                 f"{control.unreadable} rows of the job cannot be read or are of another job, "
                 "so it cannot be said to be complete"
             )
+        if control.unknown_states:
+            (id_, state), *more = control.unknown_states.items()
+            others = f", and {len(more)} more like it" if more else ""
+            raise Unfinished(f"item {id_} is in a state that is not known here, {state}{others}; see to it in Pleo")
         if expected is not None and control.count < expected:
             raise Unfinished(f"Pleo says the job has {expected} items but lists only {control.count}")
         types = control.failure_types.copy()
@@ -350,34 +359,6 @@ class _JobRun:
             await self._bring_books_up_to_date()
             await self.session.runner.call(complete_job, self.session.pleo, self.job.id, final)
         self.report.end(final.event)
-
-    async def finished_elsewhere(self, error: PleoError) -> None:
-        """The job was over before we ended it: say how, and what was booked that Pleo does not know of."""
-        self.report.ending, self.report.reason = Ending.FINISHED_ELSEWHERE, str(error)
-        try:
-            self._ended_elsewhere(await self.session.runner.call(read_job, self.session.pleo, self.job.id))
-            await self._see_what_pleo_knows()
-        except (PleoError, Stopped) as trouble:
-            log.warning("How export job %s ended in Pleo cannot be read: %s", self.job.id, trouble)
-
-    def _ended_elsewhere(self, now: ExportJob) -> None:
-        why = " ".join(part for part in (now.failure_reason_type, now.failure_reason) if part)
-        expired = "it expired" if now.expired_at is not None else f"it is {one_line(now.status, 40)}"
-        self.report.ending = Ending.FINISHED_ELSEWHERE
-        self.report.reason = f"{expired} in Pleo{': ' + one_line(why, 200) if why else ''}; what is booked stays booked"
-        self.report.status_elsewhere = status_of(now)
-
-    async def _see_what_pleo_knows(self) -> None:
-        """Whoever ended the job may be another run of this export, which reported the entries that we booked or found;
-        and an update of ours may have arrived although its answer did not."""
-        unreported = self.report.unreported
-        if not unreported:
-            return
-        rows = await self.session.runner.call(
-            reread_items, self.session.pleo, self.job.id, set(unreported), label="that may have been reported"
-        )
-        told = {row.accounting_entry_id: row.external_id for row in rows if row.status == ItemStatus.SUCCESSFUL}
-        self.report.taken([id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id])
 
     @asynccontextmanager
     async def books_brought_up_to_date(self) -> AsyncIterator[None]:

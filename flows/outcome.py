@@ -68,7 +68,8 @@ class JobReport:
 
     Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
     accounting system holds them, `reported` those of which Pleo has acknowledged the outcome; `unreported` are the
-    entries of which it has not, by accounting entry id. Of `notices` the first thousand are kept, `more_notices` counts
+    entries of which it has not, by accounting entry id. Of the `already_final` items, final before this run,
+    `already_unsuccessful` are not successful. Of `notices` the first thousand are kept, `more_notices` counts
     the others. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
     """
 
@@ -83,6 +84,7 @@ class JobReport:
     found: int = 0
     failed: int = 0
     already_final: int = 0
+    already_unsuccessful: int = 0
     totals: Counter[str] = field(default_factory=Counter)
     books: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)

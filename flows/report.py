@@ -96,7 +96,8 @@ def counts(job: JobReport) -> str:
     """How many items came to what end."""
     verb = "would be booked" if job.dry_run else "booked"
     found = f" ({job.found} of them found in the books already)" if job.found else ""
-    earlier = f", {job.already_final} reported by an earlier run" if job.already_final else ""
+    bad = f" ({job.already_unsuccessful} of them failed or abandoned)" if job.already_unsuccessful else ""
+    earlier = f", {job.already_final} final before this run{bad}" if job.already_final else ""
     return f"{job.successful} {verb}{found}, {job.failed} failed{earlier}"
 
 

@@ -8,6 +8,7 @@ from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
 from blocks.pleo.errors import (
     PleoConfigurationError,
     PleoError,
+    PleoNotFound,
     PleoRejected,
     PleoUnavailable,
 )
@@ -44,7 +45,11 @@ async def export(session: Session, report: RunReport, *, company_id: str | None,
 
 async def _one_job(session: Session, report: RunReport, job_id: str, company_id: str | None) -> None:
     """The job that was asked for, and no other."""
-    job = await session.runner.call(read_job, session.pleo, job_id)
+    try:
+        job = await session.runner.call(read_job, session.pleo, job_id)
+    except PleoNotFound as error:
+        report.say(f"no export job {job_id} is shown to these credentials: {error}", USAGE)
+        return
     if company_id is not None and job.company_id != company_id:
         report.say(f"job {job.id} belongs to company {job.company_id}, not to {company_id}", USAGE)
     elif not job.is_open:

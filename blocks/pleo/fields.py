@@ -60,7 +60,10 @@ def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, str) and len(value) <= 64:
-        moment = datetime.fromisoformat(_six_digits(value.strip()))
+        try:
+            moment = datetime.fromisoformat(_six_digits(value.strip()))
+        except ValueError:
+            raise ValueError("not a date or time") from None
     else:
         raise ValueError("not a date or time")
     try:

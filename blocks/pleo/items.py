@@ -195,10 +195,19 @@ def parse_item(document: Any) -> ExportItem | BrokenItem:
 def describe(error: ValidationError) -> str:
     """A validation error as one line that names fields, and shows of what they held a short id or date at most."""
     parts = [
-        f"{'.'.join(str(step) for step in e['loc']) or 'item'}: {e['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(str(step) for step in e['loc']) or 'item'}: {_in_words(e['type'], e['msg'])}"
         for e in error.errors()[:3]
     ]
     return one_line("; ".join(parts), 300)
+
+
+def _in_words(kind: str, message: str) -> str:
+    """What is wrong with a field, without the names that only a program has for it."""
+    if kind == "missing":
+        return "it is missing"
+    if kind.endswith("_type"):
+        return "it is of another kind than Pleo documents"
+    return message.removeprefix("Value error, ")
 
 
 def entry_id_of(document: Any) -> str | None:

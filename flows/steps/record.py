@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -148,14 +148,11 @@ class _PageRun:
         open_ids = dict.fromkeys(wanted)
         found = await self._erp.find(list(open_ids))
         work: list[_Work] = []
-        for item in items_of(page_text):
-            id_ = item.accounting_entry_id
-            if id_ is None or id_ not in open_ids:
-                continue
-            del open_ids[id_]
+        for id_, item in _each_once(page_text, open_ids).items():
             stands = found.get(id_)
             if isinstance(item, BrokenItem):
-                broken = Failure(ItemFailure.VALIDATION, f"Pleo's data of this expense cannot be read: {item.problem}")
+                reason = f"Pleo's data of this expense cannot be read: {item.problem}. Ask Pleo's support."
+                broken = Failure(ItemFailure.VALIDATION, reason)
                 self._page.rows.append(unreadable_row(broken, stands) if stands else failed(id_, broken))
                 continue
             outcome = self._book(item)
@@ -363,6 +360,24 @@ class _PageRun:
             return None
         day = one.found.posting_date.isoformat()
         return Refused(one.id_, RefusalKind.CLOSED_PERIOD, day, f"the posting date lies in a closed period: {day}")
+
+
+def _each_once(page_text: str, wanted: Collection[str]) -> dict[str, ExportItem | BrokenItem]:
+    """The wanted items of a page by id. What Pleo sends twice counts once, and is broken where its figures differ."""
+    items: dict[str, ExportItem | BrokenItem] = {}
+    for item in items_of(page_text):
+        id_ = item.accounting_entry_id
+        if id_ is None or id_ not in wanted:
+            continue
+        first = items.setdefault(id_, item)
+        if _figures(first) != _figures(item):
+            items[id_] = BrokenItem(id_, "item: it comes twice, with different figures")
+    return items
+
+
+def _figures(item: ExportItem | BrokenItem) -> object:
+    """What is booked of an item: its receipts have other links every time."""
+    return item.model_copy(update={"files": None}) if isinstance(item, ExportItem) else item
 
 
 def _lacking(external_id: str, problems: Sequence[Failure]) -> list[str]:

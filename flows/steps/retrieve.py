@@ -12,19 +12,25 @@ from dataclasses import dataclass, field
 from blocks.pleo.client import JobItems, PleoClient
 from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemFailure, ItemStatus, JobItem
 from blocks.pleo.wire import Cursors
+from blocks.text import one_line
 
 _TYPES = frozenset(ItemFailure)
+_STATES = frozenset(ItemStatus)
 
 
 @dataclass(slots=True)
 class ControlList:
-    """All rows of a job, kept small: the ids still to do in Pleo's order, and counts of what is final."""
+    """All rows of a job, kept small: the ids still to do in Pleo's order, and counts of what is final.
+
+    `unknown_states` are items in a state that we do not know, by id: they are neither done nor to do.
+    """
 
     to_do: dict[str, None] = field(default_factory=dict)
     successful: int = 0
     not_successful: int = 0
     failure_types: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
+    unknown_states: dict[str, str] = field(default_factory=dict)
     _final: set[str] = field(default_factory=set)
 
     def add(self, page: JobItems) -> None:
@@ -35,10 +41,13 @@ class ControlList:
 
     def _add(self, row: JobItem) -> None:
         id_ = row.accounting_entry_id
-        if id_ in self.to_do or id_ in self._final:
+        if self.knows(id_):
             return
         if row.status in OPEN_ITEM_STATUSES:
             self.to_do[id_] = None
+            return
+        if row.status not in _STATES:
+            self.unknown_states[id_] = one_line(row.status, 40)
             return
         self._final.add(id_)
         if row.status == ItemStatus.SUCCESSFUL:
@@ -50,17 +59,17 @@ class ControlList:
 
     def knows(self, accounting_entry_id: str) -> bool:
         """Whether the job has a row of this item."""
-        return accounting_entry_id in self.to_do or accounting_entry_id in self._final
+        return any(accounting_entry_id in known for known in (self.to_do, self._final, self.unknown_states))
 
     @property
     def already_final(self) -> int:
-        """How many items an earlier run has brought to an end."""
+        """How many items came to an end before this run."""
         return self.successful + self.not_successful
 
     @property
     def count(self) -> int:
         """How many items the job has."""
-        return len(self.to_do) + self.already_final
+        return len(self.to_do) + len(self.unknown_states) + self.already_final
 
 
 async def retrieve_items(pleo: PleoClient, job_id: str, check: Callable[[], None]) -> ControlList:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from pleo_items import an_item, entry_id
-from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
+from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched, watched
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from flows.outcome import Ending, RunReport
+from flows.report import counts
 
 OTHER = "11111111-1111-4111-8111-111111111111"
 
@@ -45,6 +46,8 @@ async def test_an_item_that_pleo_sends_and_never_lists_is_left_alone_and_costs_o
     report = await _export(pleo)
     assert (report.exit_status, pleo.entries()) == (3, 9)
     assert [item.accounting_entry_id for item in report.jobs[0].failures] == [entry_id(999)]
+    (notice,) = report.jobs[0].notices
+    assert notice == f"{entry_id(9)}: not booked, as Pleo sends it with this job and does not list it in it"
     assert pleo.sandbox.received().by_call[GET_ITEMS] == 2
     assert pleo.sandbox.outcome(job_id) == {"successful": 9, "failed": 1}
 
@@ -112,3 +115,43 @@ async def test_items_that_have_become_another_companys_fail_each_and_are_not_boo
     assert (report.exit_status, pleo.entries()) == (3, 8)
     assert {item.accounting_entry_id for item in report.jobs[0].failures} == {entry_id(3), entry_id(4)}
     assert pleo.sandbox.outcome(job_id) == {"successful": 8, "failed": 2}
+
+
+async def test_an_item_in_a_state_that_is_not_known_keeps_its_job_open_and_is_named(pleo: Watched) -> None:
+    """It may be done or to do: nothing is booked for it, and no final event says that all is done."""
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    pleo.change("UPDATE job_items SET status = 'queued' WHERE position IN (4, 5)")
+    report = await _export(pleo)
+    assert (report.exit_status, report.jobs[0].ending, pleo.entries()) == (1, Ending.UNFINISHED, 8)
+    reason = f"item {entry_id(3)} is in a state that is not known here, queued, and 1 more like it; see to it in Pleo"
+    assert report.jobs[0].reason == reason
+    assert pleo.sandbox.outcome(job_id) == {"successful": 8, "queued": 2}
+    assert [event.name for event in pleo.sandbox.received().events] == ["started"]
+    pleo.change("UPDATE job_items SET status = 'pending' WHERE status = 'queued'")
+    report = await _export(pleo)
+    assert (report.exit_status, report.jobs[0].event, pleo.entries()) == (0, "completed", 10)
+
+
+async def test_items_that_are_abandoned_already_are_told_apart_from_what_an_earlier_run_has_booked(
+    pleo: Watched,
+) -> None:
+    pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    pleo.change("UPDATE job_items SET status = 'abandoned' WHERE position IN (4, 5)")
+    report = await _export(pleo)
+    assert (report.exit_status, report.jobs[0].event, pleo.entries()) == (3, "completed_with_errors", 8)
+    assert counts(report.jobs[0]) == "8 booked, 0 failed, 2 final before this run (2 of them failed or abandoned)"
+
+
+@pytest.mark.parametrize(("nth", "event", "state"), [(1, "started", "pending"), (2, "completed", "in_progress")])
+async def test_an_event_that_pleo_refuses_for_a_job_that_goes_on_is_told_with_pleos_reason(
+    pleo: Watched, nth: int, event: str, state: str
+) -> None:
+    pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    pleo.before(nth, lambda: pleo.change("UPDATE jobs SET status = 'completed'"), EVENTS)
+    pleo.before(1, lambda: pleo.change("UPDATE jobs SET status = ?", state), READ_JOB)
+    report = await _export(pleo)
+    assert (report.exit_status, report.jobs[0].ending) == (1, Ending.UNFINISHED)
+    assert report.jobs[0].reason.startswith("Pleo refused: INVALID_EXPORT_JOB_STATUS_CHANGE (HTTP 422): ")
+    assert report.jobs[0].reason.endswith(f"; in Pleo it is still {state}")
+    report = await _export(pleo)
+    assert (report.exit_status, report.jobs[0].event, pleo.entries()) == (0, "completed", 10)

@@ -18,7 +18,7 @@ from hostile_pleo import (
     nothing_unforeseen,
     with_items,
 )
-from pleo_items import an_item, entry_id, line, vendor
+from pleo_items import an_item, entry_id, line, money, vendor
 
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
@@ -198,3 +198,25 @@ async def test_a_number_of_a_job_that_no_float_can_hold_is_not_known(tmp_path: P
 
 def test_the_company_of_these_items_is_the_sandboxs() -> None:
     assert an_item(1)["companyId"] == SANDBOX_COMPANY_ID
+
+
+@pytest.mark.parametrize(
+    ("changes", "failures"),
+    [
+        ({}, []),
+        ({"files": [{"url": "https://files.example/new", "type": "application/pdf"}]}, []),
+        ({"amount": money(777)}, ["comes twice, with different figures"]),
+        ({"date": "2026-10-06T10:00:00Z"}, ["comes twice, with different figures"]),
+        ({"type": 5}, ["comes twice, with different figures"]),
+    ],
+)
+async def test_an_item_that_comes_twice_counts_once_and_fails_where_its_figures_differ(
+    tmp_path: Path, changes: Json, failures: list[str]
+) -> None:
+    twice = f"{json.dumps(an_item(2))}, {json.dumps(an_item(2, **changes))}"
+    with hostile_office(tmp_path) as office:
+        office.sandbox.add_job_of([an_item(1), an_item(2), an_item(3)])
+        job = await exported(office, with_items({entry_id(2): twice}))
+        assert (job.successful, job.failed) == (3 - len(failures), len(failures))
+        assert all(reason in item.reason for item, reason in zip(job.failures, failures, strict=True))
+        assert len(booked(office)) == job.successful
