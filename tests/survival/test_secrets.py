@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from canaries import Canary, Search
-from processes import ROOT, PrefectServer, until
+from processes import ROOT, PrefectServer, a_prefect_server, until
 from quoting_pleo import Quote, Rule, bad_header, in_type, no_http, plain, redirect, refusal, web_page
 from traced import CANARIES, IBAN, KEY, LINK, Traced, readable_by_others, traced
 
@@ -280,14 +280,19 @@ def test_a_temporary_server_leaves_no_secret_and_nothing_that_others_may_read(wo
 
 
 @pytest.mark.slow
-def test_credentials_in_a_block_are_readable_nowhere(world: Traced) -> None:
-    """The same flow as a deployment runs it: parameters name blocks, which Prefect's database holds encrypted."""
-    world.office.sandbox.add_job(items=12, seed=9)
-    saved = world.end(world.start([str(ROOT / "deployments" / "save_blocks.py")]))
-    assert saved.returncode == 0, saved.stderr
-    done = world.run("--pleo", "pleo", "--erp", "ledger/books", PLEO_API_KEY=None, PLEO_BASE_URL=None)
-    assert done.returncode in {0, 3}, done.stderr
-    _clean(world)
+def test_credentials_in_a_block_are_readable_nowhere(tmp_path: Path) -> None:
+    """The same flow as a deployment runs it: parameters name blocks, which Prefect's database holds encrypted.
+
+    The server is this test's own, as the blocks have the names that a deployment on it would use.
+    """
+    (tmp_path / "prefect").mkdir()
+    with a_prefect_server(tmp_path / "prefect") as server, traced(tmp_path / "world", server) as world:
+        world.office.sandbox.add_job(items=12, seed=9)
+        saved = world.end(world.start([str(ROOT / "deployments" / "save_blocks.py")]))
+        assert saved.returncode == 0, saved.stderr
+        done = world.run("--pleo", "pleo", "--erp", "ledger/books", PLEO_API_KEY=None, PLEO_BASE_URL=None)
+        assert done.returncode in {0, 3}, done.stderr
+        _clean(world)
 
 
 @pytest.mark.slow
