@@ -66,6 +66,10 @@ class Page:
     def type(self, text: str) -> None:
         """Type into the field that has the focus, and press Enter."""
         self._call("Input.insertText", text=text)
+        self.press_enter()
+
+    def press_enter(self) -> None:
+        """Press Enter where the focus is."""
         enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
         self._call("Input.dispatchKeyEvent", type="keyDown", **enter)
         self._call("Input.dispatchKeyEvent", type="keyUp", **enter)

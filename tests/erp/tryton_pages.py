@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +54,19 @@ def log_in(page: Page, link: str, user: str, password: str) -> None:
     page.open(link)
     page.wait_for("document.activeElement?.id === 'login'")
     page.type(user)
-    page.wait_for("document.activeElement?.type === 'password'")
+    _enter_until(page, "document.activeElement?.type === 'password'")
     page.type(password)
-    page.wait_for("document.querySelector('#user-preferences a') !== null")
+    _enter_until(page, "document.querySelector('#user-preferences a') !== null")
+
+
+def _enter_until(page: Page, script: str) -> None:
+    """As a person does before whom nothing happens: the dialog may not have listened yet when Enter was pressed."""
+    for _ in range(10):
+        with suppress(AssertionError):
+            page.wait_for(script, within_s=6)
+            return
+        page.press_enter()
+    page.wait_for(script, within_s=6)
 
 
 def shown(page: Page, link: str) -> Form:
