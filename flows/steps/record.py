@@ -370,7 +370,7 @@ def _each_once(page_text: str, wanted: Collection[str]) -> dict[str, ExportItem 
         if id_ is None or id_ not in wanted:
             continue
         first = items.setdefault(id_, item)
-        if _figures(first) != _figures(item):
+        if first is not item and _figures(first) != _figures(item):
             items[id_] = BrokenItem(id_, "item: it comes twice, with different figures")
     return items
 
