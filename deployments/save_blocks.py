@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 
 from blocks.tls import end_unless_verifying
 
-end_unless_verifying()
+if __name__ == "__main__":
+    end_unless_verifying()
 
 from prefect import get_client
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError

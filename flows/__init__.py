@@ -2,8 +2,6 @@
 
 import os
 
-import blocks  # noqa: F401 - it looks, for a command, whether Prefect can be imported
-
 # Read by Prefect when it is imported. Nothing about somebody's expenses calls out on its own account, a temporary
 # server on a slow machine gets the time that it needs, what is logged outside of a run of Prefect's is not for its
 # server, and an empty address means none.

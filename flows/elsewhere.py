@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from blocks.pleo.errors import PleoError
-from blocks.pleo.models import ExportJob, ItemStatus
+from blocks.pleo.models import ExportJob, ItemStatus, JobStatus
 from blocks.text import one_line
 from flows.outcome import Ending, JobReport, status_of
 from flows.session import Session
@@ -29,7 +29,7 @@ async def find_out_how_it_ended(session: Session, report: JobReport, error: Pleo
 def tell_how_it_stands(report: JobReport, now: ExportJob, error: PleoError) -> None:
     """Say how the job stands in Pleo after it refused something with `error`."""
     if now.is_open:  # Pleo has a reason of its own, which its words may tell
-        report.ending = Ending.UNFINISHED
+        report.ending = Ending.NOT_STARTED if now.status == JobStatus.PENDING else Ending.UNFINISHED
         report.reason = f"{error}; in Pleo it is still {one_line(now.status, 40)}"
         return
     why = " ".join(part for part in (now.failure_reason_type, now.failure_reason) if part)

@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from blocks.tls import end_unless_verifying
+
+if __name__ == "__main__":
+    end_unless_verifying()
+
 from prefect import flow, get_run_logger
 from prefect.blocks.core import Block
 from prefect.client.schemas.objects import State

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 LINKS_ARE_FRESH_S = 3600.0
 """A file link in a page this young cannot have died of age: Pleo's live for a day."""
 
+_NAMED = 5
+
 NO_DATA = Failure(
     ItemFailure.VALIDATION, "Pleo lists this expense in the job but sent no data for it. Export it again."
 )
@@ -199,10 +201,15 @@ class _JobRun:
             pages, _, unlisted = await self._fetch_all()
         if unlisted:
             await self.retrieve()
-            for id_ in unlisted:
-                if not self.control.knows(id_):
-                    self.report.note(f"{id_}: not booked, as Pleo sends it with this job and does not list it in it")
+            self._tell_of([id_ for id_ in unlisted if not self.control.knows(id_)])
         return pages
+
+    def _tell_of(self, unlisted: list[str]) -> None:
+        """Name some of the expenses that Pleo sends with the job, and of which no row of it can be read."""
+        if unlisted:
+            more = f" and {len(unlisted) - _NAMED} more" if len(unlisted) > _NAMED else ""
+            names = ", ".join(unlisted[:_NAMED])
+            self.report.note(f"not booked, as Pleo sends them with this job and no row of it has them: {names}{more}")
 
     async def _fetch_all(self) -> tuple[list[PageKey], set[str], dict[str, None]]:
         """Where the pages are, the open items that they have, and what they have that is no item of the job."""
@@ -345,7 +352,8 @@ class _JobRun:
         await self.end()
 
     def _is_half_done(self) -> bool:
-        return bool(self.control.already_final or self.report.successful or self.report.failed)
+        control, report = self.control, self.report
+        return bool(control.already_final or control.unknown_states or report.successful or report.failed)
 
     def _reason_for_items(self, error: JobFails) -> Failure:
         self.report.reason = error.reason

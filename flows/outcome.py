@@ -25,6 +25,7 @@ class Ending(StrEnum):
     COMPLETED_WITH_ERRORS = "completed with errors"
     FAILED = "failed"
     UNFINISHED = "not finished"
+    NOT_STARTED = "not started"
     FINISHED_ELSEWHERE = "finished elsewhere"
     TAKEN = "taken by another"
     NOT_ALLOWED = "not allowed"

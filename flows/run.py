@@ -23,7 +23,14 @@ from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
 
-_GO_ON = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED, Ending.FINISHED_ELSEWHERE, Ending.TAKEN}
+_GO_ON = {
+    Ending.COMPLETED,
+    Ending.COMPLETED_WITH_ERRORS,
+    Ending.FAILED,
+    Ending.FINISHED_ELSEWHERE,
+    Ending.TAKEN,
+    Ending.NOT_STARTED,
+}
 
 
 async def export(session: Session, report: RunReport, *, company_id: str | None, job_id: str | None) -> None:

@@ -21,6 +21,11 @@ import webbrowser
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from blocks.tls import end_unless_verifying
+
+if __name__ == "__main__":
+    end_unless_verifying()
+
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import setup_logging
 from pydantic import SecretStr, ValidationError

@@ -7,27 +7,34 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blocks.erp.base import Erp
 from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
-from blocks.erp.errors import ErpLoginRefused, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable, RefusalKind, Refused
+from blocks.erp.errors import (
+    ErpError,
+    ErpLoginRefused,
+    ErpOutcomeUnknown,
+    ErpRateLimited,
+    ErpUnavailable,
+    RefusalKind,
+    Refused,
+)
 from blocks.erp.policy import Attachments
-from blocks.pleo.client import items_of
 from blocks.pleo.files import FileClient
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
-from blocks.text import one_line
 from flows.bookkeeping import Books, book
 from flows.failures import Failure, refusal
 from flows.results import Row, failed
+from flows.steps.page_items import each_once
 from flows.steps.receipts import Collected, collect_page
 from flows.steps.receipts_folder import receipts_folder
 from flows.steps.rows import found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
-from flows.stop import Stop
+from flows.stop import Stop, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +103,7 @@ async def record_page(desk: Desk, page_text: str, wanted: Sequence[str], links_a
     """Book the wanted items of a page. In a dry run nothing is written and the rows are what would be.
 
     Raises what keeps it from going on, an ErpError or Stopped say, only when no item is done: what is done is told
-    before anything else, and the next call, which is safe, meets the same again.
+    before anything else, and the next call, which is safe, takes up the rest.
     """
     return await _PageRun(desk, links_are_fresh).record(page_text, wanted)
 
@@ -125,8 +132,10 @@ class _PageRun:
             page.closing = self._closing(error)
             if page.closing is None and not self._done():
                 raise
-            why = one_line(str(error), 300)
-            log.warning("Recording a page was broken off, what is done of it is told first: %s", why)
+            if not isinstance(error, (ErpError, Stopped)):
+                log.exception("Unexpected while recording a page; what is done of it is told first")
+            elif self._done():
+                log.warning("Recording was broken off, what is done of the page is told first: %s", error)
         done = self._done()
         page.left = [id_ for id_ in open_ids if id_ not in done]
         return page
@@ -148,7 +157,7 @@ class _PageRun:
         open_ids = dict.fromkeys(wanted)
         found = await self._erp.find(list(open_ids))
         work: list[_Work] = []
-        for id_, item in _each_once(page_text, open_ids).items():
+        for id_, item in each_once(page_text, open_ids).items():
             stands = found.get(id_)
             if isinstance(item, BrokenItem):
                 reason = f"Pleo's data of this expense cannot be read: {item.problem}. Ask Pleo's support."
@@ -360,24 +369,6 @@ class _PageRun:
             return None
         day = one.found.posting_date.isoformat()
         return Refused(one.id_, RefusalKind.CLOSED_PERIOD, day, f"the posting date lies in a closed period: {day}")
-
-
-def _each_once(page_text: str, wanted: Collection[str]) -> dict[str, ExportItem | BrokenItem]:
-    """The wanted items of a page by id. What Pleo sends twice counts once, and is broken where its figures differ."""
-    items: dict[str, ExportItem | BrokenItem] = {}
-    for item in items_of(page_text):
-        id_ = item.accounting_entry_id
-        if id_ is None or id_ not in wanted:
-            continue
-        first = items.setdefault(id_, item)
-        if first is not item and _figures(first) != _figures(item):
-            items[id_] = BrokenItem(id_, "item: it comes twice, with different figures")
-    return items
-
-
-def _figures(item: ExportItem | BrokenItem) -> object:
-    """What is booked of an item: its receipts have other links every time."""
-    return item.model_copy(update={"files": None}) if isinstance(item, ExportItem) else item
 
 
 def _lacking(external_id: str, problems: Sequence[Failure]) -> list[str]:

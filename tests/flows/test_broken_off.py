@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 import tempfile
@@ -127,7 +128,7 @@ async def test_downloads_under_way_when_the_run_is_asked_to_end_are_given_up_wit
     ],
 )
 async def test_what_was_recorded_before_the_books_went_away_is_told_all_the_same(
-    at_work: Office, error: Exception, reason: str
+    at_work: Office, error: Exception, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_id = at_work.sandbox.add_job_of([with_receipt(n) for n in range(1, 41)])
 
@@ -135,8 +136,11 @@ async def test_what_was_recorded_before_the_books_went_away_is_told_all_the_same
         def second(self) -> None:
             raise error
 
-    report = await at_work.export(erp=Books(at_work.books))
+    with caplog.at_level(logging.WARNING, "flows"):
+        report = await at_work.export(erp=Books(at_work.books))
     assert (report.exit_status, report.jobs[0].successful, report.jobs[0].reason) == (1, 25, reason)
+    assert str(error) in caplog.text
+    assert ("Traceback" in caplog.text) is isinstance(error, RuntimeError)
     assert at_work.sandbox.outcome(job_id) == {"successful": 25, "pending": 15}
 
 

@@ -9,6 +9,8 @@ import pytest
 from pleo_items import an_item, entry_id
 from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched, watched
 
+from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
+from blocks.erp.ledger import Ledger
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from flows.outcome import Ending, RunReport
 from flows.report import counts
@@ -47,7 +49,7 @@ async def test_an_item_that_pleo_sends_and_never_lists_is_left_alone_and_costs_o
     assert (report.exit_status, pleo.entries()) == (3, 9)
     assert [item.accounting_entry_id for item in report.jobs[0].failures] == [entry_id(999)]
     (notice,) = report.jobs[0].notices
-    assert notice == f"{entry_id(9)}: not booked, as Pleo sends it with this job and does not list it in it"
+    assert notice == f"not booked, as Pleo sends them with this job and no row of it has them: {entry_id(9)}"
     assert pleo.sandbox.received().by_call[GET_ITEMS] == 2
     assert pleo.sandbox.outcome(job_id) == {"successful": 9, "failed": 1}
 
@@ -147,11 +149,44 @@ async def test_an_event_that_pleo_refuses_for_a_job_that_goes_on_is_told_with_pl
     pleo: Watched, nth: int, event: str, state: str
 ) -> None:
     pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
+    ending = Ending.NOT_STARTED if state == "pending" else Ending.UNFINISHED
     pleo.before(nth, lambda: pleo.change("UPDATE jobs SET status = 'completed'"), EVENTS)
     pleo.before(1, lambda: pleo.change("UPDATE jobs SET status = ?", state), READ_JOB)
-    report = await _export(pleo)
-    assert (report.exit_status, report.jobs[0].ending) == (1, Ending.UNFINISHED)
+    report = await pleo.export()
+    assert (report.exit_status, report.jobs[0].ending) == (1, ending)
     assert report.jobs[0].reason.startswith("Pleo refused: INVALID_EXPORT_JOB_STATUS_CHANGE (HTTP 422): ")
     assert report.jobs[0].reason.endswith(f"; in Pleo it is still {state}")
     report = await _export(pleo)
     assert (report.exit_status, report.jobs[0].event, pleo.entries()) == (0, "completed", 10)
+
+
+async def test_a_job_that_pleo_does_not_let_us_start_keeps_no_other_job_waiting(pleo: Watched) -> None:
+    first = pleo.sandbox.add_job_of([an_item(1)])
+    second = pleo.sandbox.add_job_of([an_item(2)])
+    pleo.before(1, lambda: pleo.change("UPDATE jobs SET status = 'completed' WHERE id = ?", first), EVENTS)
+    pleo.before(1, lambda: pleo.change("UPDATE jobs SET status = 'pending' WHERE id = ?", first), READ_JOB)
+    report = await _export(pleo)
+    assert [(job.job_id, job.ending) for job in report.jobs] == [
+        (first, Ending.NOT_STARTED),
+        (second, Ending.COMPLETED),
+    ]
+    assert report.exit_status == 1
+
+
+class _Misconfigured(Ledger):
+    async def validate(self) -> None:
+        raise ErpConfigurationError("there is no such journal", ConfigurationProblem.PERMISSION)
+
+
+@pytest.mark.parametrize(("strange", "outcome"), [(2, {"exported": 2, "failed": 1}), (3, {"exported": 3})])
+async def test_items_in_an_unknown_state_keep_a_job_that_cannot_be_done_from_being_failed_as_a_whole(
+    pleo: Watched, strange: int, outcome: dict[str, int]
+) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(3)])
+    pleo.another(job_id, "started")
+    pleo.change("UPDATE job_items SET status = 'exported' WHERE position <= ?", strange)
+    report = await pleo.export(erp=_Misconfigured(pleo.books))
+    assert (report.exit_status, report.jobs[0].ending) == (1, Ending.UNFINISHED)
+    assert "is in a state that is not known here, exported" in report.jobs[0].reason
+    assert pleo.sandbox.outcome(job_id) == outcome
+    assert pleo.sandbox.job(job_id).status == "in_progress"

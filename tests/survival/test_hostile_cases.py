@@ -18,7 +18,7 @@ from hostile_pleo import (
     nothing_unforeseen,
     with_items,
 )
-from pleo_items import an_item, entry_id, line, money, vendor
+from pleo_items import account, an_item, entry_id, line, money, vendor
 
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
@@ -207,7 +207,12 @@ def test_the_company_of_these_items_is_the_sandboxs() -> None:
         ({"files": [{"url": "https://files.example/new", "type": "application/pdf"}]}, []),
         ({"amount": money(777)}, ["comes twice, with different figures"]),
         ({"date": "2026-10-06T10:00:00Z"}, ["comes twice, with different figures"]),
-        ({"type": 5}, ["comes twice, with different figures"]),
+        ({"type": "refund"}, ["comes twice, with different figures"]),
+        ({"accountingEntryLines": [line(10_000, account=account("6020"))]}, ["comes twice, with different figures"]),
+        ({"type": 5}, ["type: it is of another kind"]),
+        ({"note": "another"}, []),
+        ({"user": {"name": "Ada", "code": "E-1"}}, []),
+        ({"contraAccount": account("5820", "Another name")}, []),
     ],
 )
 async def test_an_item_that_comes_twice_counts_once_and_fails_where_its_figures_differ(
