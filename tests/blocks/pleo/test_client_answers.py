@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 import pickle
-import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,8 +11,6 @@ from scripted_pleo import (
     COMPANY_ID,
     ENTRY_ID,
     JOB_ID,
-    Performance,
-    Request,
     Step,
     answer,
     cut,
@@ -29,10 +24,8 @@ from scripted_pleo import (
 )
 
 from blocks.pleo import transport
-from blocks.pleo.client import items_of
 from blocks.pleo.errors import (
     AlreadyInProgress,
-    AnswerTooLarge,
     JobFinished,
     MissingContraAccounts,
     NotPleo,
@@ -44,7 +37,6 @@ from blocks.pleo.errors import (
     PleoRejected,
     PleoUnavailable,
 )
-from blocks.pleo.items import BrokenItem
 from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 
 GOOD = answer({"data": job()})
@@ -287,233 +279,6 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_loopback(monkeypatch:
         async with pleo.client() as client:
             await client.get_job(JOB_ID)
     assert proxy.requests == []
-
-
-# -- time and size ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["silence", "dribble"])
-async def test_an_answer_that_never_ends_is_given_up(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "ANSWER_TIMEOUT_S", 0.15)
-    head = b"" if form == "silence" else b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
-    slow = endless(head, b"" if form == "silence" else b" ", 0.02)
-    async with scripted([slow, slow, GOOD]) as pleo, pleo.client() as client:
-        assert (await client.get_job(JOB_ID)).id == JOB_ID
-    assert len(pleo.requests) == 3
-
-
-async def test_a_slow_answer_that_ends_in_time_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def pieces(writer: asyncio.StreamWriter) -> None:
-        for at in range(0, len(GOOD), 40):
-            writer.write(GOOD[at : at + 40])
-            await writer.drain()
-            await asyncio.sleep(0.005)
-
-    async with scripted([pieces]) as pleo, pleo.client() as client:
-        assert (await client.get_job(JOB_ID)).id == JOB_ID
-    assert len(pleo.requests) == 1
-
-
-async def test_no_try_begins_after_five_minutes_when_every_try_is_slow() -> None:
-    async with scripted(lambda _: slow) as pleo:
-        began: list[float] = []
-
-        async def slow(writer: asyncio.StreamWriter) -> None:
-            began.append(pleo.time.seconds)
-            pleo.time.seconds += 59.0
-            writer.close()
-
-        async with pleo.client() as client:
-            started = pleo.time.seconds
-            with pytest.raises(PleoUnavailable):
-                await client.get_job(JOB_ID)
-        assert began[-1] - started <= 300
-        assert len(began) == 5
-
-
-async def test_the_last_try_gets_only_what_is_left_of_the_five_minutes() -> None:
-    async with scripted(lambda _: slow) as pleo:
-
-        async def slow(writer: asyncio.StreamWriter) -> None:
-            if len(pleo.requests) == 1:
-                pleo.time.seconds += 298.0
-                writer.close()
-            else:
-                await asyncio.sleep(5.0)
-
-        async with pleo.client() as client:
-            before = asyncio.get_running_loop().time()
-            with pytest.raises(PleoUnavailable, match="no answer in time"):
-                await client.get_job(JOB_ID)
-            assert asyncio.get_running_loop().time() - before < 4.0
-
-
-def _chunked(mebibytes: int) -> Performance:
-    async def perform(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
-        for _ in range(mebibytes):
-            writer.write(piece)
-            await writer.drain()
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
-
-    return perform
-
-
-BOMBS: dict[str, Step] = {
-    "65 MiB as they are": _chunked(65),
-    "a gzip bomb": answer(gzip.compress(b" " * (80 << 20)), content_encoding="gzip"),
-}
-
-
-@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
-async def test_a_body_larger_than_we_take_is_never_asked_for_again(bomb: Step) -> None:
-    async with scripted([GOOD, bomb, bomb, bomb, GOOD]) as pleo, pleo.client() as client:
-        await client.get_job(JOB_ID)
-        with pytest.raises(AnswerTooLarge, match="ANSWER_TOO_LARGE"):
-            await client.get_export_items(JOB_ID)
-        assert [dict(request.query)["limit"] for request in pleo.requests[1:]] == ["100", "12", "1"]
-        assert (await client.get_job(JOB_ID)).id == JOB_ID
-
-
-async def test_a_gzip_bomb_inside_a_gzip_bomb_is_not_opened() -> None:
-    inner = gzip.compress(b" " * (200 << 20))
-    bomb = answer(gzip.compress(inner), content_encoding="gzip, gzip")
-    async with scripted([bomb]) as pleo, pleo.client() as client:
-        tracemalloc.start()
-        try:
-            with pytest.raises(NotPleo):
-                await client.get_job(JOB_ID)
-            assert tracemalloc.get_traced_memory()[1] < 20 << 20
-        finally:
-            tracemalloc.stop()
-
-
-async def test_a_gzipped_answer_is_read() -> None:
-    packed = answer(gzip.compress(answer({"data": job()}).split(b"\r\n\r\n")[1]), content_encoding="GZip")
-    async with scripted([packed]) as pleo, pleo.client() as client:
-        assert (await client.get_job(JOB_ID)).id == JOB_ID
-
-
-async def test_a_write_with_an_answer_too_large_is_in_doubt_and_not_refused() -> None:
-    bomb = answer(gzip.compress(b" " * (80 << 20)), content_encoding="gzip")
-    async with scripted([bomb]) as pleo, pleo.client() as client:
-        with pytest.raises(PleoOutcomeUnknown):
-            await client.create_job(COMPANY_ID, [ENTRY_ID])
-    assert len(pleo.requests) == 1
-
-
-async def test_an_answer_nested_beyond_reason_is_a_clean_error() -> None:
-    deep = answer('{"data":' + "[" * 200_000 + "]" * 200_000 + "}")
-    async with scripted([deep, GOOD, deep, GOOD]) as pleo, pleo.client() as client:
-        with pytest.raises(NotPleo):
-            await client.get_job(JOB_ID)
-        await client.get_job(JOB_ID)
-        assert (await client.get_job(JOB_ID)).id == JOB_ID
-
-
-async def test_a_page_keeps_its_good_items_beside_every_broken_one() -> None:
-    good = (
-        '{"accountingEntryId":"%s","companyId":"%s","type":"card_purchase","date":"2026-03-02T00:00:00Z",'
-        '"amount":{"inWalletCurrency":{"currency":"DKK","value":%s}}}'
-    )
-    values = ["NaN", "Infinity", "-Infinity", "1e99999999999999999999", "-1e99999999999999999999", "true", '"5"', "[]"]
-    items = [good % (ENTRY_ID, COMPANY_ID, value) for value in ["1", *values, "9007199254740993.01"]]
-    text = '{"data":[' + ",".join(items) + '],"pagination":{"hasNextPage":false}}'
-    async with scripted([answer(text)]) as pleo, pleo.client() as client:
-        found = await client.get_export_items(JOB_ID)
-    assert len(pleo.requests) == 1
-    read = items_of(found.text)
-    assert [isinstance(item, BrokenItem) for item in read] == [False, *[True] * len(values), False]
-    assert all(item.accounting_entry_id == ENTRY_ID for item in read)
-
-
-async def test_a_page_larger_than_we_take_is_asked_for_in_parts() -> None:
-    """One record of this list has 2 MB, so that a hundred of them are too many and a dozen are not."""
-    record = answer(job(unknown=["x" * 20_000] * 60)).split(b"\r\n\r\n")[1]
-
-    def behave(request: Request) -> Step:
-        query = dict(request.query)
-        start, limit = int(query.get("after", "0")), int(query["limit"])
-        end = min(start + limit, 30)
-        pagination = json.dumps({"hasNextPage": end < 30, "endCursor": str(end)}).encode()
-        return answer(b'{"data":[' + b",".join([record] * (end - start)) + b'],"pagination":' + pagination + b"}")
-
-    async with scripted(behave) as pleo, pleo.client() as client:
-        assert len(await client.list_jobs()) == 30
-    asked = [(dict(request.query).get("after", "0"), dict(request.query)["limit"]) for request in pleo.requests]
-    assert asked == [("0", "100"), ("0", "12"), ("12", "100"), ("12", "12"), ("24", "100")]
-
-
-async def test_ten_megabytes_of_note_come_through_cut() -> None:
-    item = {"accountingEntryId": ENTRY_ID, "companyId": COMPANY_ID, "type": "fee", "date": "2026-03-02"}
-    async with scripted([answer(page([{**item, "note": "ø" * 5_000_000}]))]) as pleo, pleo.client() as client:
-        found = await client.get_export_items(JOB_ID)
-    (read,) = items_of(found.text)
-    assert not isinstance(read, BrokenItem)
-    assert read.note is not None
-    assert set(read.note) == {"ø"}
-    assert len(found.text) < 40_000
-
-
-async def test_invalid_utf8_costs_a_character_and_not_the_answer() -> None:
-    body = b'{"data":' + answer(job(failureReason="@@")).split(b"\r\n\r\n")[1].replace(b"@@", b"a\xff\xc3") + b"}"
-    async with scripted([answer(body)]) as pleo, pleo.client() as client:
-        assert (await client.get_job(JOB_ID)).failure_reason == "a\ufffd\ufffd"
-
-
-# -- 429 ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [
-        ("7", 7.0, 7.0),
-        ("0", 0.01, 1.0),
-        ("-5", 0.5, 1.0),
-        ("99999999999", 60.0, 60.0),
-        ("1e400", 0.5, 1.0),
-        ("soon", 0.5, 1.0),
-        ("", 0.5, 1.0),
-        ("nan", 0.5, 1.0),
-        ("Mon, 02 Mar 2026 12:00:30 GMT", 30.0, 30.0),
-        ("Mon, 02 Mar 2020 12:00:30 GMT", 0.5, 1.0),
-        ("Mon, 02 Mar 9999 12:00:30 GMT", 60.0, 60.0),
-        ("Mon, 02 Mar 2026 12:00:30 +99999999999999999999", 0.5, 1.0),
-        ("9" * 5000, 0.5, 1.0),
-        (None, 0.5, 1.0),
-    ],
-)
-@pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_honoured_and_capped(header: str | None, least: float, most: float, status: int) -> None:
-    headers = {} if header is None else {"retry_after": header}
-    async with scripted([answer("", status, **headers), GOOD]) as pleo, pleo.client() as client:
-        await client.get_job(JOB_ID)
-    assert len(pleo.requests) == 2
-    assert least <= pleo.time.sleeps[0] <= most
-
-
-async def test_a_date_is_measured_by_the_answers_own_clock() -> None:
-    date, due = "Mon, 02 Mar 2009 12:00:00 GMT", "Mon, 02 Mar 2009 12:00:20 GMT"
-    async with scripted([answer("", 429, retry_after=due, date=date), GOOD]) as pleo, pleo.client() as client:
-        await client.get_job(JOB_ID)
-    assert pleo.time.sleeps[0] == 20.0
-
-
-async def test_a_rate_limit_without_retry_after_is_waited_out_for_more_than_pleos_minute() -> None:
-    async with scripted([answer("", 429)] * 5 + [GOOD]) as pleo, pleo.client(jitter=0.0) as client:
-        await client.get_job(JOB_ID)
-    assert 60 < sum(pleo.time.sleeps) < 300
-
-
-async def test_a_call_ends_after_six_429s_or_five_minutes() -> None:
-    for header, tries in (("1", 6), ("60", 6), ("59", 6)):
-        async with scripted([answer("", 429, retry_after=header)] * 9) as pleo, pleo.client() as client:
-            with pytest.raises(PleoUnavailable):
-                await client.get_job(JOB_ID)
-        assert len(pleo.requests) <= tries
-        assert sum(pleo.time.sleeps) <= 300
 
 
 # -- writes -------------------------------------------------------------------------------------------------------
