@@ -25,6 +25,7 @@ if __name__ == "__main__":
 import httpx
 from simulated_erp import SimulatedErp, Trouble
 from simulated_network import PleoWire, Process, Weather, clock, now
+from simulated_pages import StoredPages
 from simulated_people import People
 from simulated_pleo import Habits, Job
 from simulated_twin import Twin
@@ -36,17 +37,14 @@ from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, Attachments, ClosedPeriod, Policy
 from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
 from blocks.pleo.files import FileClient
-from blocks.pleo.models import ExportJob
 from blocks.pleo.transport import Clock
 from flows.outcome import RunReport
 from flows.run import export
-from flows.runner import PlainRunner, Step
 from flows.session import Session
 from flows.steps.fetch import FetchedPage, PageKey
 
 BASE_URL = "https://pleo.example"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing is downloaded, and a real one takes long to make
-PAGE_LIFE_S = 20 * 3600.0
 RUNS_TO_QUIET = 4
 """How many runs it may take, once nothing goes wrong any more, until every job is over."""
 
@@ -68,35 +66,6 @@ class Settings:
     max_entries: int = 50
     closes: bool = False
     policy: Policy = field(default_factory=Policy)
-
-
-class StoredPages(PlainRunner):
-    """Keeps pages as Prefect does: they outlive the run, and are good for twenty hours."""
-
-    def __init__(self, process: Process, pages: dict[PageKey, FetchedPage]) -> None:
-        super().__init__(process.stop.sleep)
-        self._process, self._pages = process, pages
-
-    async def fetch(self, key: PageKey, step: Step[FetchedPage], *args: Any, label: str) -> tuple[FetchedPage, bool]:
-        self._process.step(f"page {label} is fetched")
-        stored = self._pages.get(key)
-        if stored is not None and self.fetched[key] < now() - PAGE_LIFE_S:
-            del self._pages[key]
-        found = await super().fetch(key, step, *args, label=label)
-        if not found[1]:
-            self.fetched[key] = now()
-        return found
-
-    fetched: dict[PageKey, float]
-
-    async def drop(self, key: PageKey) -> None:
-        self._process.step("a page is dropped")
-        await super().drop(key)
-
-    async def forget(self, job: ExportJob) -> None:
-        self._process.step("pages are forgotten")
-        for key in [key for key in self._pages if key.job_id == job.id]:
-            del self._pages[key]
 
 
 class Days:
