@@ -35,7 +35,7 @@ from prefect.logging.configuration import setup_logging
 from blocks.collection import LedgerSettings, TrytonSettings
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
-from flows.settings_file import SettingsError, checked_settings, read_settings_of
+from flows.settings import SettingsError, checked_settings, read_settings_of
 
 CONNECTION = {
     "base_url": "TRYTON_URL",

@@ -38,11 +38,11 @@ from blocks.erp.settings import ErpSettings
 from blocks.hiding import Hiding
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.pleo.sandbox import SandboxError
-from blocks.pleo.transport import Clock
 from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows.cli import Options, parse
@@ -53,7 +53,7 @@ from flows.redaction import redacted_logs, secrets_of
 from flows.report import ConsoleProgress, publish, publish_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
-from flows.settings_file import SettingsError, read_settings
+from flows.settings import SettingsError, read_settings
 from flows.stop import Stop
 from flows.tasks import JobFlow, PrefectRunner
 

@@ -21,8 +21,8 @@ from blocks.pleo.errors import (
     PleoNotFound,
     PleoPermissionError,
 )
+from blocks.pleo.http.wire import Cursors
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
-from blocks.pleo.wire import Cursors
 from flows.bookkeeping import Books
 from flows.deadline import Deadline
 from flows.elsewhere import find_out_how_it_ended, tell_how_it_stands

@@ -16,9 +16,9 @@ from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.job import export_job
 from flows.outcome import JOB_FAILED, OK, USAGE, Ending, RunReport, status_of
+from flows.receipts.folder import remove_what_was_left_behind
 from flows.session import Session
 from flows.steps.detect import detect_jobs, read_job
-from flows.steps.receipts_folder import remove_what_was_left_behind
 from flows.stop import Stopped
 
 log = logging.getLogger(__name__)

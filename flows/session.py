@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from blocks.erp.base import Erp
 from blocks.erp.policy import Policy
-from blocks.pleo.client import PleoClient
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.client import PleoClient
 from flows.runner import Runner
 from flows.stop import Stop
 

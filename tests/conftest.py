@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import ROOT, PrefectServer, a_prefect_server
 
-pytest_plugins = ["tryton_fixtures"]
-sys.path.append(str(ROOT / "tests" / "erp"))  # where the above is
-sys.path.append(str(ROOT))  # pytest puts this folder on the path, where `blocks` and `flows` would else be the tests'
+from tests.support.processes import ROOT, PrefectServer, a_prefect_server
+
+pytest_plugins = ["tests.support.erp.tryton.fixtures"]
 _OF_TESTS = "PLEO_EXPORT_"  # PLEO_EXPORT_REQUIRE_TRYTON=1 say: how the tests themselves are run
 for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_", "TRYTON_"))]:
     if not _name.startswith(_OF_TESTS):
         del os.environ[_name]
 _HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))
 os.environ.update(
+    PYTHONPATH=str(ROOT),  # programs that tests start in folders of their own find `tests` too
     PREFECT_HOME=str(_HOME),
     XDG_STATE_HOME=str(_HOME / "state"),  # where the lock for renewing access by OAuth is
     PREFECT_SERVER_ANALYTICS_ENABLED="false",

@@ -23,8 +23,8 @@ WITH_PREFECT = {
 }
 
 WITH_HTTPX = {
-    "blocks/pleo/client.py",
-    "blocks/pleo/transport.py",
+    "blocks/pleo/http/client.py",
+    "blocks/pleo/http/transport.py",
     "blocks/pleo/oauth/endpoint.py",
     "blocks/erp/tryton/client.py",
 }

@@ -16,7 +16,7 @@ from blocks.erp.ledger.block import LedgerSettings
 from blocks.pleo.authorize import PORT
 from blocks.pleo.oauth.block import SCOPES
 from flows.bookkeeping.direction import RULES
-from flows.settings_file import read_settings
+from flows.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

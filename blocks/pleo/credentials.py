@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator, model_validator
 
-from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.transport import Clock, can_be_sent_to
+from blocks.pleo.http.client import BearerAuth, KeyAuth, PleoClient
+from blocks.pleo.http.transport import Clock, can_be_sent_to
 from blocks.web_address import usable_base_url
 
 PRODUCTION_URL = "https://external.pleo.io"

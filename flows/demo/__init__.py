@@ -14,7 +14,7 @@ from blocks.erp.ledger.block import LedgerSettings
 from blocks.pleo.models import JobStatus
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
 from flows.cli import Options
-from flows.settings_file import read_settings
+from flows.settings import read_settings
 
 ITEMS = 130
 PORT = 8765  # a known one where it is free, so that a run after a kill finds its stored pages again

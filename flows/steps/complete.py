@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from blocks.erp.policy import AllFailedEvent
-from blocks.pleo.client import PleoClient
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.models import JobEvent, JobFailure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from blocks.pleo.client import PleoClient
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.models import ExportJob, JobEvent, JobStatus
 
 _LAST = datetime.max.replace(tzinfo=UTC)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from blocks.pleo.client import PleoClient
 from blocks.pleo.errors import MissingContraAccounts
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.models import JobFailure
 from flows.failures import JobFails
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from blocks.pleo.client import items_of
+from blocks.pleo.http.client import items_of
 from blocks.pleo.items import BrokenItem, ExportItem
 
 

@@ -24,15 +24,15 @@ from blocks.erp.errors import (
     Refused,
 )
 from blocks.erp.policy import Attachments
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
 from flows.bookkeeping import Books, book
 from flows.failures import Failure, refusal
+from flows.receipts.collect import Collected, collect_page
+from flows.receipts.folder import receipts_folder
 from flows.results import Row, failed
 from flows.steps.page_items import each_once
-from flows.steps.receipts import Collected, collect_page
-from flows.steps.receipts_folder import receipts_folder
 from flows.steps.rows import found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
 from flows.stop import Stop, Stopped
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
-from blocks.pleo.client import JobItems, PleoClient
+from blocks.pleo.http.client import JobItems, PleoClient
+from blocks.pleo.http.wire import Cursors
 from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemFailure, ItemStatus, JobItem
-from blocks.pleo.wire import Cursors
 from blocks.text import one_line
 
 _TYPES = frozenset(ItemFailure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blocks.pleo.client import PleoClient
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.models import ItemStatus, ItemUpdate, JobItem
 
 

@@ -1,8 +1,8 @@
 """The export's speed and memory beside a bare script that makes the same requests, measured in one run.
 
-    python tests/benchmarks/export.py                     # 1,000, 10,000 and 50,000 items, rate limit off
-    python tests/benchmarks/export.py --items 20000 --rate-limit
-    python tests/benchmarks/export.py --items 1000 10000 --receipts    # fetch and store the receipts too
+    python -m tests.benchmarks.export                     # 1,000, 10,000 and 50,000 items, rate limit off
+    python -m tests.benchmarks.export --items 20000 --rate-limit
+    python -m tests.benchmarks.export --items 1000 10000 --receipts    # fetch and store the receipts too
 
 A Prefect server and a sandbox run in processes of their own. Seconds are the sandbox's, from the first request to the
 final event; CPU and peak memory are the operating system's account of the measured process.

@@ -1,8 +1,8 @@
 """How fast entries get into Tryton, beside the bare calls that anybody could make: ratios of one run.
 
-    python tests/benchmarks/tryton.py [--entries 400] [--rounds 3] [--again 5000]
+    python -m tests.benchmarks.tryton [--entries 400] [--rounds 3] [--again 5000]
 
-It brings up a Tryton of its own (see tests/erp/tryton_server.py), once as it is and once with our module. What is
+It brings up a Tryton of its own (see tests.support.erp.tryton.server), once as it is and once with our module. What is
 recorded are posted journal entries of three lines with a tax. In each round every way records as many entries, one way
 after the other, so that they share the machine's moods; what is shown is each way's best round.
 """
@@ -11,26 +11,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[2]))  # first, as tests/ has folders of the same names
-sys.path.append(str(Path(__file__).parents[1] / "erp"))
-sys.path.append(str(Path(__file__).parents[1]))
-from contract_entries import Maker
-from tryton_harness import NAMES, a_tryton
-from tryton_server import Tryton as TrytonSession
-from tryton_server import TrytonServer
-
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import JournalEntry, Recorded
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
 from blocks.erp.tryton.values import wanted_entry
+from tests.support.erp.contract_entries import Maker
+from tests.support.erp.tryton.harness import NAMES, a_tryton
+from tests.support.erp.tryton.server import Tryton as TrytonSession
+from tests.support.erp.tryton.server import TrytonServer
 
 BATCH = 100
 Way = Callable[[Sequence[JournalEntry]], Awaitable[None]]

@@ -11,12 +11,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from prefect.blocks.core import Block
-from processes import PrefectServer
 from pydantic import SecretStr
 
 from blocks.collection import LedgerSettings, PleoCredentials
 from blocks.erp.policy import ClosedPeriod
 from blocks.erp.settings import ErpSettings
+from tests.support.processes import PrefectServer
 
 KEY = "pleo-key-that-nobody-may-see"
 LOAD = """

@@ -7,9 +7,9 @@ import logging
 import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from processes import PrefectServer, free_port
 
 from blocks.slots import courtesy_slot
+from tests.support.processes import PrefectServer, free_port
 
 NAME = "a-slot-of-the-tests"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from installing import Installation, run
-from processes import PrefectServer, free_port, running, until
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY
+from tests.support.installing import Installation, run
+from tests.support.processes import PrefectServer, free_port, running, until
 
 ITEMS = 60
 DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]

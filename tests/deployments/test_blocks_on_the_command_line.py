@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from processes import PrefectServer
+
+from tests.support.processes import PrefectServer
 
 KEY = "key-that-nobody may-see"
 WRONG_USAGE = 2

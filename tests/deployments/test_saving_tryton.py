@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from installing import run
 from prefect.exceptions import PrefectHTTPStatusError
-from processes import ROOT, PrefectServer
-from test_blocks_on_the_command_line import save_as_the_form_does
 
 from blocks.collection import TrytonSettings
 from blocks.erp.entries import EntryState
+from tests.deployments.test_blocks_on_the_command_line import save_as_the_form_does
+from tests.support.installing import run
+from tests.support.processes import ROOT, PrefectServer
 
 KEY, PASSWORD = "key-that-nobody-may-see", "pass word that nobody may see "
 CONNECTION = {"TRYTON_URL": "https://tryton.example/", "TRYTON_DATABASE": "acme", "TRYTON_KEY": KEY}

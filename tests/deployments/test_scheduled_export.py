@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from installing import Installation, asked
-from processes import ROOT, running, until
+
+from tests.support.installing import Installation, asked
+from tests.support.processes import ROOT, running, until
 
 EVERY_S = 10
 

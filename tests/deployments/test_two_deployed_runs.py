@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from installing import Installation, asked
-from processes import running, until
-from test_scheduled_export import entries_in
+
+from tests.deployments.test_scheduled_export import entries_in
+from tests.support.installing import Installation, asked
+from tests.support.processes import running, until
 
 pytestmark = pytest.mark.slow
 ITEMS = 80

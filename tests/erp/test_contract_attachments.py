@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
-from contract_books import hashes_of, is_recorded, is_refused
-from contract_entries import BILL, DRAFT, PAYMENT
-from contract_harness import How
-from contract_site import Site
 
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import RefusalKind
+from tests.support.erp.contract_books import hashes_of, is_recorded, is_refused
+from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT
+from tests.support.erp.contract_harness import How
+from tests.support.erp.contract_site import Site
 
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SMALL = 1000

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from contract_books import all_recorded, is_recorded, is_refused
-from contract_entries import BILL, CREDIT_NOTE, DRAFT, PAYMENT, POSTED, REFUND, line
-from contract_site import Site
 
 from blocks.erp.entries import Bill, Document, DocumentKind, EntryState, Line
 from blocks.erp.errors import RefusalKind
+from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract_entries import BILL, CREDIT_NOTE, DRAFT, PAYMENT, POSTED, REFUND, line
+from tests.support.erp.contract_site import Site
 
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

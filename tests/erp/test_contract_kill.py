@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from contract_books import all_recorded, books_are_sound, hashes_of
-from contract_entries import BILL, PAYMENT, POSTED
-from contract_harness import USUAL, How
-from contract_processes import run_of
-from contract_runner import bring_to_an_end
-from contract_site import Site
-from fault_proxy import Fault, FaultProxy, Gate, proxying
 
 from blocks.erp.entries import Entry, Recorded
+from tests.support.erp.contract_books import all_recorded, books_are_sound, hashes_of
+from tests.support.erp.contract_entries import BILL, PAYMENT, POSTED
+from tests.support.erp.contract_harness import USUAL, How
+from tests.support.erp.contract_processes import run_of
+from tests.support.erp.contract_runner import bring_to_an_end
+from tests.support.erp.contract_site import Site
+from tests.support.network.fault_proxy import Fault, FaultProxy, Gate, proxying
 
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_REQUESTS = 100

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
-from contract_books import all_recorded, is_recorded, is_refused
-from contract_entries import DRAFT, NO_ACCOUNT, POSTED, with_account, with_dimension
-from contract_runner import bring_to_an_end
-from contract_site import Site
 
 from blocks.erp.entries import Details, EntryState
 from blocks.erp.errors import RefusalKind
+from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract_entries import DRAFT, NO_ACCOUNT, POSTED, with_account, with_dimension
+from tests.support.erp.contract_runner import bring_to_an_end
+from tests.support.erp.contract_site import Site
 
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

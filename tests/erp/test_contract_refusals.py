@@ -6,8 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from contract_books import all_recorded, is_recorded, is_refused
-from contract_entries import (
+
+from blocks.erp.base import Capabilities
+from blocks.erp.entries import Account, AccountKind, Bill, Dimension, Entry, Line, Vendor
+from blocks.erp.errors import RefusalKind
+from blocks.erp.reference import JournalUse
+from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract_entries import (
     BILL,
     DRAFT,
     NO_ACCOUNT,
@@ -20,15 +25,10 @@ from contract_entries import (
     with_dimension,
     with_tax_code,
 )
-from contract_harness import Lever
-from contract_site import Site
+from tests.support.erp.contract_harness import Lever
+from tests.support.erp.contract_site import Site
 
-from blocks.erp.base import Capabilities
-from blocks.erp.entries import Account, AccountKind, Bill, Dimension, Entry, Line, Vendor
-from blocks.erp.errors import RefusalKind
-from blocks.erp.reference import JournalUse
-
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Make = Callable[[Maker], Entry]

@@ -6,12 +6,6 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 import pytest
-from contract_books import all_recorded, books_are_sound
-from contract_harness import Credentials, Harness, How, Lever
-from contract_runner import bring_to_an_end
-from contract_site import Site, another
-from fault_proxy import Fault, proxying
-from processes import free_port
 
 from blocks.erp.base import Erp
 from blocks.erp.errors import (
@@ -22,8 +16,14 @@ from blocks.erp.errors import (
     ErpOutcomeUnknown,
     ErpUnavailable,
 )
+from tests.support.erp.contract_books import all_recorded, books_are_sound
+from tests.support.erp.contract_harness import Credentials, Harness, How, Lever
+from tests.support.erp.contract_runner import bring_to_an_end
+from tests.support.erp.contract_site import Site, another
+from tests.support.network.fault_proxy import Fault, proxying
+from tests.support.processes import free_port
 
-pytest_plugins = ["contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract_fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Call = Callable[[], Awaitable[object]]

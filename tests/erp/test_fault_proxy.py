@@ -12,7 +12,17 @@ from typing import Any
 
 import httpx
 import pytest
-from fault_proxy import Cut, Fault, FaultProxy, Gate, answered, dropped_after, dropped_before, proxying
+
+from tests.support.network.fault_proxy import (
+    Cut,
+    Fault,
+    FaultProxy,
+    Gate,
+    answered,
+    dropped_after,
+    dropped_before,
+    proxying,
+)
 
 
 class _Target(ThreadingHTTPServer):

@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tryton_cluster import clean_environment
-from tryton_module_calls import AMOUNT, CLOSED, INVOICE, MOVE, Caller, Row, id_of
-from tryton_prepare import MODULE, write_settings
-from tryton_server import Tryton, TrytonServer
+
+from tests.support.erp.tryton.cluster import clean_environment
+from tests.support.erp.tryton.module_calls import AMOUNT, CLOSED, INVOICE, MOVE, Caller, Row, id_of
+from tests.support.erp.tryton.prepare import MODULE, write_settings
+from tests.support.erp.tryton.server import Tryton, TrytonServer
 
 pytestmark = pytest.mark.slow  # CI runs it by its own command
 

@@ -13,8 +13,9 @@ from threading import Barrier
 
 import httpx
 import pytest
-from tryton_module_calls import INVOICE, MOVE, Caller, Row, id_of
-from tryton_server import TrytonServer
+
+from tests.support.erp.tryton.module_calls import INVOICE, MOVE, Caller, Row, id_of
+from tests.support.erp.tryton.server import TrytonServer
 
 pytestmark = pytest.mark.slow
 

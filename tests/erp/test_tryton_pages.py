@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import CHROMIUM, MISSING, Page, a_page
-from tryton_environment import TrytonUnavailable
-from tryton_pages import log_in, shown
-from tryton_server import Tryton
-from tryton_web import web_client
-
-sys.path.append(str(Path(__file__).parent.parent / "flows"))
-from exporting import office
-from pleo_items import an_item, line, money, payable, vendor
 
 from blocks.erp.tryton.block import TrytonSettings
-from flows.settings_file import read_settings_of
+from flows.settings import read_settings_of
+from tests.support.chromium import CHROMIUM, MISSING, Page, a_page
+from tests.support.erp.tryton.environment import TrytonUnavailable
+from tests.support.erp.tryton.pages import log_in, shown
+from tests.support.erp.tryton.server import Tryton
+from tests.support.erp.tryton.web import web_client
+from tests.support.exporting import office
+from tests.support.pleo.pleo_items import an_item, line, money, payable, vendor
+from tests.support.processes import ROOT
 
-SETTINGS = Path(__file__).parent / "tryton_settings.toml"
+SETTINGS = ROOT / "tests" / "support" / "erp" / "tryton" / "settings.toml"
 WIDTH, HEIGHT = 1800, 1000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-import tryton_command
-import tryton_prepare
-from processes import ROOT, free_port, running, until
-from tryton_environment import TrytonUnavailable, environment, kept
-from tryton_postgres import debian_binaries
-from tryton_server import Tryton
 
-COMMAND = [sys.executable, str(ROOT / "tests" / "erp" / "tryton_server.py")]
+from tests.support.erp.tryton import command as tryton_command
+from tests.support.erp.tryton import prepare as tryton_prepare
+from tests.support.erp.tryton.environment import TrytonUnavailable, environment, kept
+from tests.support.erp.tryton.postgres import debian_binaries
+from tests.support.erp.tryton.server import Tryton
+from tests.support.processes import ROOT, free_port, running, until
+
+COMMAND = [sys.executable, "-m", "tests.support.erp.tryton.server"]
 ONE_TEST = "tests/erp/test_tryton_server.py::test_sql_answers_in_types_and_says_what_is_wrong"
 
 

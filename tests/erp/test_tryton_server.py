@@ -11,10 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import until
-from tryton_cluster import SqlError
-from tryton_prepare import DEMO
-from tryton_server import TrytonServer
+
+from tests.support.erp.tryton.cluster import SqlError
+from tests.support.erp.tryton.prepare import DEMO
+from tests.support.erp.tryton.server import TrytonServer
+from tests.support.processes import until
 
 
 def client(server: TrytonServer, user: str = "pleo", key: str = "key") -> httpx.Client:

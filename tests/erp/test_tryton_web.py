@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tryton_environment import TrytonUnavailable
-from tryton_web import PACKAGE, web_client
+
+from tests.support.erp.tryton.environment import TrytonUnavailable
+from tests.support.erp.tryton.web import PACKAGE, web_client
 
 
 def test_without_npm_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_entries import BILL, DRAFT, PAYMENT, POSTED, Maker
-from contract_harness import How
-from contract_site import another
-from fault_proxy import Cut, Fault, FaultProxy, Seen, proxying
-from tryton_harness import TrytonHarness, TrytonKeyHarness, TrytonModuleHarness
-from tryton_server import TrytonServer
-from tryton_writers import Job, Killer, Strike, begin, running, stands_once, waiting_for_a_lock, writers
 
 from blocks.erp.entries import Entry, EntryState, Recorded
+from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT, POSTED, Maker
+from tests.support.erp.contract_harness import How
+from tests.support.erp.contract_site import another
+from tests.support.erp.tryton.harness import TrytonHarness, TrytonKeyHarness, TrytonModuleHarness
+from tests.support.erp.tryton.server import TrytonServer
+from tests.support.erp.tryton.writers import (
+    Job,
+    Killer,
+    Strike,
+    begin,
+    running,
+    stands_once,
+    waiting_for_a_lock,
+    writers,
+)
+from tests.support.network.fault_proxy import Cut, Fault, FaultProxy, Seen, proxying
 
 MOST_REQUESTS = 100
 SOON_S = 0.02

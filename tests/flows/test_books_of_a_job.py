@@ -8,10 +8,10 @@ from pathlib import Path
 
 from beancount import loader
 from beancount.core.data import Directive, Open, Transaction
-from exporting import Office, office
 
 from flows.demo import ITEMS, demo_settings
 from flows.outcome import JobReport
+from tests.support.exporting import Office, office
 
 
 async def test_beancount_accepts_the_books_and_computes_the_sums_of_the_journal(tmp_path: Path) -> None:

@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, no_waiting, office
-from pleo_items import Json, an_item, entry_id
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.base import Capabilities, Outcome
 from blocks.erp.entries import Entry, EntryState
 from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.files import Downloaded, FileClient
+from blocks.pleo.files.client import Downloaded, FileClient
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import Ending
+from flows.receipts.folder import receipts_folder
 from flows.runner import PlainRunner, retry_wait_s
 from flows.steps.fetch import FetchedPage, PageKey
-from flows.steps.receipts_folder import receipts_folder
 from flows.stop import Stop
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.exporting import Office, no_waiting, office
+from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 POSTED = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)

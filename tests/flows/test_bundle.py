@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pypdf import PageObject, PdfReader
-from receipt_files import endless_pdf, pdf, picture, pixel_bomb, see_through
 
-from flows.bundle import Bundle, BundleTooLarge, CannotBundle, Part, bundle
+from flows.receipts.bundle import Bundle, BundleTooLarge, CannotBundle, Part, bundle
+from tests.support.pleo.receipt_files import endless_pdf, pdf, picture, pixel_bomb, see_through
 
 PDF, PNG, JPEG, TEXT, ZIP = "application/pdf", "image/png", "image/jpeg", "text/plain", "application/zip"
 MB = 1_000_000
@@ -205,7 +205,7 @@ async def test_a_merge_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 async def test_a_merge_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "script.py"
     script.write_text("import time\ntime.sleep(600)\n")
-    monkeypatch.setattr("flows.bundle._SCRIPT", str(script))
+    monkeypatch.setattr("flows.receipts.bundle._SCRIPT", str(script))
     assert list(members_of(await bundled(tmp_path, (pdf(), PDF), merge_s=1))) == ["receipt-1.pdf"]
 
 
@@ -214,7 +214,7 @@ async def test_a_merge_that_takes_too_much_memory_is_ended(tmp_path: Path, monke
     large = picture(size=(6000, 6000))
     assert len(pages_of(await bundled(tmp_path, (large, PNG)))) == 1
     (tmp_path / "out").unlink()
-    monkeypatch.setattr("flows.bundle.MERGE_BYTES", 150_000_000)
+    monkeypatch.setattr("flows.receipts.bundle.MERGE_BYTES", 150_000_000)
     assert list(members_of(await bundled(tmp_path, (large, PNG)))) == ["receipt-1.png"]
 
 
@@ -223,7 +223,7 @@ async def test_merging_knows_no_secret_of_ours(tmp_path: Path, monkeypatch: pyte
     script.write_text(
         "import json, os, sys\nopen(json.load(sys.stdin)['target'], 'x').write(json.dumps(dict(os.environ)))\n"
     )
-    monkeypatch.setattr("flows.bundle._SCRIPT", str(script))
+    monkeypatch.setattr("flows.receipts.bundle._SCRIPT", str(script))
     monkeypatch.setenv("PLEO_API_KEY", "s3cret")
     made = await bundled(tmp_path, (pdf(), PDF))
     assert "PATH" in made.path.read_text()

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
-from pleo_items import an_item, entry_id
 
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger import Ledger
@@ -16,6 +14,8 @@ from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.policy import ClosedPeriod, Policy
 from flows.outcome import JobReport
 from flows.report import summary_markdown
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import an_item, entry_id
 
 PERIODS = """first_date,last_date,state
 2026-09-01,2026-09-30,closed

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, office
-from processes import PrefectServer, until
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from tests.support.exporting import Office, office
+from tests.support.processes import PrefectServer, until
 
 GET_DATA = "GET /v3/export-items"
 

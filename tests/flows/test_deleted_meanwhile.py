@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
-from pleo_items import an_item, entry_id
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.entries import Attachment, EntryState, NotAttached
 from blocks.erp.errors import Refused
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import mark
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 FIRST = entry_id(1)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_failures import expected, told
-from exporting import Office, office
 
 from flows.demo import ITEMS, demo_settings
+from tests.support.demo_failures import expected, told
+from tests.support.exporting import Office, office
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from demo_failures import expected, told
 
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import EntryState
@@ -21,6 +20,7 @@ from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, company
 from flows.bookkeeping import Books, book
 from flows.demo import ITEMS, SETTINGS_FILE, demo_settings
 from flows.failures import Failure, refusal
+from tests.support.demo_failures import expected, told
 
 
 def _charts() -> Charts:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, office
-from pleo_items import Json, account, an_item, entry_id, line, money, payable, vendor
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.entries import Account, AccountKind, EntryState, Vendor
 from blocks.erp.policy import Attachments, Policy, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Reference, Role, Vendors
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import JobReport
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import Json, account, an_item, entry_id, line, money, payable, vendor
 
 PDF = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 UNKNOWN_VENDOR = (

@@ -12,17 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
-from exporting import no_waiting, office
-from processes import PrefectServer
-from test_command_line import Shell
 
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger import Ledger
-from blocks.pleo.client import PleoClient
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import Sandbox
-from blocks.pleo.transport import Clock
 from flows.cli import parse
 from flows.outcome import RunReport
 from flows.run import export
@@ -30,6 +27,9 @@ from flows.runner import PlainRunner, Step
 from flows.session import Session
 from flows.steps.fetch import FetchedPage, PageKey
 from flows.stop import Stop, Stopped
+from tests.flows.test_command_line import Shell
+from tests.support.exporting import no_waiting, office
+from tests.support.processes import PrefectServer
 
 JOB = "00000000-0000-4000-8000-000000000001"
 COMPANY = "00000000-0000-4000-8000-000000000002"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
-from pleo_items import an_item
 
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from flows.outcome import Ending, RunReport
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import an_item
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 EVENTS = "POST /v3/export-job-events"

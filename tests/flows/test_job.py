@@ -7,7 +7,6 @@ from math import ceil
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
 
 from blocks.erp.entries import JournalEntry
 from blocks.erp.ledger import Ledger
@@ -15,6 +14,7 @@ from blocks.pleo.errors import PleoUnavailable
 from flows.outcome import Ending
 from flows.runner import PlainRunner
 from flows.stop import Stop
+from tests.support.exporting import Office, office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
 
 from blocks.erp.base import Outcome
 from blocks.erp.entries import JournalEntry
@@ -12,6 +11,7 @@ from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from flows.outcome import Ending
+from tests.support.exporting import Office, office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"

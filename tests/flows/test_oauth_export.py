@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextvars import copy_context
@@ -13,19 +12,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from exporting import Office, no_waiting, office
-from processes import ROOT, PrefectServer, until
 from pydantic import SecretStr
-from test_command_line import Shell
 
 from blocks.collection import PleoOAuth
 from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.oauth.grant import Saved, SavedGrant
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET
 from flows.runner import PlainRunner
-
-sys.path.append(str(ROOT / "tests" / "blocks" / "pleo"))
-from oauth_world import RECONNECT, TOKEN_CALL, Drawer
+from tests.flows.test_command_line import Shell
+from tests.support.exporting import Office, no_waiting, office
+from tests.support.pleo.oauth_world import RECONNECT, TOKEN_CALL, Drawer
+from tests.support.processes import PrefectServer, until
 
 ITEMS = 60
 

@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pleo_items import entry_id, receipt
 from pydantic import SecretStr
 from pypdf import PdfReader
-from receipt_files import pdf, picture
-from receipt_server import ReceiptServer, item_of, receipt_server
 
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
 from blocks.erp.policy import Attachments
-from blocks.pleo.client import items_of
 from blocks.pleo.credentials import PleoCredentials
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.client import items_of
+from blocks.pleo.http.transport import Clock
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
-from blocks.pleo.transport import Clock
 from flows.failures import Failure
-from flows.steps.receipts import Collected, collect, collect_page
+from flows.receipts.collect import Collected, collect, collect_page
+from tests.support.pleo.pleo_items import entry_id, receipt
+from tests.support.pleo.receipt_files import pdf, picture
+from tests.support.pleo.receipt_server import ReceiptServer, item_of, receipt_server
 
 ANY = Capabilities("a system", 100, 100, 100, 10**12)
 REQUIRED, OPTIONAL, SKIP = Attachments.REQUIRED, Attachments.OPTIONAL, Attachments.SKIP

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.steps.receipts_folder import receipts_folder
+from flows.receipts.folder import receipts_folder
 
 
 def test_a_folder_that_was_just_made_is_not_taken_for_left_behind(

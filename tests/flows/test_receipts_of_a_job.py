@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, no_waiting, office
-from pleo_items import Json, an_item, entry_id
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
 
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpUnavailable
@@ -20,6 +16,10 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import content, mark
 from flows.runner import PlainRunner
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.exporting import Office, no_waiting, office
+from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAMES = [f"5f0d3c1a-0000-4000-8000-00000000000{n}.{kind}" for n, kind in enumerate(("pdf", "png", "jpg"), 1)]
 GET_DATA = "GET /v3/export-items"

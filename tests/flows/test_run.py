@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from exporting import Office, no_waiting, office
-from pleo_items import an_item
 
 from flows.outcome import JOB_FAILED, USAGE, Ending
 from flows.runner import PlainRunner
+from tests.support.exporting import Office, no_waiting, office
+from tests.support.pleo.pleo_items import an_item
 
 OTHER = "11111111-1111-4111-8111-111111111111"
 GET_JOB = "GET /v3/export-jobs/{jobId}"

@@ -9,7 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from exporting import Office, office
 
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
@@ -17,6 +16,7 @@ from blocks.erp.reference import Role
 from blocks.pleo.items import ExportItem
 from flows.bookkeeping.direction import is_turned, rule_for
 from flows.bookkeeping.period import accounting_date
+from tests.support.exporting import Office, office
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
 

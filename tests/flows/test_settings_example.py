@@ -18,7 +18,7 @@ from blocks.erp.ledger.charts import (
     ChartFiles,
     read_charts,
 )
-from flows.settings_file import read_settings
+from flows.settings import read_settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 ROWS = {

@@ -21,7 +21,7 @@ from blocks.erp.policy import (
 )
 from blocks.erp.reference import JournalUse, Role
 from blocks.erp.tryton.block import TrytonSettings
-from flows.settings_file import SettingsError, read_settings, read_settings_of
+from flows.settings import SettingsError, read_settings, read_settings_of
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
 

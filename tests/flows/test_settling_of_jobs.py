@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
-from pleo_items import Json, payable
 
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import Policy
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import Json, payable
 
 POSTED = Policy(posting=EntryState.POSTED)
 

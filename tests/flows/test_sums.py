@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exporting import Office, office
-from pleo_items import an_item
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
 from flows.report import summary_lines, summary_markdown
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import an_item
 
 
 @pytest.fixture

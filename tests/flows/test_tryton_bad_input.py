@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, office
-from pleo_items import Json, account, an_item, line, payable, vendor
-from processes import PrefectServer, free_port
-from test_command_line import Shell
-from test_tryton_export import files_with, footprint, settings_for
-from tryton_server import Tryton, TrytonServer
 
 from blocks.pleo.sandbox.views import Job
+from tests.flows.test_command_line import Shell
+from tests.flows.test_tryton_export import files_with, footprint, settings_for
+from tests.support.erp.tryton.server import Tryton, TrytonServer
+from tests.support.exporting import Office, office
+from tests.support.pleo.pleo_items import Json, account, an_item, line, payable, vendor
+from tests.support.processes import PrefectServer, free_port
 
 WRONG_KEY, WRONG_PASSWORD = "key-that-nobody-may-see", "password-that-nobody-may-see"
 

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, office
-from processes import PrefectServer, until
-from test_command_line import Shell
-from tryton_server import Tryton, TrytonServer
 
 from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from flows.demo import ITEMS, demo_settings
 from flows.outcome import RunReport
-from flows.settings_file import read_settings_of
+from flows.settings import read_settings_of
+from tests.flows.test_command_line import Shell
+from tests.support.erp.tryton.server import Tryton, TrytonServer
+from tests.support.exporting import Office, office
+from tests.support.processes import ROOT, PrefectServer, until
 
-SETTINGS = Path(__file__).parents[1] / "erp" / "tryton_settings.toml"
+SETTINGS = ROOT / "tests" / "support" / "erp" / "tryton" / "settings.toml"
 EXCHANGE_DIFFERENCES = "6930"
 """Takes the rounding of bills in another currency, which Tryton converts line by line."""
 ROUNDING_MINOR = 50

@@ -12,9 +12,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporting import Office, office
-from processes import PrefectServer
-from test_command_line import Shell
+from tests.flows.test_command_line import Shell
+from tests.support.exporting import Office, office
+from tests.support.processes import PrefectServer
 
 ITEMS, SEED = 130, 7
 _JOURNAL = """

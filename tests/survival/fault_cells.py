@@ -12,8 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import jumping_loop
-from faulty_office import (
+from flows.outcome import Ending, RunReport
+from tests.support.network import jumping_loop
+from tests.support.network.network_faults import ALL, BY_NAME, Exchange, Fault
+from tests.survival.faulty_office import (
     EXPORT_ITEMS,
     FINAL,
     GET_JOB,
@@ -27,9 +29,6 @@ from faulty_office import (
     Meeting,
     faulty_office,
 )
-from network_faults import ALL, BY_NAME, Exchange, Fault
-
-from flows.outcome import Ending, RunReport
 
 FOR_EVER = 10**6
 CALL_BUDGET_S, MAX_TRIES = 300.0, 6

@@ -19,23 +19,23 @@ from typing import Any
 from unittest.mock import patch
 
 import httpcore
-from jumping_loop import AtOnce
-from memory_network import HOST, MemoryNetwork, Request, Stream
-from network_faults import Fault, Reply
-from socket_network import SocketNetwork, SocketStream
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
-from blocks.pleo.client import KeyAuth, PleoClient
-from blocks.pleo.files import FILE_S, FileClient
+from blocks.pleo.files.client import FILE_S, FileClient
+from blocks.pleo.http.client import KeyAuth, PleoClient
+from blocks.pleo.http.transport import Clock
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox
-from blocks.pleo.transport import Clock
 from flows.outcome import RunReport
 from flows.run import export
 from flows.runner import PlainRunner
 from flows.session import Session
 from flows.stop import Stop
+from tests.support.network.jumping_loop import AtOnce
+from tests.support.network.memory_network import HOST, MemoryNetwork, Request, Stream
+from tests.support.network.network_faults import Fault, Reply
+from tests.support.network.socket_network import SocketNetwork, SocketStream
 
 PORT, ERP_PORT = 8765, 8766
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)

@@ -7,9 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "flows")]
-
 
 def held_mib() -> int:
     """The most that this process has held so far."""
@@ -19,9 +16,8 @@ def held_mib() -> int:
 
 def main(base_url: str, books: str) -> None:
     """Export from there into these books."""
-    from exporting import Office
-
     from blocks.erp.policy import Attachments, Policy
+    from tests.support.exporting import Office
 
     office = Office(None, base_url, Path(books))  # type: ignore[arg-type]  # only its address is needed
     before = held_mib()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from beancount import loader
-from killed_export import Undisturbed, a_scene
-from power_loss import build_shim
-from processes import PrefectServer
+
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import Undisturbed, a_scene
+from tests.survival.power_loss import build_shim
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fault_proxy import FaultProxy, proxying
-from processes import PrefectServer
-
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.demo import SETTINGS_FILE
+from tests.support.network.fault_proxy import FaultProxy, proxying
+from tests.support.processes import PrefectServer
 
 ITEMS, FAILING, SEED = 14, 2, 3
 """Three pages: a bill and its payment, a refund, receipts, expenses that fail by themselves and by the settings."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault_proxy import Fault
-from killed_export import QUIET_S, Undisturbed, a_scene
-from power_loss import Disk, Loss, Operation, content_of, environment, read_journal
-from processes import PrefectServer
+from tests.support.network.fault_proxy import Fault
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import QUIET_S, Undisturbed, a_scene
+from tests.survival.power_loss import Disk, Loss, Operation, content_of, environment, read_journal
 
 FOLDERS = ("", "books", "storage", "tmp")
 

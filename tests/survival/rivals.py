@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processes import PrefectServer
-from small_erp_server import SmallErpServer
-from test_command_line import Shell
-from watched_pleo import Watched
+from tests.flows.test_command_line import Shell
+from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.pleo.watched_pleo import Watched
+from tests.support.processes import PrefectServer
 
 WITHIN_S = 180
 """How long a run may take before a test takes it for hanging."""
 
-HERE = Path(__file__).parent
 SMALL_ERP = ("--erp", "small-erp/of-tests")
 
 
@@ -83,7 +82,7 @@ class Rivals:
 
     def start_remote(self, *arguments: str) -> Run:
         """A run in the small ERP."""
-        command = [sys.executable, str(HERE / "small_erp_export.py"), "--json", *SMALL_ERP, *arguments]
+        command = [sys.executable, "-m", "tests.survival.small_erp_export", "--json", *SMALL_ERP, *arguments]
         return self._kept(self._started(command))
 
     def _started(self, command: list[str]) -> subprocess.Popen[str]:
@@ -121,7 +120,7 @@ def rivals(pleo: Watched, server: PrefectServer, folder: Path, erp: SmallErpServ
 
 def save_small_erp_block(server: PrefectServer) -> None:
     """Save the block of the small ERP, which stays on the server."""
-    command = [sys.executable, str(HERE / "small_erp_export.py"), "save"]
+    command = [sys.executable, "-m", "tests.survival.small_erp_export", "save"]
     done = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=WITHIN_S)
     assert done.returncode == 0, done.stderr
 

@@ -1,7 +1,7 @@
 """`python -m flows.export` with one more type of block: the small ERP, whose books many runs may write in at once.
 
-python small_erp_export.py --erp small-erp/of-tests …      exports; SMALL_ERP_URL says where the ERP is
-python small_erp_export.py save                            saves that block on the Prefect server
+python -m tests.survival.small_erp_export --erp small-erp/of-tests …      exports; SMALL_ERP_URL says where the ERP is
+python -m tests.survival.small_erp_export save                            saves that block on the Prefect server
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "flows")]
-
-from small_erp import SmallErp  # noqa: E402
-
-from blocks.erp.base import Erp, Writers  # noqa: E402
-from blocks.erp.settings import ErpSettings  # noqa: E402
-from flows.export import main  # noqa: E402
+from blocks.erp.base import Erp, Writers
+from blocks.erp.settings import ErpSettings
+from flows.export import main
+from tests.support.erp.small_erp import SmallErp
 
 BLOCK = "small-erp/of-tests"
 

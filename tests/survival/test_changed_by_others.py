@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pleo_items import an_item, entry_id
-from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched, watched
 
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
 from blocks.erp.ledger import Ledger
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from flows.outcome import Ending, RunReport
 from flows.report import counts
+from tests.support.pleo.pleo_items import an_item, entry_id
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched, watched
 
 OTHER = "11111111-1111-4111-8111-111111111111"
 

@@ -11,14 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from after_trouble import SEED, left_over, whole_beancount
-from exporting import Office, office
-from small_disks import fill, mend, small_disk
 
 from blocks.erp.base import Outcome
 from blocks.erp.entries import Entry
 from blocks.erp.ledger import Ledger
 from flows.outcome import RunReport
+from tests.support.exporting import Office, office
+from tests.survival.after_trouble import SEED, left_over, whole_beancount
+from tests.survival.small_disks import fill, mend, small_disk
 
 PAGE = 4096
 DAMAGED = "is damaged; restore it from a backup or give another --ledger file"

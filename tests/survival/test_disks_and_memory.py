@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from after_trouble import Branch, Result, branch, left_over, undisturbed, whole_beancount
-from processes import PrefectServer
-from small_disks import fill, make_read_only, mend, small_disk
+
+from tests.support.processes import PrefectServer
+from tests.survival.after_trouble import Branch, Result, branch, left_over, undisturbed, whole_beancount
+from tests.survival.small_disks import fill, make_read_only, mend, small_disk
 
 FULL = "the disk is full; free some space and run again"
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from exporting import no_waiting
-from pleo_items import an_item
-from watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched, watched
 
 from flows.outcome import Ending, RunReport
 from flows.runner import PlainRunner
+from tests.support.exporting import no_waiting
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched, watched
 
 ITEMS = 60
 REQUESTS = 13

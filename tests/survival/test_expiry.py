@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office, no_waiting, office
-from pleo_items import an_item
-from processes import PrefectServer
-from test_command_line import Shell
 
 from blocks.erp.base import Outcome
 from blocks.erp.entries import Entry
@@ -29,6 +25,10 @@ from flows.deadline import USUAL_LIFE_S, Deadline
 from flows.outcome import Ending
 from flows.report import summary_lines, unreported_lines
 from flows.runner import PlainRunner, Step
+from tests.flows.test_command_line import Shell
+from tests.support.exporting import Office, no_waiting, office
+from tests.support.pleo.pleo_items import an_item
+from tests.support.processes import PrefectServer
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NO_RECEIPTS = Policy(attachments=Attachments.SKIP)

@@ -14,17 +14,17 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from exporting import Office, no_waiting
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
-from pleo_items import an_item, line, money
 
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, Policy
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.outcome import RunReport
 from flows.runner import PlainRunner, Step, T
+from tests.support.exporting import Office, no_waiting
+from tests.support.pleo.pleo_items import an_item, line, money
 
 OPEN = {"pending", "in_progress"}
 AMOUNTS = st.integers(1, 999)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pleo_items import account, an_item, entry_id, line, money
-from watched_pleo import GET_DATA, PUT_ITEMS, Watched, watched
 
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import RunReport
+from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
+from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched, watched
 
 ITEMS = 30
 CHANGED = entry_id(7)

@@ -6,12 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import jumping_loop
 import pytest
-from fault_cells import FINAL, FOR_EVER, LIST_JOBS, UPDATE, Cell, prove
-from network_faults import BY_NAME
 
-from blocks.pleo import client, pace, retry, transport
+from blocks.pleo.http import client, transport
+from blocks.pleo.http import pacing as pace
+from blocks.pleo.http import retries as retry
+from tests.support.network import jumping_loop
+from tests.support.network.network_faults import BY_NAME
+from tests.survival.fault_cells import FINAL, FOR_EVER, LIST_JOBS, UPDATE, Cell, prove
 
 
 def test_waiting_takes_no_time_and_waiting_for_nothing_is_noticed() -> None:

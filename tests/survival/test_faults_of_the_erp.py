@@ -9,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import jumping_loop
 import pytest
-from fault_cells import EXIT, FOR_EVER, MAX_TRIES, RUN_BUDGET_S, SCENARIOS, clean, state_of
-from faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
-from faulty_office import START, FaultyOffice, Meeting, faulty_office
-from network_faults import BASIC, BEYOND, Fault
-from small_erp_server import SmallErpServer
 
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.policy import Attachments, Policy
+from tests.support.erp.faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
+from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.network import jumping_loop
+from tests.support.network.network_faults import BASIC, BEYOND, Fault
+from tests.survival.fault_cells import EXIT, FOR_EVER, MAX_TRIES, RUN_BUDGET_S, SCENARIOS, clean, state_of
+from tests.survival.faulty_office import START, FaultyOffice, Meeting, faulty_office
 
 CALLS = ("erp ping", "erp find", "erp create", "erp attach", "erp post")
 SCENARIO, PAGES = "completed_with_errors", 3

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fault_cells import EXIT, FINAL, JOB_ITEMS, KINDS, STARTED, UPDATE, Cell, Meeting, clean, state_of
-from faulty_office import GET_JOB, LIST_JOBS, FaultyOffice, sandbox_time, tally
-from network_faults import ALL, BY_NAME, Fault, scaled_time
-from socket_network import SocketNetwork
 
-from blocks.pleo import transport
-from blocks.pleo.files import FILE_S
+from blocks.pleo.files.client import FILE_S
+from blocks.pleo.http import transport
 from blocks.pleo.sandbox import Sandbox
+from tests.support.network.network_faults import ALL, BY_NAME, Fault, scaled_time
+from tests.support.network.socket_network import SocketNetwork
+from tests.survival.fault_cells import EXIT, FINAL, JOB_ITEMS, KINDS, STARTED, UPDATE, Cell, Meeting, clean, state_of
+from tests.survival.faulty_office import GET_JOB, LIST_JOBS, FaultyOffice, sandbox_time, tally
 
 SCALE = 1 / 30  # a read may take a second, an answer two, and what is late comes after three
 SCENARIO = "completed_with_errors"

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from exporting import Office
-from fault_cells import FINAL, FOR_EVER, LIST_JOBS, STARTED, UPDATE, Meeting
-from faulty_office import FaultyOffice
-from network_faults import BY_NAME
-from processes import PrefectServer
-from socket_network import SocketNetwork, answering
-from test_command_line import Shell
 
 from blocks.pleo.sandbox import Sandbox
+from tests.flows.test_command_line import Shell
+from tests.support.exporting import Office
+from tests.support.network.network_faults import BY_NAME
+from tests.support.network.socket_network import SocketNetwork, answering
+from tests.support.processes import PrefectServer
+from tests.survival.fault_cells import FINAL, FOR_EVER, LIST_JOBS, STARTED, UPDATE, Meeting
+from tests.survival.faulty_office import FaultyOffice
 
 
 @dataclass

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
-import jumping_loop
 import pytest
-from fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove, weather
-from faulty_office import EXPORT_ITEMS, faulty_office
-from network_faults import ALL, BASIC, BEYOND, BY_NAME, Fault
+
+from tests.support.network import jumping_loop
+from tests.support.network.network_faults import ALL, BASIC, BEYOND, BY_NAME, Fault
+from tests.survival.fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove, weather
+from tests.survival.faulty_office import EXPORT_ITEMS, faulty_office
 
 ALL_CELLS = cells()
 

@@ -15,7 +15,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from hostile_json import (
+from hypothesis import given, note
+
+from blocks.erp.policy import Attachments, Policy
+from flows.outcome import RunReport
+from tests.support.pleo.hostile_json import (
     SEEDS,
     TEXTS,
     changed,
@@ -24,7 +28,7 @@ from hostile_json import (
     shown,
     written,
 )
-from hostile_pleo import (
+from tests.support.pleo.hostile_pleo import (
     HostileOffice,
     Spoil,
     assert_failures_are_told,
@@ -33,11 +37,7 @@ from hostile_pleo import (
     hostile_office,
     nothing_unforeseen,
 )
-from hypothesis import given, note
-from pleo_items import an_item, entry_id
-
-from blocks.erp.policy import Attachments, Policy
-from flows.outcome import RunReport
+from tests.support.pleo.pleo_items import an_item, entry_id
 
 ITEMS, PAGE = 6, 3
 WITHOUT_FILES = Policy(attachments=Attachments.SKIP)

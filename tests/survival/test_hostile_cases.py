@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_json import DEEP, paths
-from hostile_pleo import (
+
+from blocks.erp.policy import Attachments, Policy
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from flows.outcome import Ending, JobReport
+from tests.support.pleo.hostile_json import DEEP, paths
+from tests.support.pleo.hostile_pleo import (
     HostileOffice,
     assert_failures_are_told,
     booked,
@@ -18,11 +22,7 @@ from hostile_pleo import (
     nothing_unforeseen,
     with_items,
 )
-from pleo_items import account, an_item, entry_id, line, money, vendor
-
-from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
-from flows.outcome import Ending, JobReport
+from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money, vendor
 
 WITHOUT_FILES = Policy(attachments=Attachments.SKIP)
 OTHER_ID = "99999999-9999-4999-8999-999999999999"

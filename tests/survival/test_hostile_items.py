@@ -14,8 +14,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hostile_json import SEEDS, changed, corruptions, examples, shown, written
-from hostile_pleo import (
+from hypothesis import given, note
+
+from blocks.erp.policy import Attachments, Policy
+from blocks.pleo.sandbox import Sandbox
+from flows.outcome import Ending, JobReport
+from tests.support.pleo.hostile_json import SEEDS, changed, corruptions, examples, shown, written
+from tests.support.pleo.hostile_pleo import (
     HostileOffice,
     assert_failures_are_told,
     booked,
@@ -25,11 +30,6 @@ from hostile_pleo import (
     stated,
     with_items,
 )
-from hypothesis import given, note
-
-from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.sandbox import Sandbox
-from flows.outcome import Ending, JobReport
 
 PAGE = 5
 WITHOUT_FILES = Policy(attachments=Attachments.SKIP)

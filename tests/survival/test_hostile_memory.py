@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_pleo import hostile_office, with_items
-from pleo_items import an_item, entry_id
 
-from blocks.pleo.transport import MAX_KEPT_BYTES
+from blocks.pleo.http.transport import MAX_KEPT_BYTES
+from tests.support.pleo.hostile_pleo import hostile_office, with_items
+from tests.support.pleo.pleo_items import an_item, entry_id
 
-HERE = Path(__file__).parent
 ITEMS = 20
 KEPT_MIB = MAX_KEPT_BYTES >> 20
 CASES: dict[str, tuple[int, Callable[[], dict[str, Any]]]] = {
@@ -44,7 +43,7 @@ def test_an_export_of_hostile_pages_holds_no_more_than_its_pages_explain(tmp_pat
     with hostile_office(tmp_path) as office:
         office.sandbox.add_job_of([an_item(number) for number in range(1, ITEMS + 1)])
         with office.saying(with_items(instead), tmp_path / "books.sqlite"):
-            command = [sys.executable, str(HERE / "hostile_memory.py"), office.base_url, str(office.books)]
+            command = [sys.executable, "-m", "tests.survival.hostile_memory", office.base_url, str(office.books)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 from beancount.loader import load_file
-from hostile_json import TEXTS, written
-from hostile_pleo import assert_presentable, hostile_office, nothing_unforeseen, with_items
 from markdown_it import MarkdownIt
-from pleo_items import account, an_item, entry_id, line
 from rich.console import Console
 
 from blocks.erp.policy import Attachments, Policy
 from blocks.text import is_formula
 from flows.outcome import RunReport
 from flows.report import show_run, summary_markdown
+from tests.support.pleo.hostile_json import TEXTS, written
+from tests.support.pleo.hostile_pleo import assert_presentable, hostile_office, nothing_unforeseen, with_items
+from tests.support.pleo.pleo_items import account, an_item, entry_id, line
 
 HARMLESS = {"h2", "h3", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "strong"}
 

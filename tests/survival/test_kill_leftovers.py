@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-from fault_proxy import Cut, Fault
-from killed_export import a_scene, communicate, kill
-from processes import PrefectServer
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY
+from tests.support.network.fault_proxy import Cut, Fault
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import a_scene, communicate, kill
 
 
 def test_pages_and_receipts_of_a_killed_run_are_gone_after_a_run_that_finds_its_job_ended_by_another(

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fault_proxy import Cut, Fault
-from killed_export import QUIET_S, Undisturbed, a_scene, communicate, kill, side_by_side
-from processes import PrefectServer
 
-pytest_plugins = ["kill_fixtures"]
+from tests.support.network.fault_proxy import Cut, Fault
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import QUIET_S, Undisturbed, a_scene, communicate, kill, side_by_side
+
+pytest_plugins = ["tests.survival.kill_fixtures"]
 
 
 class Moment(StrEnum):

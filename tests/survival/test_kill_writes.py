@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from killed_export import Undisturbed, a_scene, side_by_side
-from power_loss import Operation, environment, read_journal
-from processes import PrefectServer
 
-pytest_plugins = ["kill_fixtures"]
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import Undisturbed, a_scene, side_by_side
+from tests.survival.power_loss import Operation, environment, read_journal
 
-COMMAND = Path(__file__).with_name("killed_command.py")
+pytest_plugins = ["tests.survival.kill_fixtures"]
+
+COMMAND = "tests.survival.killed_command"
 COMMITS = 5
 """The books are bound to their company and proven to be writable, and each of the three pages is recorded."""
 
@@ -22,7 +23,7 @@ def _killed_at_commit(
 ) -> list[str]:
     with a_scene(folder, server) as scene:
         what = f"killed when commit {number} of {COMMITS} was {moment}"
-        problem = scene.killed(str(COMMAND), moment, str(number))
+        problem = scene.killed("-m", COMMAND, moment, str(number))
         return [f"{what}: {one}" for one in ([problem] if problem else scene.problems(expected.end))]
 
 
@@ -39,7 +40,7 @@ def test_a_run_killed_before_or_after_any_commit_ends_the_same_when_it_is_run_ag
         == []
     )
     with a_scene(tmp_path / "one-more", prefect_server) as scene:
-        assert scene.killed(str(COMMAND), "before", str(COMMITS + 1)).startswith("it was not killed")
+        assert scene.killed("-m", COMMAND, "before", str(COMMITS + 1)).startswith("it was not killed")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exporting import Office
-from killed_export import (
+
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, serve
+from flows.settings import read_settings
+from tests.support.exporting import Office
+from tests.support.processes import PrefectServer
+from tests.survival.killed_export import (
     PAGE_SIZE,
     UPDATE_BATCH_SIZE,
     End,
@@ -22,14 +26,10 @@ from killed_export import (
     settings_text,
     side_by_side,
 )
-from power_loss import Loss, lay_out
-from processes import PrefectServer
-from recorded_run import Recording, Told, copy_state, record
+from tests.survival.power_loss import Loss, lay_out
+from tests.survival.recorded_run import Recording, Told, copy_state, record
 
-from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, serve
-from flows.settings_file import read_settings
-
-pytest_plugins = ["kill_fixtures"]
+pytest_plugins = ["tests.survival.kill_fixtures"]
 
 SEEDS = 4
 """How often chance chooses what survives, at each moment."""

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from power_loss import Disk, Loss, content_of, environment, read_journal
 
-pytest_plugins = ["kill_fixtures"]
+from tests.survival.power_loss import Disk, Loss, content_of, environment, read_journal
+
+pytest_plugins = ["tests.survival.kill_fixtures"]
 
 SAVE = """
 import os, sys

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_proxy import Gate
-from pleo_items import an_item
-from processes import PrefectServer, until
-from rivals import WITHIN_S, Meeting, Rivals, Run, rivals
-from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, Watched, watched
+
+from tests.support.network.fault_proxy import Gate
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, Watched, watched
+from tests.support.processes import PrefectServer, until
+from tests.survival.rivals import WITHIN_S, Meeting, Rivals, Run, rivals
 
 ITEMS = 60
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exporting import no_waiting
-from fault_proxy import Gate
-from pleo_items import an_item, entry_id
-from rivals import WITHIN_S, Meeting
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
-from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched, watched
 
 from flows.outcome import Ending, JobReport, RunReport
 from flows.runner import PlainRunner, Runner
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.exporting import no_waiting
+from tests.support.network.fault_proxy import Gate
+from tests.support.pleo.pleo_items import an_item, entry_id
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched, watched
+from tests.survival.rivals import WITHIN_S, Meeting
 
 ITEMS = 60
 

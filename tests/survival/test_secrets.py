@@ -10,12 +10,22 @@ from pathlib import Path
 
 import httpx
 import pytest
-from canaries import Canary, Search
-from processes import ROOT, PrefectServer, a_prefect_server, until
-from quoting_pleo import Quote, Rule, bad_header, in_type, no_http, plain, redirect, refusal, web_page
-from traced import CANARIES, IBAN, KEY, LINK, Traced, readable_by_others, traced
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from tests.support.pleo.canaries import Canary, Search
+from tests.support.pleo.quoting_pleo import (
+    Quote,
+    Rule,
+    bad_header,
+    in_type,
+    no_http,
+    plain,
+    redirect,
+    refusal,
+    web_page,
+)
+from tests.support.processes import ROOT, PrefectServer, a_prefect_server, until
+from tests.survival.traced import CANARIES, IBAN, KEY, LINK, Traced, readable_by_others, traced
 
 JOBS, ITEMS, DATA = "GET /v3/export-jobs\\?", "GET /v3/export-jobs/[^/]+/items", "GET /v3/export-items"
 EVENT, UPDATE, FILE = "POST /v3/export-job-events", "PUT ", "GET /files/"

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_proxy import Fault, Gate, proxying
-from pleo_items import an_item
-from processes import PrefectServer
-from rivals import WITHIN_S, rivals, save_small_erp_block
-from small_erp_server import SmallErpServer, serving
-from watched_pleo import Watched, watched
+
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.network.fault_proxy import Fault, Gate, proxying
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import Watched, watched
+from tests.support.processes import PrefectServer
+from tests.survival.rivals import WITHIN_S, rivals, save_small_erp_block
 
 ITEMS = 450
 

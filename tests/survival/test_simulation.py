@@ -9,13 +9,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
-from processes import ROOT
-from simulated_days import Days, tell
-from simulated_mistakes import MISTAKES, Mistake
-from simulated_world import World
+
+from tests.support.processes import ROOT
+from tests.survival.simulation.days import Days, tell
+from tests.survival.simulation.mistakes import MISTAKES, Mistake
+from tests.survival.simulation.world import World
 
 QUICK = 50
 SLOW = 2000
@@ -54,7 +54,7 @@ def test_what_may_go_wrong_does_go_wrong() -> None:
 
 def test_the_same_seed_is_the_same_world_in_every_process() -> None:
     def trace(hash_seed: str) -> str:
-        command = [sys.executable, str(Path(__file__).with_name("simulated_days.py")), "7"]
+        command = [sys.executable, "-m", "tests.survival.simulation.days", "7"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr

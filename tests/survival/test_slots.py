@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
-from fault_proxy import Gate
-from installing import asked, run
-from pleo_items import an_item
-from processes import PrefectServer, until
-from rivals import WITHIN_S, Rivals, rivals, save_small_erp_block
-from small_erp_server import SmallErpServer, serving
-from watched_pleo import GET_DATA, LIST_JOBS, Watched, watched
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.installing import asked, run
+from tests.support.network.fault_proxy import Gate
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import GET_DATA, LIST_JOBS, Watched, watched
+from tests.support.processes import PrefectServer, until
+from tests.survival.rivals import WITHIN_S, Rivals, rivals, save_small_erp_block
 
 pytestmark = pytest.mark.slow
 ITEMS = 60

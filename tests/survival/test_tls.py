@@ -14,18 +14,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from certificates import authority, server_tls
-from processes import ROOT, PrefectServer
-from quoting_pleo import quoting_pleo
-from traced import KEY, traced
 
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.tryton.client import TrytonClient
-from blocks.pleo.client import KeyAuth, PleoClient
 from blocks.pleo.errors import NotTrusted, PleoConfigurationError, PleoUnavailable
-from blocks.pleo.files import FileClient
-from blocks.pleo.transport import Clock
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.client import KeyAuth, PleoClient
+from blocks.pleo.http.transport import Clock
 from blocks.tls import CannotVerify, verifying_tls
+from tests.support.pleo.certificates import authority, server_tls
+from tests.support.pleo.quoting_pleo import quoting_pleo
+from tests.support.processes import ROOT, PrefectServer
+from tests.survival.traced import KEY, traced
 
 WRONG = {
     "self-signed": ({"self_signed": True}, "self-signed certificate"),

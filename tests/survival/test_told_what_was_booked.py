@@ -8,16 +8,16 @@ from typing import Any
 
 import httpx
 import pytest
-from installing import asked
-from pleo_items import an_item
-from processes import PrefectServer
-from test_command_line import Shell
-from watched_pleo import PUT_ITEMS, Watched, watched
 
 from blocks.pleo.models import ItemStatus
 from flows.outcome import MAX_NOTICES, JobReport
 from flows.report import unreported_lines
 from flows.results import Row
+from tests.flows.test_command_line import Shell
+from tests.support.installing import asked
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import PUT_ITEMS, Watched, watched
+from tests.support.processes import PrefectServer
 
 ITEMS = 120
 

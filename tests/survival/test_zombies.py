@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_proxy import Fault, FaultProxy, Gate, proxying
-from pleo_items import an_item
-from processes import PrefectServer, until
-from rivals import WITHIN_S, Rivals, Run, rivals, save_small_erp_block
-from small_erp import SmallErp
-from small_erp_server import SmallErpServer, serving
-from watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
 
 from flows.outcome import RunReport
+from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.network.fault_proxy import Fault, FaultProxy, Gate, proxying
+from tests.support.pleo.pleo_items import an_item
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
+from tests.support.processes import PrefectServer, until
+from tests.survival.rivals import WITHIN_S, Rivals, Run, rivals, save_small_erp_block
 
 ITEMS, PAGE = 250, 100
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from canaries import Canary, Search
-from exporting import Office, office
-from processes import ROOT, PrefectServer
-from quoting_pleo import QuotingPleo, quoting_pleo
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from tests.support.exporting import Office, office
+from tests.support.pleo.canaries import Canary, Search
+from tests.support.pleo.quoting_pleo import QuotingPleo, quoting_pleo
+from tests.support.processes import ROOT, PrefectServer
 
 KEY = Canary("key", "pleo/Kx7+canary=9&\"q'Z%41w")
 IBAN = Canary("IBAN", "DK5000400440116243")

@@ -16,13 +16,13 @@ from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.exceptions import ObjectNotFound
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
-from blocks.pleo.client import PleoClient
 from blocks.pleo.credentials import PRODUCTION_URL, usable_secret
 from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, PleoUnavailable
+from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.transport import Clock, can_be_sent_to
 from blocks.pleo.oauth.alone import alone
 from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.oauth.grant import Place, Saved, SavedGrant
-from blocks.pleo.transport import Clock, can_be_sent_to
 from blocks.slots import courtesy_slot
 from blocks.web_address import usable_base_url
 

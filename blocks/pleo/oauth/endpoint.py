@@ -21,8 +21,8 @@ import httpx
 
 from blocks.hiding import Hiding
 from blocks.pleo.errors import NotTrusted
-from blocks.pleo.retry import read_retry_after, wait_s
-from blocks.pleo.transport import trusted_tls
+from blocks.pleo.http.retries import read_retry_after, wait_s
+from blocks.pleo.http.transport import trusted_tls
 from blocks.text import one_line
 from blocks.tls import tls_problem
 

@@ -74,7 +74,7 @@ class Store(Protocol):
 
 
 class SavedGrant:
-    """The tokens of one grant in one process (see `blocks.pleo.access.Access`)."""
+    """The tokens of one grant in one process (see `blocks.pleo.http.access.Access`)."""
 
     def __init__(
         self,

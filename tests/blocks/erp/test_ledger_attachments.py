@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ledger_samples import NOW, a_bill, an_attachment, an_entry, entry_id, names, opened, rows, write
 
 from blocks.erp.entries import Attachment, Bill, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpUnavailable, RefusalKind, Refused
 from blocks.erp.ledger import books as books_module
 from blocks.erp.ledger.receipts import ending_of
+from tests.support.erp.ledger_samples import NOW, a_bill, an_attachment, an_entry, entry_id, names, opened, rows, write
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from beancount import loader
 from beancount.core import data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_samples import COMPANY, TRAVEL, WALLET, an_entry, entries, entry_id, names, opened, rows
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Line, Money, Recorded
 from blocks.erp.ledger.beancount_text import MAX_TEXT, account_name
+from tests.support.erp.ledger_samples import COMPANY, TRAVEL, WALLET, an_entry, entries, entry_id, names, opened, rows
 
 MAX = 10**18 - 1
 Sums = dict[tuple[str, str], int]

@@ -16,7 +16,11 @@ from beancount import loader
 from beancount.core import data
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_samples import (
+
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Details, Entry, EntryState, Line, Money, Recorded, Vendor
+from tests.blocks.erp.test_ledger_beancount import bean_check, load
+from tests.support.erp.ledger_samples import (
     BILL,
     CREDIT_NOTE,
     PAYMENT,
@@ -27,10 +31,6 @@ from ledger_samples import (
     opened,
     rows,
 )
-from test_ledger_beancount import bean_check, load
-
-from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Details, Entry, EntryState, Line, Money, Recorded, Vendor
 
 Sums = dict[tuple[str, str], int]
 

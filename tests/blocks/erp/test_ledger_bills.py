@@ -7,7 +7,22 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from ledger_samples import (
+
+from blocks.erp.entries import (
+    Account,
+    AccountKind,
+    Bill,
+    Details,
+    Dimension,
+    Document,
+    EntryState,
+    Line,
+    Recorded,
+    Vendor,
+)
+from blocks.erp.errors import RefusalKind, Refused
+from blocks.erp.reference import JournalUse
+from tests.support.erp.ledger_samples import (
     ACME,
     BILL,
     CREDIT_NOTE,
@@ -25,21 +40,6 @@ from ledger_samples import (
     rows,
     write,
 )
-
-from blocks.erp.entries import (
-    Account,
-    AccountKind,
-    Bill,
-    Details,
-    Dimension,
-    Document,
-    EntryState,
-    Line,
-    Recorded,
-    Vendor,
-)
-from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.reference import JournalUse
 
 MAX = 10**18 - 1
 

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import (
+
+from blocks.erp.entries import Account, AccountKind, Dimension, Entry, Line, Recorded, Vendor
+from blocks.erp.errors import ErpConfigurationError, RefusalKind, Refused
+from blocks.erp.ledger import Ledger
+from blocks.erp.ledger.charts import ChartFiles
+from blocks.erp.reference import Reference, Role
+from tests.support.erp.ledger_samples import (
     ACME,
     BILL,
     PAYABLE,
@@ -25,12 +31,6 @@ from ledger_samples import (
     rows,
     write,
 )
-
-from blocks.erp.entries import Account, AccountKind, Dimension, Entry, Line, Recorded, Vendor
-from blocks.erp.errors import ErpConfigurationError, RefusalKind, Refused
-from blocks.erp.ledger import Ledger
-from blocks.erp.ledger.charts import ChartFiles
-from blocks.erp.reference import Reference, Role
 
 ACCOUNTS = """code,name,type,identifier
 6000,Travel and hotels,expense,acc-6000

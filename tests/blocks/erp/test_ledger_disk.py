@@ -10,11 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ledger_samples import COMPANY, an_attachment, an_entry, entries, entry_id, folder_content, names, opened, rows
 
 from blocks.erp.entries import Recorded
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpUnavailable
 from blocks.erp.ledger import Ledger, company_of
+from tests.support.erp.ledger_samples import (
+    COMPANY,
+    an_attachment,
+    an_entry,
+    entries,
+    entry_id,
+    folder_content,
+    names,
+    opened,
+    rows,
+)
 
 FULL = "cannot be written: the disk is full; free some space and run again"
 READ_ONLY = "cannot be written: the file or its folder is read-only"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entry_id, opened
 
 from blocks.erp.entries import EntryState
+from tests.support.erp.ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entry_id, opened
 
 
 @pytest.fixture

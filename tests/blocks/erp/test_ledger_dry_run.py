@@ -8,11 +8,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledger_samples import COMPANY, an_entry, entries, entry_id, folder_content, opened, put, rows, with_suffixes
 
 from blocks.erp.errors import RefusalKind
 from blocks.erp.ledger import company_of
 from blocks.erp.reference import Role
+from tests.support.erp.ledger_samples import (
+    COMPANY,
+    an_entry,
+    entries,
+    entry_id,
+    folder_content,
+    opened,
+    put,
+    rows,
+    with_suffixes,
+)
 
 IDS = [entry_id(number) for number in range(100)]
 

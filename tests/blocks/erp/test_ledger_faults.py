@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from ledger_samples import an_entry, entries, entry_id, opened, rows
 
 from blocks.erp.entries import Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.ledger import opening
+from tests.support.erp.ledger_samples import an_entry, entries, entry_id, opened, rows
 
 
 @contextmanager

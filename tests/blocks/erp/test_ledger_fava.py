@@ -21,11 +21,11 @@ import pytest
 from fava.util import slugify
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entries, opened
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.fava import slug_of
+from tests.support.erp.ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entries, opened
 
 START_WITHIN_S = 60
 

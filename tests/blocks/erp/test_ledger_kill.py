@@ -10,18 +10,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger_samples import entries, entry_id, opened, rows
 
 from blocks.erp.entries import Recorded
+from tests.support.erp.ledger_samples import entries, entry_id, opened, rows
+from tests.support.processes import ROOT
 
-HERE = Path(__file__).parent
 PAGE = 50
 
 # Records page after page and says so after each; SIGKILL comes from inside SQLite after `steps` steps, if not 0.
 RUN = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from ledger_samples import entries, opened
+from tests.support.erp.ledger_samples import entries, opened
 
 path, first, page, steps = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 
@@ -68,12 +68,11 @@ def entries(count, first):
 
 
 def start(path: Path, first: int, steps: int, run: str = RUN) -> subprocess.Popen[str]:
-    root = HERE.parents[2]
     return subprocess.Popen(
         [sys.executable, "-c", run, str(path), str(first), str(PAGE), str(steps)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(HERE)])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 

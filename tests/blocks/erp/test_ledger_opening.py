@@ -13,7 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledger_samples import (
+
+from blocks.erp.entries import Recorded
+from blocks.erp.errors import ConfigurationProblem, ErpBusy, ErpConfigurationError
+from blocks.erp.ledger import Ledger, company_of, opening, schema
+from tests.support.erp.ledger_samples import (
     COMPANY,
     NOW,
     OTHER_COMPANY,
@@ -27,10 +31,6 @@ from ledger_samples import (
     rows,
     write,
 )
-
-from blocks.erp.entries import Recorded
-from blocks.erp.errors import ConfigurationProblem, ErpBusy, ErpConfigurationError
-from blocks.erp.ledger import Ledger, company_of, opening, schema
 
 HOLD = """
 import asyncio, sys

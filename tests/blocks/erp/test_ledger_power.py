@@ -6,9 +6,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from ledger_samples import an_entry, entry_id, opened, rows
 
 from blocks.erp.errors import ErpConfigurationError
+from tests.support.erp.ledger_samples import an_entry, entry_id, opened, rows
 
 JOURNAL_OF_A_NEW_FILE = (
     bytes.fromhex("d9d505f920a163d7") + struct.pack(">IIIII", 0, 12345, 0, 512, 4096)

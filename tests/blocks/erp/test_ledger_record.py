@@ -8,12 +8,23 @@ from datetime import date, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ledger_samples import COMPANY, NOW, TRAVEL, WALLET, an_entry, entries, entry_id, opened, rows, write
 
 from blocks.erp.entries import Account, AccountKind, Dimension, EntryState, Line, Money, Recorded
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger import Ledger
 from blocks.erp.reference import Role
+from tests.support.erp.ledger_samples import (
+    COMPANY,
+    NOW,
+    TRAVEL,
+    WALLET,
+    an_entry,
+    entries,
+    entry_id,
+    opened,
+    rows,
+    write,
+)
 
 MAX = 10**18 - 1
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import COMPANY, OTHER_COMPANY, an_entry, entry_id, opened, rows
 
 from blocks.erp.entries import EntryState
+from tests.support.erp.ledger_samples import COMPANY, OTHER_COMPANY, an_entry, entry_id, opened, rows
 
 MAX = 10**18 - 1
 

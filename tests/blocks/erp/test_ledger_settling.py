@@ -6,7 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ledger_samples import (
+
+from blocks.erp.entries import Account, AccountKind, Bill, DocumentKind, EntryState, Recorded, Vendor
+from blocks.erp.errors import RefusalKind, Refused
+from blocks.erp.ledger import Ledger
+from tests.support.erp.ledger_samples import (
     ACME,
     BILL,
     CREDIT_NOTE,
@@ -19,10 +23,6 @@ from ledger_samples import (
     rows,
     write,
 )
-
-from blocks.erp.entries import Account, AccountKind, Bill, DocumentKind, EntryState, Recorded, Vendor
-from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.ledger import Ledger
 
 POSTED = EntryState.POSTED
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import TRAVEL, WALLET, a_bill, an_entry, entry_id, opened, rows, write
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import JournalEntry, Line, Recorded
 from blocks.erp.errors import ErpConfigurationError, RefusalKind, Refused
+from tests.support.erp.ledger_samples import TRAVEL, WALLET, a_bill, an_entry, entry_id, opened, rows, write
 
 ISO = MinorUnits.ISO4217
 

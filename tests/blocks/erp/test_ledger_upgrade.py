@@ -7,13 +7,22 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from ledger_samples import COMPANY, a_bill, an_attachment, an_entry, entry_id, folder_content, opened, rows
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import EntryState, Recorded
 from blocks.erp.errors import ErpConfigurationError, RefusalKind, Refused
 from blocks.erp.ledger import company_of
 from blocks.erp.ledger.schema import newest_version
+from tests.support.erp.ledger_samples import (
+    COMPANY,
+    a_bill,
+    an_attachment,
+    an_entry,
+    entry_id,
+    folder_content,
+    opened,
+    rows,
+)
 
 FILE = Path(__file__).with_name("books_version_1.sqlite.gz")
 """Three entries, one posted; a tax code, a dimension, and the year 2020 closed."""

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tryton_simulated_books import MODES, Mode, Parts, Scene, a_scene
-from tryton_simulated_runs import Violation
 
 from blocks.erp.entries import EntryState
 from blocks.erp.tryton import recording
@@ -26,6 +24,8 @@ from blocks.erp.tryton.recording import Recorder, Work
 from blocks.erp.tryton.records import Standing
 from blocks.erp.tryton.values import Wanted
 from blocks.erp.tryton.writing import Writer
+from tests.support.erp.tryton.simulated_books import MODES, Mode, Parts, Scene, a_scene
+from tests.support.erp.tryton.simulated_runs import Violation
 
 ID = "5f0c1c9e-0000-4000-8000-000000000001"
 DRAFTS_BY_USER, DRAFTS_BY_KEY = Mode(posted=False, password=True), Mode(posted=False, password=False)

@@ -17,15 +17,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from chromium import CHROMIUM, MISSING, a_page
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from processes import PrefectServer, free_port
 from pydantic import SecretStr
 
 from blocks.collection import PleoOAuth
 from blocks.pleo import authorize
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, Sandbox, serve
 from blocks.pleo.sandbox.oauth import SCOPES
+from tests.support.chromium import CHROMIUM, MISSING, a_page
+from tests.support.processes import PrefectServer, free_port
 
 User = Callable[[str], None]
 

@@ -7,7 +7,23 @@ import pickle
 from typing import Any
 
 import pytest
-from scripted_pleo import (
+
+from blocks.pleo.errors import (
+    AlreadyInProgress,
+    JobFinished,
+    MissingContraAccounts,
+    NotPleo,
+    PleoAuthenticationError,
+    PleoError,
+    PleoNotFound,
+    PleoOutcomeUnknown,
+    PleoPermissionError,
+    PleoRejected,
+    PleoUnavailable,
+)
+from blocks.pleo.http import transport
+from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
+from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
     ENTRY_ID,
     JOB_ID,
@@ -22,22 +38,6 @@ from scripted_pleo import (
     refusal,
     scripted,
 )
-
-from blocks.pleo import transport
-from blocks.pleo.errors import (
-    AlreadyInProgress,
-    JobFinished,
-    MissingContraAccounts,
-    NotPleo,
-    PleoAuthenticationError,
-    PleoError,
-    PleoNotFound,
-    PleoOutcomeUnknown,
-    PleoPermissionError,
-    PleoRejected,
-    PleoUnavailable,
-)
-from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 
 GOOD = answer({"data": job()})
 TRANSIENT: dict[str, Step] = {

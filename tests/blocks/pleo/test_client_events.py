@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scripted_pleo import (
+
+from blocks.pleo.errors import (
+    JobFinished,
+    PleoAuthenticationError,
+    PleoNotFound,
+    PleoRejected,
+    PleoUnavailable,
+)
+from blocks.pleo.models import JobEvent, JobFailure
+from tests.support.pleo.scripted_pleo import (
     JOB_ID,
     Request,
     Step,
@@ -19,15 +28,6 @@ from scripted_pleo import (
     refusal,
     scripted,
 )
-
-from blocks.pleo.errors import (
-    JobFinished,
-    PleoAuthenticationError,
-    PleoNotFound,
-    PleoRejected,
-    PleoUnavailable,
-)
-from blocks.pleo.models import JobEvent, JobFailure
 
 STATES = {
     "started": ({"pending"}, "in_progress"),

@@ -8,7 +8,15 @@ import json
 import tracemalloc
 
 import pytest
-from scripted_pleo import (
+
+from blocks.pleo.errors import (
+    AnswerTooLarge,
+    NotPleo,
+    PleoOutcomeUnknown,
+)
+from blocks.pleo.http.client import items_of
+from blocks.pleo.items import BrokenItem
+from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
     ENTRY_ID,
     JOB_ID,
@@ -20,14 +28,6 @@ from scripted_pleo import (
     page,
     scripted,
 )
-
-from blocks.pleo.client import items_of
-from blocks.pleo.errors import (
-    AnswerTooLarge,
-    NotPleo,
-    PleoOutcomeUnknown,
-)
-from blocks.pleo.items import BrokenItem
 
 GOOD = answer({"data": job()})
 

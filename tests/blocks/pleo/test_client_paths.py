@@ -6,10 +6,10 @@ import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from scripted_pleo import COMPANY_ID, ENTRY_ID, JOB_ID, KEY, answer, job, page, scripted
 
-from blocks.pleo.client import BearerAuth
+from blocks.pleo.http.client import BearerAuth
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
+from tests.support.pleo.scripted_pleo import COMPANY_ID, ENTRY_ID, JOB_ID, KEY, answer, job, page, scripted
 
 ROW = {"accountingEntryId": ENTRY_ID, "exportJobId": JOB_ID, "status": "pending"}
 

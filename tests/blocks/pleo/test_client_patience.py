@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from scripted_pleo import (
+
+from blocks.pleo.errors import (
+    PleoUnavailable,
+)
+from blocks.pleo.http import transport
+from tests.support.pleo.scripted_pleo import (
     JOB_ID,
     answer,
     endless,
     job,
     scripted,
-)
-
-from blocks.pleo import transport
-from blocks.pleo.errors import (
-    PleoUnavailable,
 )
 
 GOOD = answer({"data": job()})

@@ -8,9 +8,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from scripted_pleo import VirtualClock
 
-from blocks.pleo.client import MAX_UPDATES, PleoClient, items_of
 from blocks.pleo.credentials import PleoCredentials
 from blocks.pleo.errors import (
     AlreadyInProgress,
@@ -22,10 +20,12 @@ from blocks.pleo.errors import (
     PleoPermissionError,
     PleoRejected,
 )
+from blocks.pleo.http.client import MAX_UPDATES, PleoClient, items_of
+from blocks.pleo.http.wire import Cursors
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
 from blocks.pleo.sandbox import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY, Sandbox, serve
-from blocks.pleo.wire import Cursors
+from tests.support.pleo.scripted_pleo import VirtualClock
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from scripted_pleo import (
+
+from blocks.pleo.errors import PleoError, PleoUnavailable
+from blocks.pleo.http.client import BearerAuth, KeyAuth, PleoClient
+from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
+from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
     ENTRY_ID,
     JOB_ID,
@@ -23,10 +27,6 @@ from scripted_pleo import (
     refusal,
     scripted,
 )
-
-from blocks.pleo.client import BearerAuth, KeyAuth, PleoClient
-from blocks.pleo.errors import PleoError, PleoUnavailable
-from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 
 SECRET = "s3cret-V4lue/+:%41\"'"
 FORMS = [SECRET, repr(SECRET)[1:-1], base64.b64encode(f"{SECRET}:".encode()).decode()]

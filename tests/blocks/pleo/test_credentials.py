@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
-from scripted_pleo import JOB_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 from blocks.pleo.credentials import (
     PRODUCTION_URL,
@@ -18,9 +17,10 @@ from blocks.pleo.credentials import (
     credentials_from_environment,
 )
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.transport import can_be_sent_to
+from blocks.pleo.http.transport import can_be_sent_to
 from blocks.web_address import is_loopback
 from blocks.web_address import usable_base_url as _usable_base_url
+from tests.support.pleo.scripted_pleo import JOB_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 SECRET = "s3cret-V4lue"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import httpcore
 import pytest
-from file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
-from scripted_pleo import Step, answer, cut, drop, endless
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge, FileUnavailable
-from blocks.pleo.file_body import decoded
-from blocks.pleo.files import MAX_FILE_BYTES, Downloaded, FileClient
+from blocks.pleo.files.body import decoded
+from blocks.pleo.files.client import MAX_FILE_BYTES, Downloaded, FileClient
+from tests.support.pleo.file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
+from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, endless
 
 MB = 1_000_000
 

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from file_world import ADDRESS, HOST, PDF, PLEO, URL, World, a_file, held, redirect
-from scripted_pleo import scripted
 
 from blocks.pleo.errors import FileUnavailable, FileUnsafe
-from blocks.pleo.file_address import is_public, parse_address
-from blocks.pleo.files import MAX_REDIRECTS
+from blocks.pleo.files.address import is_public, parse_address
+from blocks.pleo.files.client import MAX_REDIRECTS
+from tests.support.pleo.file_world import ADDRESS, HOST, PDF, PLEO, URL, World, a_file, held, redirect
+from tests.support.pleo.scripted_pleo import scripted
 
 INWARD = [
     "127.0.0.1",

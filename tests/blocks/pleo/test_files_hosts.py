@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
-from scripted_pleo import VirtualClock, answer, drop, endless, scripted
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileUnavailable
-from blocks.pleo.file_hosts import DOWN_S, Hosts
-from blocks.pleo.files import FileClient
-from blocks.pleo.transport import Clock
+from blocks.pleo.files.client import FileClient
+from blocks.pleo.files.hosts import DOWN_S, Hosts
+from blocks.pleo.http.transport import Clock
+from tests.support.pleo.file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
+from tests.support.pleo.scripted_pleo import VirtualClock, answer, drop, endless, scripted
 
 LEFT_ALONE = f"{HOST} has not been answering; it is left alone for a minute"
 
@@ -129,7 +129,7 @@ MEASURED = """
 import asyncio, json, re, sys
 from pathlib import Path
 from blocks.pleo.errors import FileNotFetched
-from blocks.pleo.files import FileClient
+from blocks.pleo.files.client import FileClient
 
 def peak():  # not ru_maxrss, which a process inherits from the one that started it
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from file_world import HOST, PDF, URL, World, a_file, redirect
-from scripted_pleo import Step, answer, cut, drop, endless, scripted
 
 from blocks.pleo.errors import FileNotFetched
+from tests.support.pleo.file_world import HOST, PDF, URL, World, a_file, redirect
+from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, endless, scripted
 
 CANARY = "s3cr3t"  # in the path and in the query of the link, and of all that it redirects to
 

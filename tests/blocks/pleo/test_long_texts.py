@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_pleo import SAME_EVERY_TIME
 
-from blocks.pleo.long_texts import LONGEST_TEXT, LongTexts
+from blocks.pleo.http.long_texts import LONGEST_TEXT, LongTexts
+from tests.support.pleo.scripted_pleo import SAME_EVERY_TIME
 
 JSON_LIKE = st.text(alphabet='"\\u0aé👩\ud800{}[],: n', max_size=80)
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scripted_pleo import COMPANY_ID, ENTRY_ID, SAME_EVERY_TIME, job
 
 from blocks.pleo.fields import canonical_uuid
+from blocks.pleo.http.wire import decode
 from blocks.pleo.items import BrokenItem, ExportItem, ServicePeriod, parse_item
 from blocks.pleo.models import ExportJob, ItemStatus, ItemUpdate, JobItem
-from blocks.pleo.wire import decode
+from tests.support.pleo.scripted_pleo import COMPANY_ID, ENTRY_ID, SAME_EVERY_TIME, job
 
 ITEM: dict[str, Any] = {
     "_links": {"self": {"href": "x"}},

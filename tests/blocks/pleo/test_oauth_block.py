@@ -11,13 +11,11 @@ from contextlib import ExitStack, contextmanager
 from uuid import uuid4
 
 import pytest
-from oauth_world import TOKEN_CALL
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import concurrency
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from processes import PrefectServer, free_port, until
 from pydantic import SecretStr, ValidationError
 
 from blocks.collection import PleoOAuth
@@ -25,6 +23,8 @@ from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, 
 from blocks.pleo.oauth.alone import alone
 from blocks.pleo.oauth.endpoint import ClientAuth
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, Sandbox, serve
+from tests.support.pleo.oauth_world import TOKEN_CALL
+from tests.support.processes import PrefectServer, free_port, until
 
 WORK = """
 import asyncio, sys

@@ -8,9 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from file_world import server_tls
-from oauth_world import no_waiting
-from scripted_pleo import Step, answer, cut, drop, html, scripted
 
 from blocks.pleo.errors import NotTrusted
 from blocks.pleo.oauth.endpoint import (
@@ -23,6 +20,9 @@ from blocks.pleo.oauth.endpoint import (
     exchange,
     renew,
 )
+from tests.support.pleo.file_world import server_tls
+from tests.support.pleo.oauth_world import no_waiting
+from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, html, scripted
 
 CLIENT, SECRET, REFRESH = "acme & sons", "s3cret:+/%&=", "r3fresh"
 NEW: dict[str, Any] = {"access_token": "a2", "refresh_token": "r2", "token_type": "Bearer", "expires_in": 900}

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from oauth_world import RECONNECT, TOKEN_CALL, World, a_world, no_waiting
-from processes import free_port, until
-from scripted_pleo import answer, page, refusal, scripted
 
-from blocks.pleo.client import PleoClient
 from blocks.pleo.errors import PleoAuthenticationError, PleoError, PleoRejected, PleoUnavailable
+from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import JobEvent
 from blocks.pleo.oauth.endpoint import ClientAuth, Tokens
 from blocks.pleo.oauth.grant import Saved
-from blocks.pleo.transport import Clock
+from tests.support.pleo.oauth_world import RECONNECT, TOKEN_CALL, World, a_world, no_waiting
+from tests.support.pleo.scripted_pleo import answer, page, refusal, scripted
+from tests.support.processes import free_port, until
 
 LIST = "GET /v3/export-jobs"
 

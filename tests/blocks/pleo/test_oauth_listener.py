@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from processes import free_port
 
 from blocks.pleo.oauth.listener import PATH, Listener, PortTaken, Redirected, listening
 from blocks.pleo.oauth.pkce import Attempt
+from tests.support.processes import free_port
 
 STATE = "the-state-of-this-attempt"
 

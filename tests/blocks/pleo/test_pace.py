@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_pleo import JOB_ID, SAME_EVERY_TIME, job
 
-from blocks.pleo.client import PleoClient
-from blocks.pleo.pace import Pacer
-from blocks.pleo.transport import REQUESTS_A_MINUTE, Clock
+from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.pacing import Pacer
+from blocks.pleo.http.transport import REQUESTS_A_MINUTE, Clock
+from tests.support.pleo.scripted_pleo import JOB_ID, SAME_EVERY_TIME, job
 
 LIMIT, WINDOW_S = 600, 60.0
 _T = TypeVar("_T")

@@ -8,9 +8,9 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_pleo import SAME_EVERY_TIME
 
-from blocks.pleo.retry import CALL_BUDGET_S, MAX_TRIES, RETRY_AFTER_CAP_S, read_retry_after, wait_s
+from blocks.pleo.http.retries import CALL_BUDGET_S, MAX_TRIES, RETRY_AFTER_CAP_S, read_retry_after, wait_s
+from tests.support.pleo.scripted_pleo import SAME_EVERY_TIME
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

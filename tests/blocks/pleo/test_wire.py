@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_pleo import COMPANY_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 from blocks.pleo.errors import PagingBroken
-from blocks.pleo.wire import Cursors, UnreadableAnswer, decode, read_page
+from blocks.pleo.http.wire import Cursors, UnreadableAnswer, decode, read_page
+from tests.support.pleo.scripted_pleo import COMPANY_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 names = st.sampled_from(["data", "pagination", "hasNextPage", "endCursor"])
 documents = st.recursive(

@@ -11,7 +11,7 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from golden_table import DOCUMENTS, GOLDEN, Run
+from tests.flows.bookkeeping.golden_table import DOCUMENTS, GOLDEN, Run
 
 Booked = Counter[tuple[str, str, int]]
 """How often each (document, account, debit or minus credit) stands there; (document, "owed", amount) for documents."""

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from golden_items import METHODS, Json, item_of, line_of
-
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Vendor
@@ -20,6 +18,7 @@ from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, Settlement, U
 from blocks.erp.reference import ROLE_KINDS, JournalUse, KnownVendor, Period, Periods, Reference, Role, Vendors
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import Books
+from tests.flows.bookkeeping.golden_items import METHODS, Json, item_of, line_of
 
 GOLDEN = Path(__file__).parent / "golden"
 COMPANY = "6d2a6b0e-5b0e-4c57-9a55-0d9f0a3c1b11"

@@ -7,11 +7,10 @@ from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from golden_table import LIMITS, books, item_with
-
 from blocks.erp.entries import NO_DETAILS, Bill, Details, JournalEntry
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import book
+from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
 
 PURCHASE = item_with("card_purchase, tax none, positive")
 TALKATIVE: dict[str, Any] = {

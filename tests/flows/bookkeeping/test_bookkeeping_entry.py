@@ -7,8 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from golden_rows import outcome_rows
-from golden_table import COMPANY, ENTRY, JOB, TYPES, books, item_with
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Money
 from blocks.erp.errors import RefusalKind, Refused
@@ -17,6 +15,8 @@ from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import book
 from flows.bookkeeping.direction import RULES
 from flows.failures import Failure, refusal
+from tests.flows.bookkeeping.golden_rows import outcome_rows
+from tests.flows.bookkeeping.golden_table import COMPANY, ENTRY, JOB, TYPES, books, item_with
 
 PURCHASE = item_with("card_purchase, tax exclusive, positive")
 

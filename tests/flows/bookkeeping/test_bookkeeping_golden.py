@@ -6,12 +6,12 @@ from collections import Counter
 from itertools import product
 
 import pytest
-from accountant import as_booked, by_the_book
-from golden_rows import outcome_rows
-from golden_table import TYPES, Run, runs
 
 from blocks.erp.entries import Bill, Entry, JournalEntry
 from flows.bookkeeping import book
+from tests.flows.bookkeeping.accountant import as_booked, by_the_book
+from tests.flows.bookkeeping.golden_rows import outcome_rows
+from tests.flows.bookkeeping.golden_table import TYPES, Run, runs
 
 RUNS = runs()
 

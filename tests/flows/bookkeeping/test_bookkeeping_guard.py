@@ -7,8 +7,18 @@ from datetime import date
 from decimal import Decimal
 from itertools import product
 
-from accountant import read
-from bookkeeping_items import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blocks.erp.entries import Account, AccountKind, Bill, JournalEntry, Vendor
+from blocks.erp.policy import ClosedPeriod, Policy, UnknownVendor
+from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Reference, Vendors
+from blocks.pleo.items import ExportItem
+from blocks.pleo.models import ItemFailure
+from flows.bookkeeping import Books, book
+from flows.failures import MAX_REASON, Failure
+from tests.flows.bookkeeping.accountant import read
+from tests.flows.bookkeeping.bookkeeping_items import (
     CATEGORY_TYPES,
     COMPANY,
     KINDS,
@@ -21,17 +31,7 @@ from bookkeeping_items import (
     thoroughly,
     wild,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, books, parts
-
-from blocks.erp.entries import Account, AccountKind, Bill, JournalEntry, Vendor
-from blocks.erp.policy import ClosedPeriod, Policy, UnknownVendor
-from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Reference, Vendors
-from blocks.pleo.items import ExportItem
-from blocks.pleo.models import ItemFailure
-from flows.bookkeeping import Books, book
-from flows.failures import MAX_REASON, Failure
+from tests.flows.bookkeeping.test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, books, parts
 
 FAILURES = {
     ItemFailure.VALIDATION,

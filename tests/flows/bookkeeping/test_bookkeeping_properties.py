@@ -11,8 +11,6 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from accountant import DOCUMENTS_OF, RAISES_DEBT, read
-from bookkeeping_items import CATEGORY_TYPES, COMPANY, TYPES, Figures, document, export_item, fitting, thoroughly
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +20,17 @@ from blocks.erp.entries import Account, Bill, Document, JournalEntry, Line
 from blocks.erp.policy import Policy
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
 from flows.bookkeeping import Books, book
+from tests.flows.bookkeeping.accountant import DOCUMENTS_OF, RAISES_DEBT, read
+from tests.flows.bookkeeping.bookkeeping_items import (
+    CATEGORY_TYPES,
+    COMPANY,
+    TYPES,
+    Figures,
+    document,
+    export_item,
+    fitting,
+    thoroughly,
+)
 
 LIMITS = Capabilities("books", 100, 200, 50, 10**18, bills=True)
 REFERENCE = Reference(

@@ -9,7 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from golden_table import LIMITS, books, item_with
 
 from blocks.erp.entries import Account, AccountKind, Bill, DocumentKind, Entry, EntryState, JournalEntry, Vendor
 from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, UnknownVendor
@@ -18,6 +17,7 @@ from blocks.pleo.items import ExportItem, parse_item
 from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import Books, book
 from flows.failures import Failure
+from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
 
 TITLE = "card_purchase, tax exclusive, positive"
 PURCHASE = item_with(TITLE, "journal")

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bookkeeping_items import thoroughly
-from golden_table import LIMITS, books, item_with
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from blocks.erp.entries import Dimension, JournalEntry
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import book
 from flows.failures import MAX_REASON, Failure
+from tests.flows.bookkeeping.bookkeeping_items import thoroughly
+from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
 
 PURCHASE = item_with("card_purchase, tax exclusive, positive")
 ASTRONAUT = "👩🏽‍🚀"  # four characters of Unicode that are one for people

@@ -1,0 +1,1 @@
+"""Receipts over the network: what an expense's links lead to."""

@@ -1,0 +1,1 @@
+"""Talking to Pleo: one client, its transport, pacing and retries."""

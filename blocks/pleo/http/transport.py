@@ -1,0 +1,363 @@
+"""One call to Pleo: paced, bounded in time and size, tried again where that is harmless, its answer classed.
+
+Whatever the answer, the caller gets a readable `Answer` or one of the errors drawn in `blocks.pleo.errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import httpx
+
+from blocks.hiding import Hiding
+from blocks.pleo.errors import (
+    AlreadyInProgress,
+    AnswerTooLarge,
+    JobFinished,
+    MissingContraAccounts,
+    NotPleo,
+    NotTrusted,
+    PleoAuthenticationError,
+    PleoConfigurationError,
+    PleoNotFound,
+    PleoOutcomeUnknown,
+    PleoPermissionError,
+    PleoRejected,
+    PleoUnavailable,
+)
+from blocks.pleo.http.access import Access
+from blocks.pleo.http.long_texts import BEGIN_BYTES, LongTexts
+from blocks.pleo.http.pacing import Pacer
+from blocks.pleo.http.retries import Effort, http_date, read_retry_after, wait_s
+from blocks.pleo.http.wire import UnreadableAnswer, decode, decoded
+from blocks.text import one_line
+from blocks.tls import CannotVerify, tls_problem, verifying_tls
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""How much of an answer is read, decompressed. Where a page has more, a smaller one is asked for."""
+
+MAX_KEPT_BYTES = 16 * 1024 * 1024
+"""How much of it is kept, its longest texts cut: a full page is a fiftieth of that. What is made of it takes more
+memory, up to some thirty times as much where it is nothing but brackets."""
+
+ANSWER_TIMEOUT_S = 60.0
+RENEWAL_TIMEOUT_S = 240.0
+MAX_RENEWALS = 3  # a call: another process may have renewed the access, and that one may have run out again
+REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
+_TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+_USER_AGENT = "pleo-export/0.1"
+_FIRST_YEAR, _LAST_YEAR = 2025, 2200  # a Date header beyond them is none
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
+
+Query = Sequence[tuple[str, str]]
+Check = Callable[[Any], object]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time as the client sees it, so that a simulation can bring its own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    limit: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A readable answer: its HTTP status, the body as text, and what the check made of the decoded document."""
+
+    status: int
+    text: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use.
+
+    `refused` is the access token that Pleo answered 401 to, where it can be renewed.
+    """
+
+    why: str
+    rate_limited: bool = False
+    retry_after_s: float | None = None
+    hopeless: PleoRejected | None = None
+    refused: str | None = None
+
+
+class Transport:
+    """Sends the calls of one client. `requests_sent` counts every request that left, repeats included."""
+
+    def __init__(
+        self,
+        base_url: str,
+        auth: httpx.Auth | Access,
+        *,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.requests_sent = 0
+        self._clock = clock
+        self._auth = auth
+        self._hiding = Hiding()
+        self._hidden: tuple[str, ...] = ()
+        self._access = None if isinstance(auth, httpx.Auth) else auth
+        self._known_as_pleo = False
+        self._dated: tuple[datetime, float] | None = None
+        self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
+        self._http = httpx.AsyncClient(
+            auth=auth if isinstance(auth, httpx.Auth) else None,
+            timeout=_TIMEOUT,
+            verify=trusted_tls(),
+            transport=transport,
+            follow_redirects=False,
+            trust_env=self.base_url.lower().startswith("https:"),  # no proxy stands between us and loopback
+            headers={"accept": "application/json", "accept-encoding": "gzip", "user-agent": _USER_AGENT},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections, and let a renewal of the access come to its end."""
+        await self._http.aclose()
+        if self._access is not None:
+            await self._access.aclose()
+
+    def now(self) -> datetime:
+        """The time of day at Pleo, as its last answer told it; by the local clock, which may be wrong, before that."""
+        if self._dated is None:
+            return self._clock.now()
+        date, at = self._dated
+        return date + timedelta(seconds=self._clock.monotonic() - at)
+
+    def hide(self, text: str) -> str:
+        """The text without the credentials, in whichever usual form it quotes them."""
+        return self._hiding_now()(text)
+
+    def _hiding_now(self) -> Hiding:
+        secrets: tuple[str, ...] = getattr(self._auth, "secrets", ())
+        if secrets != self._hidden:  # tokens are renewed
+            self._hidden, self._hiding = secrets, Hiding({*self._hidden, *secrets})
+        return self._hiding
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Any = None,
+        check: Check | None = None,
+        repeatable: bool = True,
+        effort: Effort | None = None,
+    ) -> Answer:
+        """Make one call and return its readable answer.
+
+        `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
+        body is expected. A call that is not `repeatable` is sent again only after a 429, or a 401 where the access can
+        be renewed, as both did nothing; in every other case it raises PleoOutcomeUnknown. `effort` is what the call has
+        cost before, if it was made already.
+        """
+        effort = effort or Effort(self._clock.monotonic())
+        renewals, renewed = 0, False
+        while True:
+            effort.tries += 1
+            answer = await self._try(method, path, query, body, check, deadline=effort.deadline)
+            if isinstance(answer, Answer):
+                return answer
+            if answer.refused is not None and self._access is not None:
+                if renewed or renewals >= MAX_RENEWALS:
+                    raise self._access.given_up()
+                renewed = await self._patiently(self._access.renewed(answer.refused))
+                renewals += 1
+                effort.tries -= 1
+                continue
+            if not repeatable and not answer.rate_limited:
+                raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}", answer.retry_after_s)
+            if answer.hopeless is not None:
+                raise answer.hopeless
+            wait = wait_s(
+                effort.tries,
+                rate_limited=answer.rate_limited,
+                retry_after_s=answer.retry_after_s,
+                jitter=self._clock.jitter,
+            )
+            if not effort.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {effort.tries} tries")
+            await self._clock.sleep(wait)
+
+    async def _try(
+        self, method: str, path: str, query: Query, body: Any, check: Check | None, *, deadline: float
+    ) -> Answer | _NoAnswer:
+        content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
+        headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
+        url = self.base_url + path
+        token = None
+        if self._access is not None:
+            token = await self._patiently(self._access.token())
+            headers["authorization"] = f"Bearer {token}"
+        try:
+            async with self._pacer.place():
+                left_s = max(1.0, deadline - self._clock.monotonic())
+                async with self._clock.limit(min(ANSWER_TIMEOUT_S, left_s)):
+                    self.requests_sent += 1
+                    async with self._http.stream(
+                        method, url, params=list(query), content=content, headers=headers
+                    ) as response:
+                        received = b"" if _says_all(response.status_code) else await _read(response)
+        except (httpx.TimeoutException, TimeoutError):
+            return _NoAnswer("no answer in time")
+        except httpx.LocalProtocolError:
+            return _NoAnswer("the request could not be put on the wire")  # its text quotes the header that was refused
+        except httpx.RequestError as error:
+            self._refuse_unproven(error)
+            why = self.hide(one_line(str(error), 4000))  # the library quotes what it could not read
+            return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
+        if response.status_code == 401 and token is not None:
+            return _NoAnswer("HTTP 401", refused=token)
+        if received is None:
+            return self._classify(method, path, response, None, check)
+        received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
+        return self._classify(method, path, response, decoded(received), check)
+
+    def _refuse_unproven(self, error: httpx.RequestError) -> None:
+        """Raise NotTrusted where a server that was never known as Pleo cannot prove who it is."""
+        problem = tls_problem(error)
+        if problem is not None and not self._known_as_pleo:
+            raise NotTrusted(
+                f"{self.base_url} cannot prove that it is Pleo ({one_line(problem, 120)}), so nothing was sent: check "
+                "the base URL; an authority of your own is named by SSL_CERT_FILE"
+            )
+
+    async def _patiently(self, renewal: Coroutine[Any, Any, _T]) -> _T:
+        """What the access answers, within a time that a run which is asked to end makes shorter."""
+        try:
+            async with self._clock.limit(RENEWAL_TIMEOUT_S):
+                return await renewal
+        except TimeoutError:
+            raise PleoUnavailable("the access to Pleo could not be renewed in time") from None
+
+    def _classify(
+        self, method: str, path: str, response: httpx.Response, received: str | None, check: Check | None
+    ) -> Answer | _NoAnswer:
+        status = response.status_code
+        if status == 401:
+            raise PleoAuthenticationError(
+                f"Pleo refused the credentials (HTTP 401): check the API key or access token for {self.base_url}"
+            )
+        if status == 403:
+            raise PleoPermissionError(
+                f"Pleo does not allow {method} {path} with these credentials (HTTP 403): check company and scopes"
+            )
+        if status == 429:
+            self._pacer.slow_down()
+            return _NoAnswer("HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response))
+        if status >= 500 or status == 408:
+            return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
+        if received is None:
+            why = f"{method} {path}: more than {MAX_KEPT_BYTES >> 20} MiB, or {MAX_BODY_BYTES >> 20} with its texts"
+            return _NoAnswer(why, hopeless=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
+        try:
+            value = self._understand(status, received, check)
+        except PleoRejected:
+            self._known_as_pleo = True
+            raise
+        except UnreadableAnswer as error:
+            if not self._known_as_pleo:
+                raise NotPleo(
+                    f"{self.base_url} does not answer as Pleo does (HTTP {status}, "
+                    f"{one_line(self.hide(response.headers.get('content-type', 'no content type')), 60)}): "
+                    "check the base URL"
+                ) from error
+            return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
+        self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
+        date = http_date(response.headers.get("date", ""))
+        if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
+            self._dated = date, self._clock.monotonic()
+        return Answer(status, received, value)
+
+    def _understand(self, status: int, received: str, check: Check | None) -> Any:
+        """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
+        if status >= 400:
+            raise _refusal(status, decode(received), self.hide)
+        if status >= 300:
+            raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
+        return check(decode(received)) if check is not None else None
+
+    def _asked_wait(self, response: httpx.Response) -> float | None:
+        return read_retry_after(response.headers.get("retry-after"), response.headers.get("date"), self._clock.now)
+
+
+def trusted_tls() -> ssl.SSLContext:
+    """TLS that verifies whoever answers. Raises PleoConfigurationError when the authorities cannot be read."""
+    try:
+        return verifying_tls()
+    except CannotVerify as error:
+        raise PleoConfigurationError(str(error)) from None
+
+
+def can_be_sent_to(url: str) -> bool:
+    """Whether the HTTP library takes this URL."""
+    try:
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _says_all(status: int) -> bool:
+    """Whether the status alone tells what to do, so that a body cut off or without an end changes nothing."""
+    return status in {401, 403, 408, 429} or status >= 500
+
+
+async def _read(response: httpx.Response) -> bytes | None:
+    """The whole body, its longest texts cut, or None when it is larger than we take."""
+    if response.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
+        return b""  # encodings on top of each other let a few bytes become gigabytes before they can be counted
+    kept = bytearray()
+    sent = 0
+    texts: LongTexts | None = None
+    async for part in response.aiter_bytes():
+        sent += len(part)
+        kept += part if texts is None else texts.cut(part)
+        if texts is None and sent > BEGIN_BYTES:
+            texts = LongTexts()
+            kept = bytearray(texts.cut(bytes(kept)))
+        if len(kept) > MAX_KEPT_BYTES or sent > MAX_BODY_BYTES:
+            return None
+    if texts is not None:
+        kept += texts.end()
+    return bytes(kept)
+
+
+def _refusal(status: int, document: Any, hide: Callable[[str], str]) -> PleoRejected:
+    """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo.
+
+    `hide` takes the credentials out of what is quoted, should the server quote what it was sent.
+    """
+    kind = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(kind, str) or ":" in kind:  # a URI is the type of RFC 9457, which Pleo does not use
+        raise UnreadableAnswer("no ExceptionInfo")
+    message = document.get("message")
+    text = hide(message) if isinstance(message, str) else ""
+    kind = hide(kind)
+    name = kind.upper()
+    if name == "MISSING_CONTRA_ACCOUNTS":
+        return MissingContraAccounts(status, kind, text)
+    if name == "EXPORT_ALREADY_IN_PROGRESS":
+        return AlreadyInProgress(status, kind, text)
+    if name in {"EXPORT_JOB_STATUS_UNPROCESSABLE", "INVALID_EXPORT_JOB_STATUS_CHANGE"}:
+        return JobFinished(status, kind, text)
+    if status == 404:
+        return PleoNotFound(status, kind, text)
+    return PleoRejected(status, kind, text)

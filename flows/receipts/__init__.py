@@ -1,0 +1,1 @@
+"""Receipts on their way from Pleo to the accounting system: collected, merged, kept."""

@@ -1,0 +1,220 @@
+"""A small internet for tests: names, addresses and hosts with certificates, all of it on loopback.
+
+The client under test resolves names here and dials the public addresses that it was given; the dialler, which stands
+for the network, carries that to the loopback port where the host really is. No check of the client's is relaxed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpcore
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from blocks.pleo.files.client import FileClient
+from tests.support.pleo.scripted_pleo import Behaviour, Request, Step, VirtualClock, answer
+
+PLEO = "https://external.pleo.example"
+HOST = "files.example"
+ADDRESS = "93.184.216.34"
+SECRET = "X-Signature=s3cr3t-0f-a-link"
+URL = f"https://{HOST}/s3cr3t-path/receipt.pdf?{SECRET}"
+PDF = b"%PDF-1.4\n% a receipt\n%%EOF\n"
+
+
+class World(httpcore.AsyncNetworkBackend):
+    """Names, addresses, hosts, and everything that was asked of them."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[Sequence[str] | OSError]] = {}
+        self.asked: list[str] = []
+        self.dialled: list[tuple[str, int]] = []
+        self.requests: list[Request] = []
+        self.silent: set[str] = set()
+        self.time = VirtualClock()
+        self._real: dict[tuple[str, int], int] = {}
+
+    def client(self, base_url: str = PLEO, **settings: Any) -> FileClient:
+        """A client that lives in this world; its clock is the virtual one."""
+        usual: dict[str, Any] = {
+            "clock": self.time.clock(),
+            "resolver": self.resolve,
+            "dialler": self,
+            "tls": ssl.create_default_context(cadata=authority().pem),
+        }
+        return FileClient(base_url, **{**usual, **settings})
+
+    @property
+    def targets(self) -> list[str]:
+        """Host and target of what was asked for."""
+        return [f"{request.header('host')}{request.target}" for request in self.requests]
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """What the name service says, the last answer for ever."""
+        self.asked.append(host)
+        answers = self.names.get(host, [OSError(-2, "Name or service not known")])
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.AsyncNetworkStream:
+        self.dialled.append((host, port))
+        if host in self.silent:
+            await asyncio.sleep(timeout or 0)
+            raise httpcore.ConnectTimeout
+        if (host, port) not in self._real:
+            raise httpcore.ConnectError("nobody there")
+        return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", self._real[host, port], timeout)
+
+    @asynccontextmanager
+    async def host(
+        self,
+        script: Behaviour | Sequence[Step],
+        name: str = HOST,
+        address: str = ADDRESS,
+        port: int = 443,
+        certified_for: str | None = None,
+    ) -> AsyncIterator[None]:
+        """A host that answers by a behaviour, or by a script of one step a request; its last step is repeated."""
+        tasks: set[asyncio.Task[None]] = set()
+        steps = script
+
+        def behave(request: Request) -> Step:
+            if callable(steps):
+                return steps(request)
+            return steps[min(len(self.requests), len(steps)) - 1]
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while True:
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                    first, *lines = head.strip().split("\r\n")
+                    method, target, _ = first.split(" ")
+                    pairs = (line.partition(":") for line in lines)
+                    request = Request(method, target, tuple((n.lower(), v.strip()) for n, _, v in pairs), b"")
+                    self.requests.append(request)
+                    step = behave(request)
+                    if not isinstance(step, bytes):
+                        await step(writer)
+                        return
+                    writer.write(step)
+                    await writer.drain()
+            except (OSError, asyncio.IncompleteReadError):
+                pass  # the client has had enough
+            finally:
+                writer.close()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(serve(reader, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        tls = server_tls(certified_for or name) if port == 443 else None
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+        self.names.setdefault(name, [[address]])
+        self._real[address, port] = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def held(folder: Path) -> list[str]:
+    """The names of what lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def a_file(content: bytes = PDF, kind: str = "application/pdf", **headers: str) -> bytes:
+    """An answer that brings a file."""
+    return answer(content, content_type=kind, **headers)
+
+
+def redirect(to: str, status: int = 302) -> bytes:
+    """An answer that leads elsewhere."""
+    return answer(b"", status, location=to)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Whoever the client under test trusts to certify hosts."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    pem: str = field(repr=False)
+
+
+@cache
+def authority() -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate("an authority of tests", key, "an authority of tests", key, authority_of=True)
+    return Authority(key, certificate, certificate.public_bytes(serialization.Encoding.PEM).decode())
+
+
+@cache
+def server_tls(name: str) -> ssl.SSLContext:
+    """TLS for a host of this name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(name, key, "an authority of tests", authority().key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "host.pem"
+        path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context.load_cert_chain(path)
+    return context
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    authority_of: bool = False,
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=authority_of, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    if authority_of:
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        builder = builder.add_extension(usage, critical=True)
+    else:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256())
