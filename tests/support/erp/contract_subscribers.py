@@ -7,15 +7,15 @@ from importlib import import_module
 from tests.support.erp.contract_harness import Harness
 
 SUBSCRIBED = {
-    "ledger": "ledger_harness:LedgerHarness",
-    "remote": "contract_remote_harness:RemoteLedgerHarness",  # the ledger behind HTTP
-    "tryton": "tryton_harness:TrytonHarness",
-    "plain": "contract_plain_harness:PlainLedgerHarness",  # one that can do next to nothing
+    "ledger": "tests.support.erp.ledger_harness:LedgerHarness",
+    "remote": "tests.support.erp.contract_remote_harness:RemoteLedgerHarness",  # the ledger behind HTTP
+    "tryton": "tests.support.erp.tryton.harness:TrytonHarness",
+    "plain": "tests.support.erp.contract_plain_harness:PlainLedgerHarness",  # one that can do next to nothing
 }
 
 SUBSCRIBED_SLOWLY = {
-    "tryton by key alone": "tryton_harness:TrytonKeyHarness",
-    "tryton with our module": "tryton_harness:TrytonModuleHarness",
+    "tryton by key alone": "tests.support.erp.tryton.harness:TrytonKeyHarness",
+    "tryton with our module": "tests.support.erp.tryton.harness:TrytonModuleHarness",
 }
 """Those whose tests all take their time, and run with `-m slow` only."""
 
