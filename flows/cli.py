@@ -1,16 +1,38 @@
-"""The command line of `python -m flows.export`: what may be given, and what is wrong with it."""
+"""The command line of `python -m flows.export`: what may be given, what is wrong with it, and a run by it."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from uuid import UUID
 
+from pydantic import SecretStr
+from rich.console import Console
+
+from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
+from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.fields import canonical_uuid
-from flows.outcome import USAGE
+from blocks.pleo.sandbox import SandboxError
+from blocks.text import one_line
+from flows.demo import SETTINGS_FILE, RunningSandbox, running_sandbox
+from flows.monitoring import quiet_prefect
+from flows.outcome import JOB_FAILED, OK, USAGE, RunReport
+from flows.output import prepare_streams, print_report
+from flows.report import ConsoleProgress
+from flows.run import Run
+from flows.settings import SettingsError, ledger_settings
+
+log = logging.getLogger(__name__)
 
 _DESCRIPTION = "Run Pleo's export: book every waiting expense once, and tell Pleo what became of it."
 _EPILOG = (
@@ -73,7 +95,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         pleo=given.pleo,
         erp=given.erp,
         ledger=given.ledger or (Path("sandbox-books.sqlite") if given.sandbox else None),
-        settings=given.settings,
+        settings=given.settings or (SETTINGS_FILE if given.sandbox else None),
         company_id=_uuid(parser, "--company-id" if given.company_id is not None else "PLEO_COMPANY_ID", company),
         job_id=_uuid(parser, "--job-id", given.job_id),
         dry_run=given.dry_run,
@@ -88,3 +110,94 @@ def _uuid(parser: _Parser, name: str, value: str | None) -> str | None:
         return canonical_uuid(value.strip())
     except ValueError as error:
         parser.error(f"{name}: {error}")
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
+    """Run `flow_of`'s flow by the command line and print its report; returns the exit status."""
+    options = parse(arguments, os.environ.get("PLEO_COMPANY_ID"))
+    prepare_streams()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _set_up_logging()
+    gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
+    sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
+    with private_files(), ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:  # those of a server, too
+        run = Run(show_on_console=progress.show)
+        report, books = run.report, None
+        try:
+            books = _books_of(options)
+            with running_sandbox(options.sandbox, options.ledger) as sandbox:
+                _run(options, run, flow_of, sandbox)
+        except (PleoConfigurationError, SandboxError, SettingsError) as error:
+            report.say(str(error), USAGE)
+        except KeyboardInterrupt:
+            run.stop.signal = run.stop.signal or signal.SIGINT
+        except RuntimeError as error:
+            log.debug("the run broke", exc_info=True)
+            report.say(f"the run could not be carried out: {one_line(str(error), 300)}", JOB_FAILED)
+        except Exception as error:
+            log.exception("Unexpected outside the run")
+            what = f"something unforeseen ({type(error).__name__}), the log has the cause"
+            report.say(f"the run could not be carried out: {what}", JOB_FAILED)
+    print_report(report, books, as_json=options.json, dry_run=options.dry_run)
+    return 128 + run.stop.signal if run.stop.signal is not None else report.exit_status
+
+
+def _books_of(options: Options) -> Path | None:
+    """The embedded ledger's file, where the run is to write in one. Raises SettingsError."""
+    return Path(ledger_settings(*_texts(options.ledger, options.settings)).path) if options.erp is None else None
+
+
+def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: RunningSandbox | None) -> None:
+    if sandbox is not None:
+        run.credentials = PleoCredentials(base_url=sandbox.base_url, api_key=SecretStr(sandbox.api_key))
+    elif options.pleo is None:
+        run.credentials = credentials_from_environment(os.environ)
+    asyncio.run(_flow(options, run.report, flow_of(run)))
+    if sandbox is not None and options.settings == SETTINGS_FILE and run.stop.signal is None:
+        sandbox.check(run.report)
+
+
+async def _flow(options: Options, report: RunReport, export: Any) -> None:
+    ledger, settings = _texts(options.ledger, options.settings)
+    state = await export(
+        pleo=options.pleo,
+        erp=options.erp,
+        ledger=ledger,
+        settings=settings,
+        company_id=UUID(options.company_id) if options.company_id else None,
+        job_id=UUID(options.job_id) if options.job_id else None,
+        dry_run=options.dry_run,
+        return_state=True,
+    )
+    if report.exit_status == OK and not state.is_completed():
+        report.say(f"the run could not be carried out: {one_line(state.message or state.name or '', 300)}", JOB_FAILED)
+
+
+def _texts(*paths: Path | None) -> list[str | None]:
+    return [str(path) if path is not None else None for path in paths]
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is written meanwhile (books, stored pages) can be read by the owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _set_up_logging() -> None:
+    """Our own warnings on standard error; Prefect's lines in its UI only, unless somebody asks for them here."""
+    if "PREFECT_LOGGING_LEVEL" in os.environ:
+        return
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    quiet_prefect()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    for name in ("flows", "blocks"):
+        logging.getLogger(name).addHandler(handler)

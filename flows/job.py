@@ -1,15 +1,16 @@
-"""The order of the seven steps for one job, once, as plain code.
-
-    start → validate → retrieve job items → fetch item data → record page by page, reporting as we go → complete
+"""What becomes of one job when it is resumed, broken off, or half done. The order of its steps is in `flows.export`.
 
 Clock, waiting, transport and the way a step is called come from outside, so this also runs without Prefect.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.reference import Reference
@@ -21,25 +22,26 @@ from blocks.pleo.errors import (
     PleoNotFound,
     PleoPermissionError,
 )
-from blocks.pleo.http.wire import Cursors
+from blocks.pleo.http.pages import ExportItemsPage, Paginator
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
 from flows.bookkeeping import Books
 from flows.deadline import Deadline
-from flows.elsewhere import find_out_how_it_ended, tell_how_it_stands
+from flows.ended_jobs import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
 from flows.outcome import Ending, JobReport
-from flows.reporting import ItemsRefused, Reporting
-from flows.results import MAX_WAIT_S, Results, failed
+from flows.results import Row, failed
 from flows.session import Session
-from flows.steps.complete import FinalEvent, complete_job, final_event
-from flows.steps.detect import read_job, start_job
-from flows.steps.fetch import FetchedPage, PageKey, fetch_page
-from flows.steps.record import BUDGET_S, Desk, RecordedPage, record_page
-from flows.steps.retrieve import ControlList, retrieve_items
-from flows.steps.validate import validate_job
-from flows.stop import Stopped
+from flows.steps.complete import FinalEvent, final_event
+from flows.steps.record import BUDGET_S, Recording
+from flows.steps.retrieve import JobRows
+from flows.stop import GRACE_S, Stopped
+from flows.updates import MAX_WAIT_S, ItemsRefused, Updates
 
 log = logging.getLogger(__name__)
+
+PAGES_AHEAD = 8
+"""How many pages may be fetched before the first of them is recorded: enough that Pleo's answers and the accounting
+system need not wait for each other, few enough that memory stays flat."""
 
 LINKS_ARE_FRESH_S = 3600.0
 """A file link in a page this young cannot have died of age: Pleo's live for a day."""
@@ -55,13 +57,13 @@ class Unfinished(Exception):
     """The job cannot be ended in this run; it stays open, and the next run goes on with it."""
 
 
-async def export_job(session: Session, job: ExportJob) -> JobReport:
-    """Take one job as far as it goes. Whatever happens, the report says how it ended; nothing is raised for it."""
-    run = _JobRun(session, job)
-    report = run.report
+async def carry_out(session: Session, job: ExportJob, steps: Callable[[Job], Awaitable[None]]) -> JobReport:
+    """Take one job through its steps. Whatever happens, the report says how it ended; nothing is raised for it."""
+    under_way = Job(session, job)
+    report = under_way.report
     try:
-        async with run.books_brought_up_to_date():
-            await run.all_steps()
+        async with under_way.books_brought_up_to_date():
+            await steps(under_way)
     except Stopped as error:
         report.ending, report.reason = Ending.INTERRUPTED, str(error)
     except (JobFinished, PleoNotFound) as error:
@@ -76,63 +78,58 @@ async def export_job(session: Session, job: ExportJob) -> JobReport:
         log.exception("Unexpected while exporting job %s", job.id)
         report.reason = f"something unforeseen ({type(error).__name__}), the log has the cause"
     if report.ending not in {Ending.UNFINISHED, Ending.INTERRUPTED, Ending.TAKEN} or session.dry_run:
-        await session.runner.forget(job)  # but for pages that a run is still to use, the next one or the one at work
+        await session.steps.pages.forget(job.id)  # but for pages that a run is still to use, the next or one at work
     return report
 
 
-class _JobRun:
-    """One job under way."""
+def _knows_all(rows: JobRows, ids: Sequence[str]) -> bool:
+    return all(map(rows.knows, ids))
+
+
+class NumberedPage:
+    """A page of export items, where it stands in the list, and which cursor leads to it."""
+
+    def __init__(self, page: ExportItemsPage, number: int, cursor: str | None) -> None:
+        self.page = page
+        self.number = number
+        self.cursor = cursor
+
+
+class Job:
+    """One job under way. Each step is a method; what one of them finds out, the others see."""
 
     def __init__(self, session: Session, job: ExportJob) -> None:
         self.session = session
         self.job = job
         self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
-        self.control = ControlList()
         self.deadline = Deadline(job, session.clock, session.now())
-        self._warned = False
         self.is_resumed = job.status != JobStatus.PENDING
         """Whether another run may have done a part of it."""
+        self._rows = JobRows()
+        self._ahead: asyncio.Queue[NumberedPage | None] = asyncio.Queue()
+        self._room_ahead = asyncio.Semaphore(PAGES_AHEAD)
+        self._on_pages: dict[str, None] = {}
+        self._done: set[str] = set()
+        self._closing: Failure | None = None
+        self._kept_recording: Recording | None = None
+        self._began_recording = 0.0
+        self._warned = False
+        self._up_to_date = session.dry_run
 
-    async def all_steps(self) -> None:
-        """Steps 1 to 7. Raises whatever keeps the job from its end; a job that cannot be done is failed here."""
-        if not await self.start():
-            return
-        try:
-            reference = await self.validate()
-            await self.retrieve()
-            pages = await self.fetch() if self.control.to_do else []
-            await self.record(pages, self.desk(reference))  # which fetches pages again where links have died
-        except JobFails as error:
-            await self.fail(error)
-        else:
-            await self.end()
-
-    def desk(self, reference: Reference) -> Desk:
-        """What pages are recorded with, once the accounting system's reference data is known."""
-        session, policy = self.session, self.session.policy
-        today = session.now().astimezone(policy.time_zone).date()
-        return Desk(
-            session.erp,
-            Books(self.job.id, self.job.company_id, reference, session.erp.describe(), policy, today),
-            session.files,
-            session.clock,
-            session.stop,
-            patience_s=self.deadline.life_s,
-            budget_s=self.deadline.at_most(BUDGET_S),
-            dry_run=session.dry_run,
-        )
+    # -- 1 detect and start ---------------------------------------------------------------------------------------
 
     async def start(self) -> bool:
-        """Step 1: take ownership; False when another was faster, or we may not. A job in progress needs no event."""
-        if self.session.dry_run or self.job.status != JobStatus.PENDING:
+        """Take ownership; False when another was faster, or we may not. A job in progress needs no event."""
+        session = self.session
+        if session.dry_run or self.job.status != JobStatus.PENDING:
             return True
         try:
-            is_ours = await self.session.runner.call(start_job, self.session.pleo, self.job.id)
+            is_ours = await session.steps.start_job(session, self.job)
         except (PleoAuthenticationError, PleoPermissionError) as error:  # a key that may read only, say
             self.report.ending, self.report.reason = Ending.NOT_ALLOWED, str(error)
             return False
         except JobFinished as error:
-            now = await self.session.runner.call(read_job, self.session.pleo, self.job.id)
+            now = await session.pleo.get_job(self.job.id)
             if now.status == JobStatus.IN_PROGRESS and now.is_open:
                 self.report.ending = Ending.TAKEN
                 self.report.reason = "another runner or integration has just started it"
@@ -143,13 +140,40 @@ class _JobRun:
         self.deadline.renew()
         return True
 
+    @asynccontextmanager
+    async def reading(
+        self,
+        validating: Coroutine[Any, Any, Reference],
+        retrieving: Coroutine[Any, Any, None],
+        fetching: Coroutine[Any, Any, None],
+    ) -> AsyncIterator[None]:
+        """Steps 2, 3 and 4 side by side, and beside the block: they only read, so nobody has to wait for whom he does
+        not need. What goes wrong with one of them is raised where the block needs what it reads."""
+        self._validating = asyncio.create_task(validating)
+        self._retrieving = asyncio.create_task(retrieving)
+        self._fetching = asyncio.create_task(fetching)
+        tasks = (self._validating, self._retrieving, self._fetching)
+        try:
+            yield
+        finally:
+            self._rows.enough = True
+            self._room_ahead.release()  # a step that waits for room finds out
+            # What is cancelled shows as crashed in Prefect, so each may come to its own end first, if that is soon.
+            _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- 2 pre-export validation ----------------------------------------------------------------------------------
+
     async def validate(self) -> Reference:
-        """Step 2: an accounting system that does not answer now fails the job, so that nothing is half begun.
+        """An accounting system that does not answer now fails the job, so that nothing is half begun.
 
         A job that is resumed may be half done already: it stays open, as it does when this happens in mid-run.
         """
+        session = self.session
         try:
-            return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.policy)
+            return await session.stop.heard(session.steps.validate_job(session, self.job))
         except ErpRateLimited as error:
             if self.is_resumed and (error.clears_in_s or 0.0) <= self.deadline.life_s:
                 raise
@@ -159,17 +183,29 @@ class _JobRun:
                 raise
             raise JobFails(JobFailure.ERP_UNREACHABLE, str(error)) from error
 
+    # -- 3 retrieve job items -------------------------------------------------------------------------------------
+
     async def retrieve(self) -> None:
-        """Step 3: all rows, before anything is done."""
-        began = self.session.clock()
-        self.control = await self.session.runner.call(
-            retrieve_items, self.session.pleo, self.job.id, self.session.stop.check
-        )
-        self.report.already_final = self.control.already_final
-        self.report.already_unsuccessful = self.control.not_successful
-        if self.control.to_do:
-            took_s = self.session.clock() - began
+        """All rows of the job, from the beginning; those of items that this run has told of count as still to do."""
+        session, began = self.session, self.session.clock()
+        if self._rows.is_closed:  # they were retrieved before
+            self._rows = JobRows(ours=self._done)
+        rows = self._rows
+        try:
+            await session.steps.retrieve_items(session, self.job, rows)
+            rows.are_complete = not rows.enough
+        finally:
+            rows.close()
+        self.report.already_final = rows.already_final
+        self.report.already_unsuccessful = rows.not_successful
+        if rows.to_do:
+            took_s = session.clock() - began
             self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")
+
+    async def _all_rows(self) -> JobRows:
+        """The rows once they are complete; raises what kept them from it."""
+        await self._retrieving
+        return self._rows
 
     def _warn_if_short_of_time(self, needed_s: float, what: str) -> None:
         """Say once and early that a job's time will not suffice; it is tried all the same, as Pleo may prolong it."""
@@ -184,25 +220,77 @@ class _JobRun:
         log.warning("Export job %s: %s", self.job.id, warning)
         self.report.note(warning)
 
-    async def fetch(self) -> list[PageKey]:
-        """Step 4: all pages of data into the store; returns where they are.
+    # -- 4 fetch item data ----------------------------------------------------------------------------------------
+
+    async def fetch(self) -> None:
+        """All pages of data, a few ahead of those that are recorded. Nothing is fetched where nothing is to do."""
+        try:
+            if self.is_resumed or not self.job.number_of_items:
+                rows = self._rows
+                await rows.until(lambda: bool(rows.to_do))
+                if not rows.to_do:
+                    return
+            async for page in self._pages():
+                await self._room_ahead.acquire()
+                if self._rows.enough:
+                    return
+                self._ahead.put_nowait(page)
+        finally:
+            self._ahead.put_nowait(None)
+
+    async def _pages(self, *, anew: bool = False) -> AsyncIterator[NumberedPage]:
+        """The pages in Pleo's order, `anew` also where they are kept."""
+        session = self.session
+        fetch_page = session.steps.fetch_page_anew if anew else session.steps.fetch_page
+        paginator, cursor, number = Paginator("export items of the job"), None, 0
+        while number == 0 or cursor is not None:
+            session.stop.check()
+            number += 1
+            page = await fetch_page(session, self.job, cursor, number)
+            self._on_pages |= dict.fromkeys(page.ids)
+            await session.show("fetched", len(self._on_pages), max(len(self._on_pages), len(self._rows.to_do)))
+            yield NumberedPage(page, number, cursor)
+            try:
+                cursor = paginator.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
+            except PagingBroken:
+                await session.steps.pages.forget(self.job.id)  # or the next run would stumble over the same page
+                raise
+
+    async def ready_pages(self) -> AsyncIterator[NumberedPage]:
+        """The pages to be recorded, each as soon as its rows are known and the accounting system is validated.
 
         All are fetched anew, once, if an open item is on none of them: pages kept from an earlier run may be of
         another time, and a page may come in place of another. The rows are retrieved anew if the pages have an item
         that is none of them, as the job was given more meanwhile.
         """
-        try:
-            pages, ids, unlisted = await self._fetch_all()
-        except PagingBroken:
-            await self.session.runner.forget(self.job)  # or the next run would stumble over the same stored page
-            raise
-        if not ids.issuperset(self.control.to_do):
-            await self.session.runner.forget(self.job)
-            pages, _, unlisted = await self._fetch_all()
-        if unlisted:
+        await self._validating
+        while (page := await self._ahead.get()) is not None:
+            rows = self._rows
+            await rows.until(partial(_knows_all, rows, page.page.ids))
+            if not rows.are_complete and self._retrieving.done():
+                await self._retrieving
+            yield page
+            if self._closing is not None:
+                return
+            self._room_ahead.release()
+        await self._fetching
+        rows = await self._all_rows()
+        if not self._on_pages.keys() >= rows.to_do.keys():
+            await self.session.steps.pages.forget(self.job.id)
+            self._on_pages = {}
+            async for page in self._pages(anew=True):
+                yield page
+                if self._closing is not None:
+                    return
+        if not _knows_all(rows, list(self._on_pages)):
             await self.retrieve()
-            self._tell_of([id_ for id_ in unlisted if not self.control.knows(id_)])
-        return pages
+            self._tell_of([id_ for id_ in self._on_pages if not self._rows.knows(id_)])
+            if any(map(self._is_to_do, self._on_pages)):
+                async for page in self._pages():
+                    yield page
+
+    def _is_to_do(self, accounting_entry_id: str) -> bool:
+        return accounting_entry_id in self._rows.to_do and accounting_entry_id not in self._done
 
     def _tell_of(self, unlisted: list[str]) -> None:
         """Name some of the expenses that Pleo sends with the job, and of which no row of it can be read."""
@@ -211,167 +299,124 @@ class _JobRun:
             names = ", ".join(unlisted[:_NAMED])
             self.report.note(f"not booked, as Pleo sends them with this job and no row of it has them: {names}{more}")
 
-    async def _fetch_all(self) -> tuple[list[PageKey], set[str], dict[str, None]]:
-        """Where the pages are, the open items that they have, and what they have that is no item of the job."""
-        pages: list[PageKey] = []
-        ids: set[str] = set()
-        unlisted: dict[str, None] = {}
-        cursors = Cursors("export items of the job")
-        cursor: str | None = None
-        while not pages or cursor is not None:
-            self.session.stop.check()
-            key = self._key(cursor)
-            page, _ = await self._page(key, str(len(pages) + 1))
-            unlisted |= dict.fromkeys(id_ for id_ in page.ids if not self.control.knows(id_))
-            ids.update(id_ for id_ in page.ids if id_ in self.control.to_do)
-            pages.append(key)
-            await self.session.runner.progress("fetched", len(ids), len(self.control.to_do))
-            cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
-        return pages, ids, unlisted
+    # -- 5 process and record -------------------------------------------------------------------------------------
 
-    async def _page(self, key: PageKey, label: str) -> tuple[FetchedPage, bool]:
-        session = self.session
-        return await session.runner.fetch(
-            key, fetch_page, session.pleo, self.job.id, key.cursor or None, session.now, label=label
-        )
-
-    def _key(self, cursor: str | None) -> PageKey:
-        pleo = self.session.pleo
-        return PageKey(pleo.base_url, self.job.company_id, self.job.id, cursor or "", pleo.page_size)
-
-    async def record(self, pages: list[PageKey], desk: Desk) -> None:
-        """Steps 5 and 6: page by page in Pleo's order, the report of one page under way while the next is booked."""
-        remaining = dict(self.control.to_do)
-        async with self._reporting() as reporting:
-            try:
-                closing = await self._record(pages, desk, remaining, reporting)
-            except JobFails as error:
-                if not self._is_half_done():
-                    raise
-                closing = self._reason_for_items(error)
-            await self._close(closing, remaining, reporting)
-
-    async def _record(
-        self, pages: list[PageKey], desk: Desk, remaining: dict[str, None], reporting: Reporting
-    ) -> Failure:
-        """Record all pages; returns why what then remains is not recorded."""
-        total, began = len(remaining), self.session.clock()
-        for number, key in enumerate(pages, 1):
-            async for page in self._recorded(key, desk, remaining, str(number)):
-                self.report.count(page.rows)
-                self.report.preview += page.entries
-                await reporting.add(page.rows)
-                done = total - len(remaining)
-                await self.session.runner.progress("recorded", done, total)
-                if done:
-                    needed_s = (self.session.clock() - began) / done * len(remaining)
-                    self._warn_if_short_of_time(needed_s, "to book the rest")
-                if page.closing is not None:
-                    return page.closing
-        return NO_DATA
-
-    def _reporting(self) -> Reporting:
-        session = self.session
-        results = Results(session.update_batch_size, session.clock, self.deadline.at_most(MAX_WAIT_S))
-        return Reporting(session, results, self.report)
-
-    async def _close(self, failure: Failure, remaining: dict[str, None], reporting: Reporting) -> None:
-        """Fail all that is still open, for one reason that holds for all of it."""
-        rows = [failed(id_, failure) for id_ in remaining]
-        self.report.count(rows)
-        await reporting.add(rows)
-
-    async def _recorded(
-        self, key: PageKey, desk: Desk, remaining: dict[str, None], label: str
-    ) -> AsyncIterator[RecordedPage]:
-        """Record a page, in several calls where time does not suffice, or where the links in it have died meanwhile.
-
-        What is done no longer remains.
-        """
-        page = await self._stored(key)
-        wanted = [id_ for id_ in dict.fromkeys(page.ids) if id_ in remaining]
-        age_s = self.session.now().timestamp() - page.fetched_at
+    async def record(self, numbered: NumberedPage) -> AsyncIterator[Sequence[Row]]:
+        """Record a page, in several calls where time does not suffice, or where the links in it have died meanwhile."""
+        session, page = self.session, numbered.page
+        wanted = [id_ for id_ in dict.fromkeys(page.ids) if self._is_to_do(id_)]
+        age_s = session.now().timestamp() - page.fetched_at
         fresh = -60 < age_s < LINKS_ARE_FRESH_S  # a page from the future was fetched by another clock
         dead: set[str] = set()
         while wanted:
-            self.session.stop.check()
-            done = await self.session.runner.call(record_page, desk, page.text, wanted, fresh, label=label)
-            for row in done.rows:
-                remaining.pop(row.accounting_entry_id, None)
-            yield done
+            session.stop.check()
+            recording = await self._recording()
+            done = await session.stop.heard(
+                session.steps.record_page(session, recording, page, wanted, fresh, numbered.number)
+            )
+            self._done.update(row.accounting_entry_id for row in done.rows)
+            self.report.preview += done.entries
+            yield done.rows
+            await self._show_progress()
             if done.closing is not None:
+                self._closing = done.closing
                 return
             wanted, dead = done.left, dead.union(done.dead_links)
             if not wanted and dead:
-                await self.session.runner.drop(key)
-                page, fresh = await self._stored(key), True
+                page = await session.steps.fetch_page_anew(session, self.job, numbered.cursor, numbered.number)
+                fresh = True
                 wanted, dead = [id_ for id_ in dict.fromkeys(page.ids) if id_ in dead], set()
 
-    async def _stored(self, key: PageKey) -> FetchedPage:
-        page = await self.session.runner.load(key)
-        if page is None:  # the store lost it: it can be fetched again as long as the job is open
-            page, _ = await self._page(key, "again")
-        return page
+    async def _recording(self) -> Recording:
+        """What pages are recorded with, once the accounting system's reference data is known."""
+        if self._kept_recording is None:
+            session, policy = self.session, self.session.policy
+            today = session.now().astimezone(policy.time_zone).date()
+            reference, limits = await self._validating, session.erp.describe()
+            self._began_recording = session.clock()
+            self._kept_recording = Recording(
+                Books(self.job.id, self.job.company_id, reference, limits, policy, today),
+                patience_s=self.deadline.life_s,
+                budget_s=self.deadline.at_most(BUDGET_S),
+            )
+        return self._kept_recording
 
-    async def end(self) -> None:
-        """Step 7, once every row of the job is final and the sums agree."""
-        difference = self.report.difference()
+    async def _show_progress(self) -> None:
+        done, total = len(self._done), len(self._rows.to_do)
+        await self.session.show("recorded", done, total)
+        if done and self._rows.are_complete:
+            needed_s = (self.session.clock() - self._began_recording) / done * (total - done)
+            self._warn_if_short_of_time(needed_s, "to book the rest")
+
+    # -- 6 update items -------------------------------------------------------------------------------------------
+
+    def updates(self) -> Updates:
+        """Tells Pleo the results, and what is left of them when its block ends."""
+        return Updates(self.session, self.job, self.report.results, self.deadline.at_most(MAX_WAIT_S))
+
+    async def left_over(self) -> Sequence[Row]:
+        """Failures of all that could not be recorded, each for the reason that holds for all of it."""
+        await self._all_rows()
+        return self._fail_what_is_open(self._closing or NO_DATA)
+
+    def _fail_what_is_open(self, failure: Failure) -> list[Row]:
+        rows = [failed(id_, failure) for id_ in self._rows.to_do if id_ not in self._done]
+        self._done.update(row.accounting_entry_id for row in rows)
+        return rows
+
+    # -- 7 complete the job ---------------------------------------------------------------------------------------
+
+    async def complete(self) -> None:
+        """End the job, once every row of it is final and the sums agree."""
+        report, rows, expected = self.report, self._rows, self.job.number_of_items
+        difference = report.difference()
         if difference:
             raise Unfinished(f"Pleo and the books differ: {difference}")
-        control, expected = self.control, self.job.number_of_items
-        if control.unreadable:
+        if rows.unreadable:
             raise Unfinished(
-                f"{control.unreadable} rows of the job cannot be read or are of another job, "
+                f"{rows.unreadable} rows of the job cannot be read or are of another job, "
                 "so it cannot be said to be complete"
             )
-        if control.unknown_states:
-            (id_, state), *more = control.unknown_states.items()
+        if rows.unknown_states:
+            (id_, state), *more = rows.unknown_states.items()
             others = f", and {len(more)} more like it" if more else ""
             raise Unfinished(f"item {id_} is in a state that is not known here, {state}{others}; see to it in Pleo")
-        if expected is not None and control.count < expected:
-            raise Unfinished(f"Pleo says the job has {expected} items but lists only {control.count}")
-        types = control.failure_types.copy()
-        types.update(item.type.value for item in self.report.failures)
-        successful = control.successful + self.report.successful
-        not_successful = control.not_successful + self.report.failed
-        await self.complete(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
+        if expected is not None and rows.count < expected:
+            raise Unfinished(f"Pleo says the job has {expected} items but lists only {rows.count}")
+        types = rows.failure_types + report.results.failure_types()
+        successful = rows.successful + report.successful
+        not_successful = rows.not_successful + report.failed
+        await self._end(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
 
     async def fail(self, error: JobFails) -> None:
         """End a job that cannot be done: as a whole, unless items of it have come to their end already.
 
         Then it is the others that fail, for the same reason, so that none is left open and the event tells of all.
         """
-        if self.is_resumed and not self.control.count:
+        if (self.is_resumed or self._done) and not self._rows.are_complete:
             await self.retrieve()
-        if not self._is_half_done():
-            self.report.reason = error.reason
-            await self.complete(FinalEvent(JobEvent.FAILED, error.reason, error.type))
-            return
-        async with self._reporting() as reporting:
-            await self._close(self._reason_for_items(error), self.control.to_do, reporting)
-        await self.end()
-
-    def _is_half_done(self) -> bool:
-        control, report = self.control, self.report
-        return bool(control.already_final or control.unknown_states or report.successful or report.failed)
-
-    def _reason_for_items(self, error: JobFails) -> Failure:
         self.report.reason = error.reason
+        if not (self._done or self._rows.already_final or self._rows.unknown_states):
+            await self._end(FinalEvent(JobEvent.FAILED, error.reason, error.type))
+            return
         name = error.type.value
-        return Failure(ItemFailure(name) if name in set(ItemFailure) else ItemFailure.UNEXPECTED, error.reason)
+        reason = Failure(ItemFailure(name) if name in set(ItemFailure) else ItemFailure.UNEXPECTED, error.reason)
+        async with self.updates() as updates:
+            await updates.add(self._fail_what_is_open(reason))
+        await self.complete()
 
-    async def complete(self, final: FinalEvent) -> None:
+    async def _end(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""
-        if not self.session.dry_run:
-            await self.session.runner.forget(self.job)  # not after the event: a kill in between would leave them there
+        session = self.session
+        if not session.dry_run:
+            await session.steps.pages.forget(self.job.id)  # not after the event: a kill in between would leave them
             await self._bring_books_up_to_date()
-            await self.session.runner.call(complete_job, self.session.pleo, self.job.id, final)
+            await session.steps.complete_job(session, self.job, final)
         self.report.end(final.event)
 
     @asynccontextmanager
     async def books_brought_up_to_date(self) -> AsyncIterator[None]:
         """Whatever way the job leaves, what is derived from the books is brought up to date."""
-        self._up_to_date = self.session.dry_run
         try:
             yield
         finally:

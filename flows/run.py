@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
 from blocks.pleo.errors import (
@@ -14,14 +16,34 @@ from blocks.pleo.errors import (
 )
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
-from flows.job import export_job
-from flows.outcome import JOB_FAILED, OK, USAGE, Ending, RunReport, status_of
+from flows.outcome import JOB_FAILED, OK, USAGE, Ending, JobReport, RunReport, status_of
 from flows.receipts.folder import remove_what_was_left_behind
 from flows.session import Session
-from flows.steps.detect import detect_jobs, read_job
-from flows.stop import Stopped
+from flows.stop import Stop, Stopped
+
+if TYPE_CHECKING:
+    from blocks.pleo.credentials import PleoCredentials
 
 log = logging.getLogger(__name__)
+
+
+class Run:
+    """What one run keeps to itself: its report, and what the command line hands it beside the parameters.
+
+    Prefect's server stores parameters for good, so nothing that is alive or secret may be one.
+    """
+
+    def __init__(
+        self, credentials: PleoCredentials | None = None, show_on_console: Callable[[str, int, int], None] | None = None
+    ) -> None:
+        self.credentials = credentials
+        self.show_on_console = show_on_console
+        self.report = RunReport()
+        self.stop = Stop()
+
+
+ExportOneJob = Callable[[Session, ExportJob], Awaitable[JobReport]]
+"""Takes one job as far as it goes, and raises nothing for it."""
 
 _GO_ON = {
     Ending.COMPLETED,
@@ -33,13 +55,15 @@ _GO_ON = {
 }
 
 
-async def export(session: Session, report: RunReport, *, company_id: str | None, job_id: str | None) -> None:
+async def export_jobs(
+    session: Session, report: RunReport, export_one: ExportOneJob, *, company_id: str | None, job_id: str | None
+) -> None:
     """Run the export and write into `report` what came of it. Nothing that can be foreseen is raised."""
     try:
         if job_id is not None:
-            await _one_job(session, report, job_id, company_id)
+            await _one_job(session, report, export_one, job_id, company_id)
         else:
-            await _all_jobs(session, report, company_id)
+            await _all_jobs(session, report, export_one, company_id)
     except Stopped as error:
         report.say(str(error), JOB_FAILED)
     except (PleoConfigurationError, PleoRejected, ErpConfigurationError) as error:
@@ -50,10 +74,12 @@ async def export(session: Session, report: RunReport, *, company_id: str | None,
         report.say(str(error), JOB_FAILED)
 
 
-async def _one_job(session: Session, report: RunReport, job_id: str, company_id: str | None) -> None:
+async def _one_job(
+    session: Session, report: RunReport, export_one: ExportOneJob, job_id: str, company_id: str | None
+) -> None:
     """The job that was asked for, and no other."""
     try:
-        job = await session.runner.call(read_job, session.pleo, job_id)
+        job = await session.pleo.get_job(job_id)
     except PleoNotFound as error:
         report.say(f"no export job {job_id} is shown to these credentials: {error}", USAGE)
         return
@@ -61,7 +87,7 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
         report.say(f"job {job.id} belongs to company {job.company_id}, not to {company_id}", USAGE)
     elif not job.is_open:
         why = " ".join(part for part in (job.failure_reason_type, job.failure_reason) if part)
-        await session.runner.forget(job)
+        await session.steps.pages.forget(job.id)
         how = "has expired" if job.expired_at is not None else f"is {one_line(job.status, 40)} already"
         report.say(
             f"job {job.id} {how}{': ' + one_line(why, 200) if why else ''}",
@@ -70,14 +96,14 @@ async def _one_job(session: Session, report: RunReport, job_id: str, company_id:
     else:
         try:
             if await _open_books(session, report, job.company_id):
-                await _export(session, report, job)
+                await _export(session, report, export_one, job)
         finally:
             await session.erp.close()
 
 
-async def _all_jobs(session: Session, report: RunReport, company_id: str | None) -> None:
+async def _all_jobs(session: Session, report: RunReport, export_one: ExportOneJob, company_id: str | None) -> None:
     """Every open job of the company, or of every company that the credentials show, each by itself."""
-    jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
+    jobs = await session.steps.detect_jobs(session, company_id)
     await _forget_ended(session, {job.id for job in jobs})
     remove_what_was_left_behind()
     if not jobs:
@@ -96,7 +122,7 @@ async def _all_jobs(session: Session, report: RunReport, company_id: str | None)
     for company in companies:
         try:
             if await _open_books(session, report, company):
-                await _company(session, report, company, [job for job in jobs if job.company_id == company])
+                await _company(session, report, export_one, company, [job for job in jobs if job.company_id == company])
         finally:
             await session.erp.close()
 
@@ -106,11 +132,11 @@ async def _forget_ended(session: Session, open_jobs: set[str]) -> None:
 
     What another run with other credentials is at work on, these credentials do not show: it is left alone.
     """
-    for job_id in await session.runner.kept():
+    for job_id in await session.steps.pages.jobs():
         if job_id in open_jobs:
             continue
         try:
-            job = await session.runner.call(read_job, session.pleo, job_id)
+            job = await session.pleo.get_job(job_id)
         except PleoUnavailable as error:
             log.warning("Pages that are left of jobs that may have ended stay for now: %s", error)
             return  # the run has better to do than to wait for an answer about each
@@ -118,25 +144,27 @@ async def _forget_ended(session: Session, open_jobs: set[str]) -> None:
             log.debug("pages of job %s stay, as it cannot be read: %s", job_id, error)
             continue
         if not job.is_open:
-            await session.runner.forget(job)
+            await session.steps.pages.forget(job.id)
 
 
-async def _company(session: Session, report: RunReport, company_id: str, jobs: list[ExportJob]) -> None:
+async def _company(
+    session: Session, report: RunReport, export_one: ExportOneJob, company_id: str, jobs: list[ExportJob]
+) -> None:
     """One job after the other; Pleo is asked again after each, as another may have come."""
     done: set[str] = set()
     while jobs := [job for job in jobs if job.id not in done]:
         job = jobs[0]
         done.add(job.id)
-        if await _export(session, report, job) not in _GO_ON:
+        if await _export(session, report, export_one, job) not in _GO_ON:
             return
         session.stop.check()
         if session.dry_run:
             continue
-        jobs = await session.runner.call(detect_jobs, session.pleo, company_id)
+        jobs = await session.steps.detect_jobs(session, company_id)
 
 
-async def _export(session: Session, report: RunReport, job: ExportJob) -> Ending:
-    outcome = await session.runner.job(job, lambda: export_job(session, job))
+async def _export(session: Session, report: RunReport, export_one: ExportOneJob, job: ExportJob) -> Ending:
+    outcome = await export_one(session, job)
     report.jobs.append(outcome)
     return outcome.ending
 

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from blocks.erp.base import Erp
 from blocks.erp.policy import Policy
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
-from flows.runner import Runner
 from flows.stop import Stop
 
+if TYPE_CHECKING:
+    from flows.steps import Steps
 
-@dataclass(frozen=True, slots=True)
+Show = Callable[[str, int, int], Awaitable[None]]
+"""Shows how far a job is: what is done with its items, with how many, of how many."""
+
+
+async def show_nothing(_what: str, _done: int, _total: int) -> None:
+    """For runs that nobody watches."""
+
+
 class Session:
-    """Pleo, the accounting system, and the way steps are called.
+    """Pleo, the accounting system, and the way in which steps are called.
 
-    `clock` gives seconds that only grow, `now` the time of day (aware), at best Pleo's own.
+    A plain class and no dataclass: Prefect walks through the fields of a dataclass that a task is given, each time.
     """
 
-    pleo: PleoClient
-    files: FileClient
-    erp: Erp
-    runner: Runner
-    stop: Stop
-    clock: Callable[[], float]
-    update_batch_size: int = 100
-    policy: Policy = field(default_factory=Policy)
-    dry_run: bool = False
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    def __init__(
+        self,
+        pleo: PleoClient,
+        files: FileClient,
+        erp: Erp,
+        steps: Steps,
+        stop: Stop,
+        *,
+        policy: Policy | None = None,
+        update_batch_size: int = 100,
+        dry_run: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] | None = None,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        show: Show = show_nothing,
+    ) -> None:
+        """`clock` gives seconds that only grow, `now` the time of day (aware), by default Pleo's own; `sleep` waits
+        between two tries, and by default hears when the run is asked to end."""
+        self.pleo = pleo
+        self.files = files
+        self.erp = erp
+        self.steps = steps
+        self.stop = stop
+        self.policy = policy or Policy()
+        self.update_batch_size = update_batch_size
+        self.dry_run = dry_run
+        self.clock = clock
+        self.now = now or pleo.now
+        self.sleep = sleep or stop.sleep
+        self.show = show

@@ -39,6 +39,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
             seen.add(name)
 
 
+def ledger_settings(ledger: str | None, file: str | None) -> LedgerSettings:
+    """The embedded ledger's settings: a file's, with `ledger` in place of its path. Raises SettingsError."""
+    overrides = {"path": ledger} if ledger else {}
+    return read_settings(Path(file), **overrides) if file else LedgerSettings.model_validate(overrides)
+
+
 def read_settings(path: Path, /, **overrides: Any) -> LedgerSettings:
     """The embedded ledger's settings in a file, `overrides` in place of what it says. Raises SettingsError.
 

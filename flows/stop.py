@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long a call that is under way when the run is asked to end may still take."""
@@ -20,8 +23,11 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.interrupted: list[Hashable] = []
+        """What of `waits_as` was waiting when the run was asked to end."""
         self._set = asyncio.Event()
         self._limits: set[asyncio.Timeout] = set()
+        self._waiting: dict[asyncio.Task[object], Hashable] = {}
         self._listening = 0
 
     def request(self, signum: signal.Signals) -> None:
@@ -33,6 +39,14 @@ class Stop:
         self._set.set()
         for limit in self._limits:
             _shorten(limit)
+        for task, name in self._waiting.items():
+            self.interrupted.append(name)
+            task.cancel()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether the run was asked to end."""
+        return self._set.is_set()
 
     @asynccontextmanager
     async def limit(self, seconds: float | None) -> AsyncIterator[None]:
@@ -60,6 +74,32 @@ class Stop:
         except TimeoutError:
             return
         self.check()
+
+    # -- waiting that somebody else does, Prefect between two tries say ---------------------------------------------
+
+    def waits_as(self, name: Hashable) -> None:
+        """From here on the current asyncio task only waits, so it may be cancelled; until `works` is said."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._waiting[task] = name
+
+    def works(self) -> None:
+        """The current asyncio task is at work again, and must not be cancelled: what it writes may be half done."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._waiting.pop(task, None)
+
+    async def heard(self, call: Awaitable[T]) -> T:
+        """The call's result; raises Stopped where its waiting was cut short because the run was asked to end."""
+        try:
+            return await call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or self._waiting.pop(task, None) is None or not self.is_requested:
+                raise  # somebody else's doing
+            task.uncancel()
+            self.check()
+            raise
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -5,15 +5,15 @@ Beside this file stand the settings of these books and the CSV files that they n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.erp.ledger.block import LedgerSettings
-from blocks.pleo.models import JobStatus
+from blocks.pleo.models import ItemStatus, JobStatus
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
-from flows.cli import Options
+from flows.outcome import Ending, RunReport
 from flows.settings import read_settings
 
 ITEMS = 130
@@ -23,12 +23,53 @@ PORT = 8765  # a known one where it is free, so that a run after a kill finds it
 SETTINGS_FILE = Path(__file__).parent / "settings.toml"
 
 
-@dataclass(frozen=True, slots=True)
 class RunningSandbox:
-    """Where the sandbox answers, and the key that it takes."""
+    """Where the sandbox answers, the key that it takes, and what is to come of its job."""
 
-    base_url: str
-    api_key: str
+    def __init__(self, sandbox: Sandbox, base_url: str) -> None:
+        self.base_url = base_url
+        self.api_key = SANDBOX_API_KEY
+        self._sandbox = sandbox
+
+    def check(self, report: RunReport) -> None:
+        """Say whether all failed that is made to fail, each for its reason, and all else was booked.
+
+        A run that was broken off may have done a part, so the items are judged as Pleo has them now, but for a dry run.
+        """
+        for job in report.jobs:
+            if job.ending is not Ending.COMPLETED_WITH_ERRORS:
+                continue
+            failures = [(str(item.type), item.reason) for item in job.failures]
+            if not job.dry_run:
+                items = [item for item in self._sandbox.items(job.job_id) if item.status != ItemStatus.SUCCESSFUL]
+                failures = [(str(item.failure_reason_type), str(item.failure_reason)) for item in items]
+            unlike = unexpected(failures)
+            job.is_as_expected = not unlike
+            for line in unlike:
+                report.say(f"the sandbox's job did not come out as it should: {line}")
+            if not unlike:
+                report.say(
+                    f"The {len(failures)} failures are shown on purpose, once each reason, and all else is booked."
+                )
+
+
+def expected_failures() -> list[tuple[str, str]]:
+    """What the books of the demonstration refuse: the type of each failure, and what its reason has."""
+    with (Path(__file__).parent / "failures.csv").open(encoding="utf-8", newline="") as file:
+        return [(row["type"], row["reason_has"]) for row in csv.DictReader(file)]
+
+
+def unexpected(failures: Iterable[tuple[str, str]], wanted: Sequence[tuple[str, str]] | None = None) -> list[str]:
+    """Which of these failures (type, reason) should not be, and which are lacking, a line each."""
+    left = list(expected_failures() if wanted is None else wanted)
+    lines = []
+    for type_, reason in failures:
+        meant = next((one for one in left if one[0] == type_ and one[1] in reason), None)
+        if meant is None:
+            lines.append(f"{type_}: {reason}")
+        else:
+            left.remove(meant)
+    return [*lines, *(f"nothing failed as {type_}: {reason}" for type_, reason in left)]
 
 
 def demo_settings(ledger: str | Path | None = None) -> LedgerSettings:
@@ -37,16 +78,16 @@ def demo_settings(ledger: str | Path | None = None) -> LedgerSettings:
 
 
 @contextmanager
-def running_sandbox(options: Options) -> Iterator[RunningSandbox | None]:
+def running_sandbox(wanted: bool, ledger: Path | None) -> Iterator[RunningSandbox | None]:
     """The sandbox while the run lasts, None where it was not asked for.
 
     Its state stands beside the ledger, so that a job that was broken off is there again at the next run. Where none is
     open a new one is made, of another month's expenses.
     """
-    if not options.sandbox:
+    if not wanted:
         yield None
         return
-    with Sandbox((options.ledger or Path()).parent / "sandbox-pleo.sqlite") as sandbox:
+    with Sandbox((ledger or Path()).parent / "sandbox-pleo.sqlite") as sandbox:
         jobs = sandbox.jobs()
         if not any(job.status in {JobStatus.PENDING, JobStatus.IN_PROGRESS} for job in jobs):
             sandbox.add_job(items=ITEMS, seed=len(jobs) + 1, showcase=True)
@@ -55,4 +96,4 @@ def running_sandbox(options: Options) -> Iterator[RunningSandbox | None]:
                 base_url = stack.enter_context(serve(sandbox, port=PORT))
             except SandboxError:
                 base_url = stack.enter_context(serve(sandbox))
-            yield RunningSandbox(base_url, SANDBOX_API_KEY)
+            yield RunningSandbox(sandbox, base_url)

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from blocks.erp.policy import AllFailedEvent
-from blocks.pleo.http.client import PleoClient
-from blocks.pleo.models import JobEvent, JobFailure
+from blocks.pleo.models import ExportJob, JobEvent, JobFailure
+from flows.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,6 @@ def final_event(
     return FinalEvent(JobEvent.FAILED, f"{many} failed; each item says why.", reason_type)
 
 
-async def complete_job(pleo: PleoClient, job_id: str, final: FinalEvent) -> None:
+async def complete_job(session: Session, job: ExportJob, final: FinalEvent) -> None:
     """Post the final event, once in effect. Raises JobFinished when the job was over already."""
-    await pleo.post_event(job_id, final.event, reason=final.reason, reason_type=final.reason_type)
+    await session.pleo.post_event(job.id, final.event, reason=final.reason, reason_type=final.reason_type)

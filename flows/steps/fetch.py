@@ -1,17 +1,16 @@
-"""Step 4, fetch item data: every page of the job's export items, into the result store and not into memory."""
+"""Step 4, fetch item data: one page of the job's export items, as Pleo sends it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from blocks.pleo.errors import MissingContraAccounts
-from blocks.pleo.http.client import PleoClient
-from blocks.pleo.models import JobFailure
+from blocks.pleo.http.pages import ExportItemsPage
+from blocks.pleo.models import ExportJob, JobFailure
 from flows.failures import JobFails
+from flows.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,54 +29,21 @@ class PageKey:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedPage:
-    """One page of export items: `text` is Pleo's JSON as it came, so that every number in it stays exact.
+def page_key(session: Session, job: ExportJob, cursor: str | None) -> PageKey:
+    """The key of the page behind that cursor."""
+    return PageKey(session.pleo.base_url, job.company_id, job.id, cursor or "", session.pleo.page_size)
 
-    `fetched_at` is in seconds of the Unix epoch: the links in the page live for a day from then.
+
+async def fetch_page(session: Session, job: ExportJob, cursor: str | None, number: int) -> ExportItemsPage:
+    """The `number`-th page of the job's export items, behind `cursor`.
+
+    Raises JobFails when contra accounts are missing in Pleo.
     """
-
-    text: str
-    ids: tuple[str, ...]
-    count: int
-    has_next: bool
-    end_cursor: str | None
-    fetched_at: float = 0.0
-
-    def to_json(self) -> dict[str, object]:
-        """The page as plain JSON, for the result store."""
-        return {
-            "text": self.text,
-            "ids": list(self.ids),
-            "count": self.count,
-            "has_next": self.has_next,
-            "end_cursor": self.end_cursor,
-            "fetched_at": self.fetched_at,
-        }
-
-    @classmethod
-    def from_json(cls, document: dict[str, object]) -> FetchedPage:
-        """The page from the result store; raises KeyError or TypeError for anything else."""
-        text, ids, cursor = document["text"], document["ids"], document["end_cursor"]
-        count, fetched_at = document["count"], document["fetched_at"]
-        if not (
-            isinstance(text, str)
-            and isinstance(ids, list)
-            and isinstance(count, int)
-            and isinstance(fetched_at, (int, float))
-        ):
-            raise TypeError("no stored page")
-        end_cursor = cursor if isinstance(cursor, str) else None
-        return cls(text, tuple(ids), count, document["has_next"] is True, end_cursor, fetched_at)
-
-
-async def fetch_page(pleo: PleoClient, job_id: str, cursor: str | None, now: Callable[[], datetime]) -> FetchedPage:
-    """One page of the job's export items. Raises JobFails when contra accounts are missing in Pleo."""
     try:
-        page = await pleo.get_export_items(job_id, cursor)
+        page = await session.pleo.get_export_items(job.id, cursor)
     except MissingContraAccounts as error:
         raise JobFails(
             JobFailure.MISSING_CONFIGURATION,
             f"Contra accounts missing: set them in Pleo under Settings, Accounting, Contra accounts. {error.reason}",
         ) from error
-    return FetchedPage(page.text, page.ids, page.count, page.has_next, page.end_cursor, now().timestamp())
+    return page.fetched(session.now().timestamp())

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from blocks.erp.base import Erp
 from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import (
     ErpError,
@@ -24,17 +23,17 @@ from blocks.erp.errors import (
     Refused,
 )
 from blocks.erp.policy import Attachments
-from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
 from flows.bookkeeping import Books, book
 from flows.failures import Failure, refusal
 from flows.receipts.collect import Collected, collect_page
 from flows.receipts.folder import receipts_folder
-from flows.results import Row, failed
-from flows.steps.page_items import each_once
-from flows.steps.rows import found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
-from flows.stop import Stop, Stopped
+from flows.results import Facts, Row, failed
+from flows.rows import facts_of, found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
+from flows.session import Session
+from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
 
@@ -52,22 +51,17 @@ _UNFORESEEN = Failure(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a page is recorded with. `clock` gives seconds that only grow.
+class Recording:
+    """What the pages of one job are recorded with: bookkeeping's context, and how much time there is.
 
     `patience_s` is how long a pause may be that the accounting system asks for, before the job is given up;
-    `budget_s` how long one call goes on taking up portions.
+    `budget_s` how long one call goes on taking up portions. A plain class, so that Prefect does not walk through it.
     """
 
-    erp: Erp
-    books: Books
-    files: FileClient
-    clock: Callable[[], float]
-    stop: Stop
-    patience_s: float
-    budget_s: float = BUDGET_S
-    dry_run: bool = False
+    def __init__(self, books: Books, *, patience_s: float, budget_s: float = BUDGET_S) -> None:
+        self.books = books
+        self.patience_s = patience_s
+        self.budget_s = budget_s
 
 
 @dataclass(slots=True)
@@ -87,10 +81,11 @@ class RecordedPage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One item, what bookkeeping makes of it, and the entry that stands for it already."""
+class _Expense:
+    """One item, how people know it, what bookkeeping makes of it, and the entry that stands for it already."""
 
     item: ExportItem
+    facts: Facts
     outcome: Entry | Failure
     found: Recorded | None
 
@@ -99,34 +94,42 @@ class _Work:
         return self.item.accounting_entry_id
 
 
-async def record_page(desk: Desk, page_text: str, wanted: Sequence[str], links_are_fresh: bool) -> RecordedPage:
-    """Book the wanted items of a page. In a dry run nothing is written and the rows are what would be.
+async def record_page(
+    session: Session,
+    recording: Recording,
+    page: ExportItemsPage,
+    wanted: Sequence[str],
+    links_are_fresh: bool,
+    number: int,
+) -> RecordedPage:
+    """Book the wanted items of the `number`-th page. In a dry run nothing is written and the rows are what would be.
 
     Raises what keeps it from going on, an ErpError or Stopped say, only when no item is done: what is done is told
     before anything else, and the next call, which is safe, takes up the rest.
     """
-    return await _PageRun(desk, links_are_fresh).record(page_text, wanted)
+    return await _PageRecorder(session, recording, links_are_fresh).record(page, wanted)
 
 
-class _PageRun:
-    def __init__(self, desk: Desk, links_are_fresh: bool) -> None:
-        self._desk = desk
-        self._erp = desk.erp
-        self._books = desk.books
-        self._policy = desk.books.policy
+class _PageRecorder:
+    def __init__(self, session: Session, recording: Recording, links_are_fresh: bool) -> None:
+        self._session = session
+        self._recording = recording
+        self._erp = session.erp
+        self._books = recording.books
+        self._policy = recording.books.policy
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
 
-    async def record(self, page_text: str, wanted: Sequence[str]) -> RecordedPage:
-        page, started = self._page, self._desk.clock()
+    async def record(self, source: ExportItemsPage, wanted: Sequence[str]) -> RecordedPage:
+        page, started = self._page, self._session.clock()
         open_ids = list(wanted)
         try:
-            work = await self._prepared(page_text, wanted)
-            open_ids = [one.id_ for one in work]
-            for n, portion in enumerate(self._portions(work)):
-                if page.closing is not None or (n and self._desk.clock() - started > self._desk.budget_s):
+            expenses = await self._prepared(source, wanted)
+            open_ids = [one.id_ for one in expenses]
+            for n, portion in enumerate(self._portions(expenses)):
+                if page.closing is not None or (n and self._session.clock() - started > self._recording.budget_s):
                     break
-                self._desk.stop.check()
+                self._session.stop.check()
                 await self._portion(portion)
         except Exception as error:
             page.closing = self._closing(error)
@@ -148,16 +151,16 @@ class _PageRun:
         """Why what is still open fails, or None where waiting may help."""
         if isinstance(error, ErpLoginRefused):
             return Failure(ItemFailure.ERP_AUTHENTICATION, str(error))
-        if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > self._desk.patience_s:
+        if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > self._recording.patience_s:
             return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
         return None
 
-    async def _prepared(self, page_text: str, wanted: Sequence[str]) -> list[_Work]:
+    async def _prepared(self, source: ExportItemsPage, wanted: Sequence[str]) -> list[_Expense]:
         """The wanted items that can be gone on with; the rows of the others are done."""
         open_ids = dict.fromkeys(wanted)
         found = await self._erp.find(list(open_ids))
-        work: list[_Work] = []
-        for id_, item in each_once(page_text, open_ids).items():
+        expenses: list[_Expense] = []
+        for id_, item in source.items(open_ids).items():
             stands = found.get(id_)
             if isinstance(item, BrokenItem):
                 reason = f"Pleo's data of this expense cannot be read: {item.problem}. Ask Pleo's support."
@@ -165,11 +168,12 @@ class _PageRun:
                 self._page.rows.append(unreadable_row(broken, stands) if stands else failed(id_, broken))
                 continue
             outcome = self._book(item)
+            facts = facts_of(item, self._policy)
             if stands is None and isinstance(outcome, Failure):
-                self._page.rows.append(failed(id_, outcome))
+                self._page.rows.append(failed(id_, outcome, facts))
             else:
-                work.append(_Work(item, outcome, stands))
-        return work
+                expenses.append(_Expense(item, facts, outcome, stands))
+        return expenses
 
     def _book(self, item: ExportItem) -> Entry | Failure:
         """The item's entry, checked against the accounting system's limits, or why there is none."""
@@ -181,13 +185,13 @@ class _PageRun:
             return _UNFORESEEN
         return refusal(refused) if refused is not None else outcome
 
-    def _portions(self, work: list[_Work]) -> Iterator[list[_Work]]:
-        """The work in the accounting system's batches, smaller ones where files have to be fetched."""
-        receipts = self._wants_receipts() and any(one.item.files for one in work)
+    def _portions(self, expenses: list[_Expense]) -> Iterator[list[_Expense]]:
+        """The expenses in the accounting system's batches, smaller ones where files have to be fetched."""
+        receipts = self._wants_receipts() and any(one.item.files for one in expenses)
         most = min(self._books.limits.max_entries, PORTION) if receipts else self._books.limits.max_entries
-        portion: list[_Work] = []
+        portion: list[_Expense] = []
         weight = 0
-        for one in work:
+        for one in expenses:
             heavy = sum(file.size or 0 for file in one.item.files or () if file is not None) if receipts else 0
             if portion and (len(portion) == most or weight + heavy > PORTION_BYTES):
                 yield portion
@@ -200,16 +204,16 @@ class _PageRun:
     def _wants_receipts(self) -> bool:
         # A dry run asks for receipts only where a missing one would fail its expense.
         return self._policy.attachments is not Attachments.SKIP and (
-            not self._desk.dry_run or self._policy.attachments is Attachments.REQUIRED
+            not self._session.dry_run or self._policy.attachments is Attachments.REQUIRED
         )
 
-    async def _portion(self, portion: list[_Work]) -> None:
+    async def _portion(self, portion: list[_Expense]) -> None:
         with ExitStack() as until_recorded:
             collected = await self._collect(portion, until_recorded) if self._wants_receipts() else {}
             await self._with_files(portion, collected)
 
-    async def _with_files(self, portion: list[_Work], collected: dict[str, Collected]) -> None:
-        ready: list[_Work] = []
+    async def _with_files(self, portion: list[_Expense], collected: dict[str, Collected]) -> None:
+        ready: list[_Expense] = []
         for one in portion:
             files = collected.get(one.id_)
             if files is not None and files.links_dead and not self._links_are_fresh:
@@ -220,16 +224,16 @@ class _PageRun:
         if self._page.closing is None:
             await self._record_new([one for one in ready if one.found is None], collected)
 
-    async def _collect(self, portion: list[_Work], until_recorded: ExitStack) -> dict[str, Collected]:
+    async def _collect(self, portion: list[_Expense], until_recorded: ExitStack) -> dict[str, Collected]:
         """The receipts of these expenses, but for those that hang on their entries already."""
         skip = {one.id_: one.found.attached for one in portion if one.found is not None}
-        items = [one.item for one in portion if not (self._desk.dry_run and one.found is not None)]
-        stop, policy = self._desk.stop, self._policy.attachments
+        items = [one.item for one in portion if not (self._session.dry_run and one.found is not None)]
+        stop, policy = self._session.stop, self._policy.attachments
         folder: Path | None = None
         try:
             folder = until_recorded.enter_context(receipts_folder())
             async with stop.limit(None):
-                return await collect_page(items, self._desk.files, self._books.limits, policy, folder, skip)
+                return await collect_page(items, self._session.files, self._books.limits, policy, folder, skip)
         except OSError as error:
             stop.check()  # a limit that ran out is an OSError, too
             where = error.filename or folder
@@ -237,30 +241,32 @@ class _PageRun:
                 f"receipts cannot be kept on their way: {error.strerror or error} ({where})"
             ) from error
 
-    async def _record_new(self, new: list[_Work], collected: dict[str, Collected]) -> None:
+    async def _record_new(self, new: list[_Expense], collected: dict[str, Collected]) -> None:
         entries: list[Entry] = []
         for one in new:
             files = collected.get(one.id_)
             required = self._policy.attachments is Attachments.REQUIRED
             assert isinstance(one.outcome, Entry)  # noqa: S101 - _prepared lets no failure through without an entry
             if files is not None and files.problems and required:
-                self._page.rows.append(failed(one.id_, files.problems[0]))
+                self._page.rows.append(failed(one.id_, files.problems[0], one.facts))
             elif files is not None:
                 entries.append(replace(one.outcome, attachments=files.attachments, attachments_required=required))
             else:
                 entries.append(one.outcome)
-        if self._desk.dry_run:
+        if self._session.dry_run:
             self._page.entries += entries
-            self._page.rows += [preview_row(entry, self._policy.minor_units) for entry in entries]
+            by_id = {one.id_: one for one in new}
+            units = self._policy.minor_units
+            self._page.rows += [preview_row(one, by_id[one.accounting_entry_id].facts, units) for one in entries]
             return
         outcomes, stands = await self._record(entries)
-        by_id, found = {one.id_: one for one in new}, list[_Work]()
+        by_id, found = {one.id_: one for one in new}, list[_Expense]()
         for entry, outcome in zip(entries, outcomes, strict=False):  # after `closing` there are fewer outcomes
             id_ = entry.accounting_entry_id
             if isinstance(outcome, Recorded) and outcome.found and self._page.closing is None:
                 found.append(replace(by_id[id_], outcome=entry, found=stands[id_]))
             else:
-                self._page.rows.append(self._row(entry, outcome, stands, collected.get(id_)))
+                self._page.rows.append(self._row(by_id[id_], entry, outcome, stands, collected.get(id_)))
         # Another run's, or a write of our own that came late: it may lack receipts and posting as any that stands.
         await self._finish_found(found, collected)
 
@@ -290,34 +296,39 @@ class _PageRun:
         return stands
 
     def _row(
-        self, entry: Entry, outcome: Recorded | Refused, stands: dict[str, Recorded], files: Collected | None
+        self,
+        expense: _Expense,
+        entry: Entry,
+        outcome: Recorded | Refused,
+        stands: dict[str, Recorded],
+        files: Collected | None,
     ) -> Row:
         if isinstance(outcome, Refused):
-            return failed(entry.accounting_entry_id, refusal(outcome))
+            return failed(entry.accounting_entry_id, refusal(outcome), expense.facts)
         now = stands[entry.accounting_entry_id]
-        row = recorded_row(replace(now, found=outcome.found), entry, self._policy.minor_units)
+        row = recorded_row(replace(now, found=outcome.found), entry, expense.facts, self._policy.minor_units)
         problems = [*(files.problems if files is not None else ()), *map(_as_failure, outcome.not_attached)]
         return with_notices(row, _lacking(now.external_id, problems))
 
-    async def _finish_found(self, found: list[_Work], collected: dict[str, Collected]) -> None:
+    async def _finish_found(self, found: list[_Expense], collected: dict[str, Collected]) -> None:
         """What an earlier run recorded and left undone: its receipts, and its posting."""
         rows: dict[str, Row] = {}
         lacking: dict[str, list[str]] = {}
-        drafts: dict[str, _Work] = {}
-        touched: dict[str, _Work] = {}
+        drafts: dict[str, _Expense] = {}
+        touched: dict[str, _Expense] = {}
         try:
             for one in found:
                 assert one.found is not None  # noqa: S101 - the caller chose them so
-                row = found_row(one.item, one.outcome, one.found, self._books)
+                row = found_row(one.item, one.outcome, one.found, one.facts, self._books)
                 is_draft = one.found.state is EntryState.DRAFT
-                if row.status is ItemStatus.SUCCESSFUL and not self._desk.dry_run:
+                if row.status is ItemStatus.SUCCESSFUL and not self._session.dry_run:
                     files = collected.get(one.id_)
                     if files is not None and files.attachments:
                         touched[one.id_] = one
                     problems = await self._attach_missing(one, files)
                     if problems and is_draft and self._policy.attachments is Attachments.REQUIRED:
                         reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
-                        row = failed(one.id_, Failure(problems[0].type, reason))
+                        row = failed(one.id_, Failure(problems[0].type, reason), one.facts)
                     lacking[one.id_] = _lacking(one.found.external_id, problems)
                 rows[one.id_] = row
                 if row.status is ItemStatus.SUCCESSFUL and is_draft:
@@ -326,7 +337,7 @@ class _PageRun:
                 refused = await self._post(drafts)
                 rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
                 touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
-            if not self._desk.dry_run:
+            if not self._session.dry_run:
                 rows |= await self._as_it_stands_now(touched, rows)
         except (ErpLoginRefused, ErpRateLimited) as error:
             self._page.closing = self._closing(error)
@@ -339,30 +350,30 @@ class _PageRun:
             for id_, row in rows.items()
         ]
 
-    async def _as_it_stands_now(self, touched: dict[str, _Work], rows: dict[str, Row]) -> dict[str, Row]:
+    async def _as_it_stands_now(self, touched: dict[str, _Expense], rows: dict[str, Row]) -> dict[str, Row]:
         """The rows of entries that were worked on: as with new ones, the books are asked, as somebody may have deleted
         an entry since it was found."""
         stands = await self._in_the_books([one.found for one in touched.values() if one.found is not None])
         return {
-            id_: found_row(touched[id_].item, touched[id_].outcome, now, self._books)
+            id_: found_row(touched[id_].item, touched[id_].outcome, now, touched[id_].facts, self._books)
             for id_, now in stands.items()
             if rows[id_].status is ItemStatus.SUCCESSFUL
         }
 
-    async def _attach_missing(self, one: _Work, files: Collected | None) -> list[Failure]:
+    async def _attach_missing(self, one: _Expense, files: Collected | None) -> list[Failure]:
         """Attach the receipts that an entry that stands has not got yet; returns why it lacks some all the same."""
         if files is None:
             return []
         not_attached = await self._erp.attach(one.id_, files.attachments) if files.attachments else []
         return [*files.problems, *map(_as_failure, not_attached)]
 
-    async def _post(self, drafts: dict[str, _Work]) -> dict[str, Refused]:
+    async def _post(self, drafts: dict[str, _Expense]) -> dict[str, Refused]:
         """Post drafts, or find out in a dry run which could be: those that stay drafts, and why."""
-        if self._desk.dry_run:
+        if self._session.dry_run:
             return {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
         return {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
 
-    def _closed_since(self, one: _Work) -> Refused | None:
+    def _closed_since(self, one: _Expense) -> Refused | None:
         """Why a draft could not be posted: its period was closed after it was recorded."""
         periods = self._books.reference.periods
         if periods is None or one.found is None or periods.is_open(one.found.posting_date):

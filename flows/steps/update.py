@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blocks.pleo.http.client import PleoClient
-from blocks.pleo.models import ItemStatus, ItemUpdate, JobItem
+import pandas as pd
+
+from blocks.pleo.models import ExportJob, ItemStatus, ItemUpdate, JobItem
+from flows.results import updates_of
+from flows.session import Session
 
 
-async def update_batch(pleo: PleoClient, job_id: str, updates: Sequence[ItemUpdate]) -> dict[str, str]:
-    """Send one batch; returns what Pleo did not take: accounting entry id → what it says.
+async def update_items(session: Session, job: ExportJob, batch: pd.DataFrame, number: int) -> dict[str, str]:
+    """Send one batch of the results, the `number`-th; returns what Pleo did not take: accounting entry id → what it
+    says.
 
     An item counts as taken only when the answer shows it in the wanted state and names no error for it.
     """
-    answer = await pleo.update_job_items(job_id, updates)
+    updates = updates_of(batch)
+    answer = await session.pleo.update_job_items(job.id, updates)
     refused = {
         error.accounting_entry_id: f"{error.type or 'error'}: {error.message or 'no message'}"
         for error in answer.errors

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from blocks.erp.base import Capabilities, Erp
+from blocks.erp.base import Capabilities
 from blocks.erp.errors import ErpConfigurationError, ErpLoginRefused
-from blocks.erp.policy import Policy
 from blocks.erp.reference import Reference
 from blocks.pleo.models import ExportJob, JobFailure
 from flows.failures import JOB_FAILURES, JobFails
+from flows.session import Session
 
 
-async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
+async def validate_job(session: Session, job: ExportJob) -> Reference:
     """The accounting system's reference data, once it is known to take entries. Raises JobFails with what to change."""
+    erp, policy = session.erp, session.policy
     if not policy.accepts(job.company_id):
         raise JobFails(
             JobFailure.INVALID_CONFIGURATION,

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.access import Access
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
+from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
-from flows.outcome import RunReport
-from flows.run import export
-from flows.runner import PlainRunner, Runner
+from flows.export import seven_steps
+from flows.job import carry_out
+from flows.outcome import JobReport, RunReport
+from flows.run import export_jobs
 from flows.session import Session
+from flows.steps import Steps, plain_steps
 from flows.stop import Stop
 
 NO_JITTER = 0.0
@@ -38,6 +41,11 @@ async def no_waiting(_seconds: float) -> None:
     """Waits for nothing: between tries, tests need the order of things and not the time."""
 
 
+async def export_one(session: Session, job: ExportJob) -> JobReport:
+    """One job through its steps, as they are."""
+    return await carry_out(session, job, seven_steps)
+
+
 @dataclass
 class Office:
     """A Pleo, the books, and a way to run the export between them."""
@@ -46,7 +54,6 @@ class Office:
     base_url: str
     books: Path
     api_key: str = SANDBOX_API_KEY
-    runners: list[Runner] = field(default_factory=list)
     auth: httpx.Auth | Access | None = None
 
     async def export(
@@ -58,14 +65,14 @@ class Office:
         page_size: int = 100,
         update_batch_size: int = 100,
         erp: Erp | None = None,
-        runner: Runner | None = None,
+        steps: Steps | None = None,
         stop: Stop | None = None,
         policy: Policy | None = None,
         now: Callable[[], datetime] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = _now,
     ) -> RunReport:
-        """One run, as the command line makes it, with a runner of its own; `local_now` is this machine's belief."""
+        """One run, as the command line makes it, without Prefect; `local_now` is this machine's belief."""
         report = RunReport()
         clock = Clock(monotonic=seconds, now=local_now, sleep=no_waiting, jitter=lambda: NO_JITTER)
         auth = self.auth or httpx.BasicAuth(self.api_key, "")
@@ -77,15 +84,16 @@ class Office:
                 pleo,
                 files,
                 erp or Ledger(self.books),
-                runner or PlainRunner(no_waiting),
+                steps or plain_steps(),
                 stop or Stop(),
-                seconds,
-                update_batch_size,
-                policy or Policy(),
-                dry_run,
-                now or pleo.now,
+                policy=policy,
+                update_batch_size=update_batch_size,
+                dry_run=dry_run,
+                clock=seconds,
+                now=now,
+                sleep=no_waiting,
             )
-            await export(session, report, company_id=company_id, job_id=job_id)
+            await export_jobs(session, report, export_one, company_id=company_id, job_id=job_id)
             report.pleo_requests = pleo.requests_sent
         return report
 

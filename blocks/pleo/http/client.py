@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,10 +17,11 @@ from pydantic import BaseModel, ValidationError
 from blocks.pleo.errors import AnswerTooLarge, JobFinished, PleoOutcomeUnknown, PleoUnavailable
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.http.access import Access
+from blocks.pleo.http.pages import ExportItemsPage, JobItemsPage, Page, Paginator, read_page
 from blocks.pleo.http.retries import Effort, wait_s
 from blocks.pleo.http.transport import Answer, Check, Clock, Transport
-from blocks.pleo.http.wire import Cursors, Page, UnreadableAnswer, decode, read_page
-from blocks.pleo.items import BrokenItem, ExportItem, describe, entry_id_of, parse_item
+from blocks.pleo.http.wire import UnreadableAnswer
+from blocks.pleo.items import describe
 from blocks.pleo.models import (
     ExportJob,
     ItemUpdate,
@@ -63,27 +63,6 @@ class BearerAuth(httpx.Auth):
         """Add the token to the request."""
         request.headers["Authorization"] = self._header
         yield request
-
-
-@dataclass(frozen=True, slots=True)
-class JobItems:
-    """One page of a job's items: the rows, how many could not be read or are of another job, and the next cursor."""
-
-    rows: tuple[JobItem, ...]
-    unreadable: int
-    has_next: bool
-    end_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemsPage:
-    """One page of export items as it came: `text` is the whole JSON body, `ids` whose items it holds."""
-
-    text: str
-    ids: tuple[str, ...]
-    count: int
-    has_next: bool
-    end_cursor: str | None
 
 
 class PleoClient:
@@ -135,12 +114,12 @@ class PleoClient:
         query: list[tuple[str, str]] = [("company_id", company_id)] if company_id else []
         query += [("statuses", status.value) for status in statuses]
         jobs: list[ExportJob] = []
-        cursors = Cursors("list of export jobs")
+        paginator = Paginator("list of export jobs")
         cursor: str | None = None
         while True:
             page = (await self._page("/v3/export-jobs", query, cursor)).value
             jobs += _readable(ExportJob, page.data)
-            cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.data))
+            cursor = paginator.after(has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.data))
             if cursor is None:
                 return tuple(jobs)
 
@@ -222,13 +201,13 @@ class PleoClient:
 
     # -- items --------------------------------------------------------------------------------------------------
 
-    async def get_job_items(self, job_id: str, cursor: str | None = None, *, status: str | None = None) -> JobItems:
+    async def get_job_items(self, job_id: str, cursor: str | None = None, *, status: str | None = None) -> JobItemsPage:
         """GET /v3/export-jobs/{jobId}/items, one page."""
         job_id = canonical_uuid(job_id)
         query = [("status", status)] if status else []
         page: Page = (await self._page(f"/v3/export-jobs/{job_id}/items", query, cursor)).value
         rows = tuple(row for row in _readable(JobItem, page.data) if row.export_job_id in {None, job_id})
-        return JobItems(rows, len(page.data) - len(rows), page.has_next, page.end_cursor)
+        return JobItemsPage(rows, len(page.data) - len(rows), page.has_next, page.end_cursor)
 
     async def find_job_item(self, company_id: str, accounting_entry_id: str) -> JobItem:
         """GET /v3/export-job-items: the newest job item of one expense. Raises PleoNotFound."""
@@ -237,12 +216,11 @@ class PleoClient:
         row: JobItem = answer.value
         return row
 
-    async def get_export_items(self, job_id: str, cursor: str | None = None) -> ItemsPage:
+    async def get_export_items(self, job_id: str, cursor: str | None = None) -> ExportItemsPage:
         """GET /v3/export-items, one page as it came. Raises MissingContraAccounts or JobFinished."""
         answer = await self._page("/v3/export-items", [("job_id", canonical_uuid(job_id))], cursor, _export_page)
         page: Page = answer.value
-        ids = (entry_id_of(element) for element in page.data)
-        return ItemsPage(answer.text, tuple(id_ for id_ in ids if id_), len(page.data), page.has_next, page.end_cursor)
+        return ExportItemsPage.of(page, answer.text)
 
     async def update_job_items(self, job_id: str, updates: Sequence[ItemUpdate]) -> UpdateAnswer:
         """PUT /v3/export-jobs/{jobId}/items with at most 100 updates. Raises JobFinished once the job is over."""
@@ -271,11 +249,6 @@ class PleoClient:
                 if size <= 1:
                     raise
         raise AssertionError("the last size is 1")
-
-
-def items_of(page_text: str) -> list[ExportItem | BrokenItem]:
-    """The export items on a page that `get_export_items` brought, broken ones as such, in Pleo's order."""
-    return [parse_item(element) for element in read_page(decode(page_text)).data]
 
 
 def _readable(model: type[_Model], elements: Iterable[Any]) -> list[_Model]:

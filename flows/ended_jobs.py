@@ -9,7 +9,6 @@ from blocks.pleo.models import ExportJob, ItemStatus, JobStatus
 from blocks.text import one_line
 from flows.outcome import Ending, JobReport, status_of
 from flows.session import Session
-from flows.steps.detect import read_job
 from flows.steps.retrieve import reread_items
 from flows.stop import Stopped
 
@@ -20,7 +19,7 @@ async def find_out_how_it_ended(session: Session, report: JobReport, error: Pleo
     """The job was over before we ended it, as `error` tells: say how, and what is booked that Pleo does not know of."""
     report.ending, report.reason = Ending.FINISHED_ELSEWHERE, str(error)
     try:
-        tell_how_it_stands(report, await session.runner.call(read_job, session.pleo, report.job_id), error)
+        tell_how_it_stands(report, await session.pleo.get_job(report.job_id), error)
         await _see_what_pleo_knows(session, report)
     except (PleoError, Stopped) as trouble:
         log.warning("How export job %s ended in Pleo cannot be read: %s", report.job_id, trouble)
@@ -45,8 +44,6 @@ async def _see_what_pleo_knows(session: Session, report: JobReport) -> None:
     unreported = report.unreported
     if not unreported:
         return
-    rows = await session.runner.call(
-        reread_items, session.pleo, report.job_id, set(unreported), label="that may have been reported"
-    )
+    rows = await reread_items(session.pleo, report.job_id, set(unreported))
     told = {row.accounting_entry_id: row.external_id for row in rows if row.status == ItemStatus.SUCCESSFUL}
-    report.taken([id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id])
+    report.results.acknowledge(id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id)
