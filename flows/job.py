@@ -396,7 +396,7 @@ class Job:
         if (self.is_resumed or self._done) and not self._rows.are_complete:
             await self.retrieve()
         self.report.reason = error.reason
-        if not (self._done or self._rows.already_final or self._rows.unknown_states):
+        if not self.is_half_done:
             await self._end(FinalEvent(JobEvent.FAILED, error.reason, error.type))
             return
         name = error.type.value
@@ -404,6 +404,11 @@ class Job:
         async with self.updates() as updates:
             await updates.add(self._fail_what_is_open(reason))
         await self.complete()
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether items have come to their end, here or elsewhere, so that the job cannot fail as a whole."""
+        return bool(self._done or self._rows.already_final or self._rows.unknown_states)
 
     async def _end(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""

@@ -22,15 +22,15 @@ from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown, ErpRateL
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.files.client import Downloaded, FileClient
+from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import Ending
 from flows.receipts.folder import receipts_folder
-from flows.runner import PlainRunner, retry_wait_s
-from flows.steps.fetch import FetchedPage, PageKey
+from flows.steps import PagesInMemory, plain_steps, retry_wait_s
 from flows.stop import Stop
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import Office, no_waiting, office
+from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
@@ -197,15 +197,16 @@ async def test_contra_accounts_that_are_missing_when_a_page_is_fetched_again_fai
     with office(tmp_path, clock=lambda: time[0], expires_in=7 * 86_400) as at_work:
         job_id = at_work.sandbox.add_job_of([an_item(1), with_receipt(2)])
 
-        class OldPages(PlainRunner):
-            async def load(self, key: PageKey) -> FetchedPage | None:
+        class OldPages(PagesInMemory):
+            async def fetch_page(self, *args: Any) -> ExportItemsPage:
+                page = await super().fetch_page(*args)
                 if time[0] < datetime(2026, 11, 4, tzinfo=UTC).timestamp():
                     time[0] += timedelta(hours=25).total_seconds()
                     at_work.sandbox.miss_contra_accounts(["DKK"], job_id=job_id)
-                return await super().load(key)
+                return page
 
         report = await at_work.export(
-            runner=OldPages(no_waiting), now=lambda: datetime.fromtimestamp(time[0], UTC), policy=Policy()
+            steps=plain_steps(OldPages()), now=lambda: datetime.fromtimestamp(time[0], UTC), policy=Policy()
         )
         assert (report.jobs[0].ending, report.jobs[0].successful) == (Ending.COMPLETED_WITH_ERRORS, 1)
         assert [failure.type for failure in report.jobs[0].failures] == ["missing_configuration"]

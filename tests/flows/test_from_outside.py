@@ -1,12 +1,13 @@
 """What a Pleo, a shell or a file system can do that nobody thought of when the steps were written."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
 import signal
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,19 @@ from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger import Ledger
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import Sandbox
 from flows.cli import parse
 from flows.outcome import RunReport
-from flows.run import export
-from flows.runner import PlainRunner, Step
+from flows.run import export_jobs
 from flows.session import Session
-from flows.steps.fetch import FetchedPage, PageKey
+from flows.steps import PagesInMemory, plain_steps
+from flows.steps.fetch import PageKey, page_key
 from flows.stop import Stop, Stopped
 from tests.flows.test_command_line import Shell
-from tests.support.exporting import no_waiting, office
+from tests.support.exporting import export_one, office, page_of
 from tests.support.processes import PrefectServer
 
 JOB = "00000000-0000-4000-8000-000000000001"
@@ -67,8 +69,8 @@ class OneJob:
         async with PleoClient("http://127.0.0.1", httpx.BasicAuth("key", ""), transport=transport) as pleo:
             ledger = Ledger(folder / "books.sqlite")
             files = FileClient("http://127.0.0.1")
-            session = Session(pleo, files, ledger, PlainRunner(), Stop(), lambda: float(next(seconds)))
-            await export(session, report, company_id=None, job_id=job_id)
+            session = Session(pleo, files, ledger, plain_steps(), Stop(), clock=lambda: float(next(seconds)))
+            await export_jobs(session, report, export_one, company_id=None, job_id=job_id)
         return report
 
 
@@ -117,17 +119,17 @@ def test_an_output_without_unicode_still_gets_the_whole_report(shell: Shell) -> 
     assert json.loads(shell.run("--json", PYTHONIOENCODING="ascii").stdout)["jobs"] == []
 
 
-class Watching(PlainRunner):
+class Watching(PagesInMemory):
     """Notes how the job stood in Pleo whenever its stored pages were deleted."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        super().__init__(no_waiting)
+        super().__init__()
         self._sandbox = sandbox
         self.forgotten_while: list[str] = []
 
-    async def forget(self, job: ExportJob) -> None:
-        self.forgotten_while.append(self._sandbox.job(job.id).status)
-        await super().forget(job)
+    async def forget(self, job_id: str) -> None:
+        self.forgotten_while.append(self._sandbox.job(job_id).status)
+        await super().forget(job_id)
 
 
 async def test_the_pages_are_gone_before_the_final_event_so_that_a_kill_right_after_it_leaves_none(
@@ -135,30 +137,31 @@ async def test_the_pages_are_gone_before_the_final_event_so_that_a_kill_right_af
 ) -> None:
     with office(tmp_path) as at_work:
         at_work.sandbox.add_job(items=5, failing=False)
-        runner = Watching(at_work.sandbox)
-        report = await at_work.export(runner=runner)
+        pages = Watching(at_work.sandbox)
+        report = await at_work.export(steps=plain_steps(pages))
     assert report.exit_status == 0
-    assert runner.forgotten_while[0] == "in_progress"
+    assert pages.forgotten_while[0] == "in_progress"
 
 
 async def test_a_page_that_leads_nowhere_is_not_kept_for_the_next_run(tmp_path: Path) -> None:
-    class LostCursor(PlainRunner):
-        async def fetch(
-            self, key: PageKey, step: Step[FetchedPage], *args: Any, label: str
-        ) -> tuple[FetchedPage, bool]:
-            async def without_cursor(*args: Any) -> FetchedPage:
-                return replace(await step(*args), has_next=True, end_cursor=None)
-
-            return await super().fetch(key, without_cursor if self.broken else step, *args, label=label)
-
+    class LostCursor(PagesInMemory):
         broken = True
+
+        async def fetch_page_anew(
+            self, session: Session, job: ExportJob, cursor: str | None, number: int
+        ) -> ExportItemsPage:
+            page = await super().fetch_page_anew(session, job, cursor, number)
+            if self.broken:
+                page = page.model_copy(update={"has_next": True, "end_cursor": None})
+                self.kept[page_key(session, job, cursor)] = page
+            return page
 
     with office(tmp_path) as at_work:
         at_work.sandbox.add_job(items=5, failing=False)
-        runner = LostCursor(no_waiting)
-        assert (await at_work.export(runner=runner)).exit_status == 1
-        runner.broken = False
-        assert (await at_work.export(runner=runner)).exit_status == 0
+        pages = LostCursor()
+        assert (await at_work.export(steps=plain_steps(pages))).exit_status == 1
+        pages.broken = False
+        assert (await at_work.export(steps=plain_steps(pages))).exit_status == 0
         assert at_work.entries() == 5
 
 
@@ -213,17 +216,14 @@ async def test_a_run_is_still_listening_when_its_first_job_has_ended() -> None:
 
 
 async def test_stored_pages_of_a_job_that_ended_elsewhere_go_and_those_of_an_unknown_one_stay(tmp_path: Path) -> None:
-    runner = PlainRunner(no_waiting)
-
-    async def a_page(*_: Any) -> FetchedPage:
-        return FetchedPage("{}", (), 0, False, None)
+    pages = PagesInMemory()
+    nothing = {"data": [], "pagination": {"hasNextPage": False, "endCursor": None}}
 
     with office(tmp_path) as at_work:
         ended = at_work.sandbox.add_job(items=2, failing=False)
         assert (await at_work.export()).exit_status == 0
         for job_id in (ended, JOB):
-            key = PageKey(at_work.base_url, COMPANY, job_id, "", 100)
-            await runner.fetch(key, a_page, label="1")
-        report = await at_work.export(runner=runner)
+            pages.kept[PageKey(at_work.base_url, COMPANY, job_id, "", 100)] = page_of(nothing)
+        report = await at_work.export(steps=plain_steps(pages))
     assert report.exit_status == 0
-    assert await runner.kept() == [JOB]
+    assert await pages.jobs() == [JOB]

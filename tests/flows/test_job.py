@@ -5,16 +5,19 @@ import logging
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from blocks.erp.entries import JournalEntry
 from blocks.erp.ledger import Ledger
 from blocks.pleo.errors import PleoUnavailable
+from blocks.pleo.http.pages import ExportItemsPage
 from flows.outcome import Ending
-from flows.runner import PlainRunner
+from flows.steps import PagesInMemory, plain_steps
 from flows.stop import Stop
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office, office, page_of
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
@@ -214,12 +217,11 @@ async def test_a_run_that_is_asked_to_stop_reports_what_it_recorded_and_the_next
     job_id = at_work.sandbox.add_job(items=60, failing=False)
     stop = Stop()
 
-    class StopsAfterOnePage(PlainRunner):
-        async def progress(self, what: str, done: int, total: int) -> None:
-            if what == "recorded":
-                stop._set.set()
+    async def stop_after_one_page(what: str, _done: int, _total: int) -> None:
+        if what == "recorded":
+            stop._set.set()
 
-    report = await at_work.export(page_size=20, stop=stop, runner=StopsAfterOnePage())
+    report = await at_work.export(page_size=20, stop=stop, show=stop_after_one_page)
     assert report.jobs[0].ending is Ending.INTERRUPTED
     assert at_work.sandbox.outcome(job_id) == {"successful": 20, "pending": 40}
     assert at_work.sandbox.job(job_id).status == "in_progress"
@@ -229,32 +231,30 @@ async def test_a_run_that_is_asked_to_stop_reports_what_it_recorded_and_the_next
 
 async def test_pages_of_an_earlier_run_that_do_not_hold_an_open_item_are_fetched_anew(at_work: Office) -> None:
     first = at_work.sandbox.add_job(items=30, failing=False)
-    runner = PlainRunner()
+    pages = PagesInMemory()
     at_work.sandbox.inject("status", PUT_ITEMS, times=6)
-    await at_work.export(runner=runner)
-    stale = {key: page for key, page in runner._pages.items() if key.job_id == first}
+    await at_work.export(steps=plain_steps(pages))
+    stale = {key: page for key, page in pages.kept.items() if key.job_id == first}
     assert stale
-    for key, page in stale.items():
-        runner._pages[key] = type(page)('{"data": [], "pagination": {"hasNextPage": false}}', (), 0, False, None)
-    report = await at_work.export(runner=runner)
+    for key in stale:
+        nothing = {"data": [], "pagination": {"hasNextPage": False, "endCursor": None}}
+        pages.kept[key] = page_of(nothing)
+    report = await at_work.export(steps=plain_steps(pages))
     assert (report.jobs[0].event, report.jobs[0].successful) == ("completed", 30)
-    assert runner._pages == {}
+    assert pages.kept == {}
 
 
 async def test_an_item_that_is_listed_but_never_sent_fails_and_says_so(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job(items=10, failing=False)
     lost = at_work.sandbox.items(job_id)[3].accounting_entry_id
 
-    class Forgetful(PlainRunner):
-        async def fetch(self, key, step, *args, label):  # type: ignore[no-untyped-def]
-            page, stored = await super().fetch(key, step, *args, label=label)
-            document = json.loads(page.text)
+    class Forgetful(PagesInMemory):
+        async def fetch_page_anew(self, *args: Any) -> ExportItemsPage:
+            document = json.loads((await super().fetch_page_anew(*args)).text)
             document["data"] = [item for item in document["data"] if item["accountingEntryId"] != lost]
-            ids = tuple(id_ for id_ in page.ids if id_ != lost)
-            self._pages[key] = type(page)(json.dumps(document), ids, page.count - 1, page.has_next, page.end_cursor)
-            return self._pages[key], stored
+            return page_of(document)
 
-    report = await at_work.export(runner=Forgetful())
+    report = await at_work.export(steps=plain_steps(Forgetful()))
     (failure,) = report.jobs[0].failures
     assert (failure.accounting_entry_id, failure.type) == (lost, "validation_failure")
     assert at_work.sandbox.outcome(job_id) == {"successful": 9, "failed": 1}
@@ -286,22 +286,19 @@ async def test_another_integration_that_ends_the_job_meanwhile_stops_us_cleanly(
     job_id = at_work.sandbox.add_job(items=60, failing=False)
     company = at_work.sandbox.job(job_id).company_id
 
-    class Rival(PlainRunner):
-        async def progress(self, what: str, done: int, total: int) -> None:
-            if what == "recorded" and done == 20:
-                import httpx
+    async def rival(what: str, done: int, _total: int) -> None:
+        if what == "recorded" and done == 20:
+            body = {
+                "jobId": job_id,
+                "event": "failed",
+                "failureReason": "x",
+                "failureReasonType": "canceled_by_user",
+            }
+            async with httpx.AsyncClient(auth=(at_work.api_key, "")) as other:
+                answer = await other.post(f"{at_work.base_url}/v3/export-job-events", json=body)
+            assert answer.status_code == 202
 
-                body = {
-                    "jobId": job_id,
-                    "event": "failed",
-                    "failureReason": "x",
-                    "failureReasonType": "canceled_by_user",
-                }
-                async with httpx.AsyncClient(auth=(at_work.api_key, "")) as rival:
-                    answer = await rival.post(f"{at_work.base_url}/v3/export-job-events", json=body)
-                assert answer.status_code == 202
-
-    report = await at_work.export(page_size=20, update_batch_size=20, runner=Rival(), company_id=company)
+    report = await at_work.export(page_size=20, update_batch_size=20, show=rival, company_id=company)
     job = report.jobs[0]
     assert (job.ending, job.event, report.exit_status) == (Ending.FINISHED_ELSEWHERE, None, 1)
     assert "canceled_by_user" in job.reason

@@ -18,29 +18,27 @@ from blocks.collection import PleoOAuth
 from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.oauth.grant import Saved, SavedGrant
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET
-from flows.runner import PlainRunner
 from tests.flows.test_command_line import Shell
-from tests.support.exporting import Office, no_waiting, office
+from tests.support.exporting import Office, no_waiting, office, watched_steps
 from tests.support.pleo.oauth_world import RECONNECT, TOKEN_CALL, Drawer
 from tests.support.processes import PrefectServer, until
 
 ITEMS = 60
 
 
-class Turns(PlainRunner):
-    """Counts the steps of a run, and does something before one of them."""
+class Turns:
+    """Counts the calls of a run's steps, and does something before one of them."""
 
-    def __init__(self, at: int = 0, act: Any = None) -> None:
-        super().__init__(no_waiting)
+    def __init__(self, at: int, act: Any) -> None:
         self.count = 0
         self._at = at
         self._act = act
+        self.steps = watched_steps(self._before)
 
-    async def call(self, step: Any, *args: Any, label: str = "") -> Any:
+    def _before(self) -> None:
         self.count += 1
         if self.count == self._at:
             self._act()
-        return await super().call(step, *args, label=label)
 
 
 def connected(at_work: Office) -> Drawer:
@@ -65,7 +63,7 @@ async def test_access_that_runs_out_at_any_turn_of_a_job_is_renewed_once_and_the
             at_work.books = tmp_path / f"books-{at}.sqlite"
             job_id = at_work.sandbox.add_job(ITEMS, seed=at, failing=False)
             turns = Turns(at, at_work.sandbox.expire_access_tokens)
-            report = await at_work.export(page_size=20, update_batch_size=20, runner=turns)
+            report = await at_work.export(page_size=20, update_batch_size=20, steps=turns.steps)
             grant = at_work.sandbox.oauth_grants()[-1]
             assert (report.exit_status, at_work.entries(), grant.revoked) == (0, ITEMS, None), f"before step {at}"
             assert at_work.sandbox.outcome(job_id) == {"successful": ITEMS}
@@ -92,7 +90,7 @@ async def test_access_that_is_lost_in_the_middle_leaves_the_job_to_the_run_after
                 at_work.sandbox.inject("lost", TOKEN_CALL)
                 at_work.sandbox.expire_access_tokens()
 
-        report = await at_work.export(page_size=20, update_batch_size=20, runner=Turns(8, lose))
+        report = await at_work.export(page_size=20, update_batch_size=20, steps=Turns(8, lose).steps)
         assert report.exit_status == 1
         (job,) = report.jobs
         assert RECONNECT in job.reason

@@ -18,7 +18,6 @@ from blocks.erp.entries import Attachment
 from blocks.erp.policy import Attachments
 from blocks.pleo.credentials import PleoCredentials
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.client import items_of
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
@@ -397,7 +396,7 @@ async def test_receipts_of_the_sandbox_are_followed_from_item_to_file(tmp_path: 
             FileClient(url) as files,
         ):
             page = await pleo.get_export_items(job_id)
-            items = [item for item in items_of(page.text) if isinstance(item, ExportItem)]
+            items = [item for item in page.items(page.ids).values() if isinstance(item, ExportItem)]
             found = await collect_page(items, files, ANY, OPTIONAL, tmp_path, {})
         assert sandbox.received().receipts == sum(len(item.files or ()) for item in items) > 20
     attached: list[Attachment] = [one for item in found.values() for one in item.attachments]

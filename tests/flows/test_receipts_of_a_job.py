@@ -15,10 +15,10 @@ from blocks.erp.errors import ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import content, mark
-from flows.runner import PlainRunner
+from flows.steps import PagesInMemory, plain_steps
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import Office, no_waiting, office
+from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAMES = [f"5f0d3c1a-0000-4000-8000-00000000000{n}.{kind}" for n, kind in enumerate(("pdf", "png", "jpg"), 1)]
@@ -117,7 +117,7 @@ async def test_links_that_died_since_their_page_was_fetched_are_fetched_anew(tmp
     time = [START.timestamp()]
     with office(tmp_path, clock=lambda: time[0], expires_in=7 * 86_400) as at_work:
         at_work.sandbox.add_job_of([with_receipts(1, NAMES[0]), an_item(2), with_receipts(3, NAMES[1])])
-        runner = PlainRunner(no_waiting)
+        steps = plain_steps(PagesInMemory())
         policy = Policy(attachments=Attachments.REQUIRED)
 
         def now() -> datetime:
@@ -127,10 +127,10 @@ async def test_links_that_died_since_their_page_was_fetched_are_fetched_anew(tmp
             async def find(self, accounting_entry_ids: Any) -> Any:
                 raise ErpUnavailable("the books are away")
 
-        report = await at_work.export(erp=Away(at_work.books), runner=runner, policy=policy, now=now)
+        report = await at_work.export(erp=Away(at_work.books), steps=steps, policy=policy, now=now)
         assert report.exit_status == 1
         time[0] += timedelta(hours=25).total_seconds()
-        report = await at_work.export(runner=runner, policy=policy, now=now)
+        report = await at_work.export(steps=steps, policy=policy, now=now)
         assert [(item.accounting_entry_id, item.type) for item in report.jobs[0].failures] == [
             (entry_id(2), "validation_failure")
         ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.outcome import JOB_FAILED, USAGE, Ending
-from flows.runner import PlainRunner
-from tests.support.exporting import Office, no_waiting, office
+from flows.steps import PagesInMemory, plain_steps
+from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import an_item
 
 OTHER = "11111111-1111-4111-8111-111111111111"
@@ -48,14 +48,14 @@ async def test_a_right_that_is_withdrawn_between_two_jobs_is_no_wrong_usage_any_
     assert (await at_work.export()).exit_status == USAGE
 
 
-class _Left(PlainRunner):
+class _Left(PagesInMemory):
     """Has pages left of these jobs."""
 
     def __init__(self, jobs: list[str]) -> None:
-        super().__init__(no_waiting)
+        super().__init__()
         self._jobs = jobs
 
-    async def kept(self) -> list[str]:
+    async def jobs(self) -> list[str]:
         return self._jobs
 
 
@@ -66,7 +66,7 @@ async def test_of_pages_that_are_left_pleo_is_asked_no_more_once_it_does_not_ans
     at_work.sandbox.inject("status", GET_JOB, times=99, status=503)
     left = [f"00000000-0000-4000-8000-{n:012}" for n in range(20)]
     with caplog.at_level(logging.WARNING):
-        report = await at_work.export(runner=_Left(left))
+        report = await at_work.export(steps=plain_steps(_Left(left)))
     assert (report.exit_status, report.jobs[0].ending) == (0, Ending.COMPLETED)
     assert "stay for now" in caplog.text
     assert report.pleo_requests < len(left)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from blocks.erp.policy import Policy
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.access import Access
 from blocks.pleo.http.client import PleoClient
+from blocks.pleo.http.pages import ExportItemsPage, read_page
 from blocks.pleo.http.transport import Clock
+from blocks.pleo.http.wire import decode
 from blocks.pleo.models import ExportJob
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.export import seven_steps
 from flows.job import carry_out
 from flows.outcome import JobReport, RunReport
 from flows.run import export_jobs
-from flows.session import Session
+from flows.session import Session, Show, show_nothing
 from flows.steps import Steps, plain_steps
 from flows.stop import Stop
 
@@ -44,6 +47,29 @@ async def no_waiting(_seconds: float) -> None:
 async def export_one(session: Session, job: ExportJob) -> JobReport:
     """One job through its steps, as they are."""
     return await carry_out(session, job, seven_steps)
+
+
+def watched_steps(before: Callable[[], Any], after: Callable[[], Any] = lambda: None) -> Steps:
+    """The steps, with something that happens before and after each call of one of them."""
+    steps = plain_steps()
+
+    def watched(step: Any) -> Any:
+        async def call(*args: Any) -> Any:
+            before()
+            result = await step(*args)
+            after()
+            return result
+
+        return call
+
+    return replace(
+        steps, **{one.name: watched(getattr(steps, one.name)) for one in fields(steps) if one.name != "pages"}
+    )
+
+
+def page_of(document: Any) -> ExportItemsPage:
+    """A page of export items with this body."""
+    return ExportItemsPage.of(read_page(decode(json.dumps(document))), json.dumps(document))
 
 
 @dataclass
@@ -71,6 +97,7 @@ class Office:
         now: Callable[[], datetime] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = _now,
+        show: Show = show_nothing,
     ) -> RunReport:
         """One run, as the command line makes it, without Prefect; `local_now` is this machine's belief."""
         report = RunReport()
@@ -92,6 +119,7 @@ class Office:
                 clock=seconds,
                 now=now,
                 sleep=no_waiting,
+                show=show,
             )
             await export_jobs(session, report, export_one, company_id=company_id, job_id=job_id)
             report.pleo_requests = pleo.requests_sent

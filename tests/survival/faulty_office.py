@@ -28,10 +28,11 @@ from blocks.pleo.http.client import KeyAuth, PleoClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox
 from flows.outcome import RunReport
-from flows.run import export
-from flows.runner import PlainRunner
+from flows.run import export_jobs
 from flows.session import Session
+from flows.steps import plain_steps
 from flows.stop import Stop
+from tests.support.exporting import export_one
 from tests.support.network.jumping_loop import AtOnce
 from tests.support.network.memory_network import HOST, MemoryNetwork, Request, Stream
 from tests.support.network.network_faults import Fault, Reply
@@ -174,10 +175,10 @@ class FaultyOffice:
             FileClient(base_url, clock=clock, file_s=self.file_s, dialler=self.network.dialler, tls=_TLS) as files,
         ):
             session = Session(
-                pleo, files, erp or self.ledger(), PlainRunner(clock.sleep), stop, loop.time, page_size,
-                policy or Policy(), now=self.local_time,
+                pleo, files, erp or self.ledger(), plain_steps(), stop, policy=policy, update_batch_size=page_size,
+                clock=loop.time, now=self.local_time, sleep=clock.sleep,
             )  # fmt: skip
-            await export(session, report, company_id=None, job_id=job_id)
+            await export_jobs(session, report, export_one, company_id=None, job_id=job_id)
             report.pleo_requests = pleo.requests_sent
         seconds = loop.time() - began
         await self.network.settled()

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from flows.outcome import Ending, RunReport
-from flows.runner import PlainRunner
-from tests.support.exporting import no_waiting
 from tests.support.pleo.pleo_items import an_item
 from tests.support.pleo.watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched, watched
 
@@ -111,21 +109,17 @@ async def test_a_job_that_is_ended_before_our_next_request_stops_us_and_is_found
     assert pleo.booked().items() >= booked.items()
 
 
-class WaitsForItsUpdate(PlainRunner):
+async def wait_for_the_update(what: str, done: int, _total: int) -> None:
     """Goes on after six pages only when the update under way has been answered."""
-
-    async def progress(self, what: str, done: int, total: int) -> None:
-        sending = [
-            one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__qualname__", "") == "Reporting._send"
-        ]
-        if (what, done) == ("recorded", 120) and sending:
-            await asyncio.wait(sending)
+    sending = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__qualname__", "") == "Updates._send"]
+    if (what, done) == ("recorded", 120) and sending:
+        await asyncio.wait(sending)
 
 
 async def test_once_an_update_is_refused_one_page_more_is_booked_at_most(pleo: Watched) -> None:
     job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(300)])
     pleo.before(1, lambda: pleo.cancel(job_id), PUT_ITEMS)
-    report = await pleo.export(page_size=20, update_batch_size=100, runner=WaitsForItsUpdate(no_waiting))
+    report = await pleo.export(page_size=20, update_batch_size=100, show=wait_for_the_update)
     assert report.jobs[0].ending is Ending.FINISHED_ELSEWHERE
     assert pleo.entries() == len(report.jobs[0].unreported)
     assert 100 < pleo.entries() <= 140

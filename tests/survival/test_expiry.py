@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from blocks.pleo.models import ExportJob, JobStatus
 from flows.deadline import USUAL_LIFE_S, Deadline
 from flows.outcome import Ending
 from flows.report import summary_lines, unreported_lines
-from flows.runner import PlainRunner, Step
+from flows.session import Session
+from flows.steps import PagesInMemory, Steps, plain_steps
+from flows.steps.retrieve import JobRows, retrieve_items
 from tests.flows.test_command_line import Shell
-from tests.support.exporting import Office, no_waiting, office
+from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import an_item
 from tests.support.processes import PrefectServer
 
@@ -154,14 +157,14 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
             await told_of(at_work, job_id, 4)
             hours.seconds += 4000
 
-    runner = PlainRunner(no_waiting)
+    pages = PagesInMemory()
     report = await at_work.export(
         erp=SlowLedger(at_work.books, over_before_the_third),
         page_size=2,
         update_batch_size=2,
         seconds=hours,
         policy=NO_RECEIPTS,
-        runner=runner,
+        steps=plain_steps(pages),
     )
     job = report.jobs[0]
     assert (job.ending, job.event, report.exit_status) == (Ending.FINISHED_ELSEWHERE, None, 1)
@@ -176,7 +179,7 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
     assert first == "2 booked and not yet reported to Pleo, to be found by the next export of them:"
     assert all(any(id_ in line and one.external_id in line for line in lines) for id_, one in job.unreported.items())
     assert any("it expired" in line for line in summary_lines(job))
-    assert not runner._pages
+    assert not pages.kept
 
     again = at_work.sandbox.export_again(job_id, list(job.unreported))
     found = await at_work.export(seconds=hours)
@@ -187,18 +190,14 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
     assert at_work.entries() == 6
 
 
-class SlowlyRead(PlainRunner):
-    """Reading a job's items takes a while."""
+def slowly_read(hours: Hours, takes_s: float) -> Steps:
+    """Steps of which reading a job's items takes a while."""
 
-    def __init__(self, hours: Hours, takes_s: float) -> None:
-        super().__init__(no_waiting)
-        self._hours, self._takes_s = hours, takes_s
+    async def slowly(session: Session, job: ExportJob, rows: JobRows) -> None:
+        hours.seconds += takes_s
+        await retrieve_items(session, job, rows)
 
-    async def call(self, step: Step[Any], *args: Any, label: str = "") -> Any:
-        result = await super().call(step, *args, label=label)
-        if step.__name__ == "retrieve_items":
-            self._hours.seconds += self._takes_s
-        return result
+    return replace(plain_steps(), retrieve_items=slowly)
 
 
 @pytest.mark.parametrize(("takes_s", "warned"), [(100, False), (301, True)])
@@ -213,8 +212,8 @@ async def test_a_job_whose_time_does_not_suffice_is_announced_before_anything_is
             booked.append(len([one for one in caplog.records if "its time in Pleo is over" in one.message]))
 
         with caplog.at_level(logging.WARNING, "flows"):
-            ledger, runner = SlowLedger(at_work.books, note), SlowlyRead(hours, takes_s)
-            report = await at_work.export(erp=ledger, runner=runner, seconds=hours, policy=NO_RECEIPTS)
+            ledger, steps = SlowLedger(at_work.books, note), slowly_read(hours, takes_s)
+            report = await at_work.export(erp=ledger, steps=steps, seconds=hours, policy=NO_RECEIPTS)
     assert (booked, report.exit_status) == ([int(warned)], 0)
     assert any("its time in Pleo is over in about 299 s" in notice for notice in report.jobs[0].notices) is warned
 

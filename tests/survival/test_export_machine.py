@@ -22,8 +22,8 @@ from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, Policy
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.outcome import RunReport
-from flows.runner import PlainRunner, Step, T
-from tests.support.exporting import Office, no_waiting
+from flows.steps import Steps
+from tests.support.exporting import Office, watched_steps
 from tests.support.pleo.pleo_items import an_item, line, money
 
 OPEN = {"pending", "in_progress"}
@@ -61,28 +61,29 @@ def door() -> Iterator[None]:
         yield
 
 
-class Dying(PlainRunner):
-    """Dies before or after one of the calls of steps."""
+class Dying:
+    """Dies before or after one of the calls of steps, with all that is under way."""
 
     def __init__(self, calls: int, *, after: bool) -> None:
-        super().__init__(no_waiting)
-        self._left, self._after = calls, after
+        self._before = calls if not after else 0
+        self._after = calls if after else 0
+        self.steps = watched_steps(self._count_before, self._count_after)
 
-    async def call(self, step: Step[T], *args: Any, label: str = "") -> T:
-        self._left -= 1
-        if self._left == 0 and not self._after:
-            await _die()
-        result = await super().call(step, *args, label=label)
-        if self._left == 0:
-            await _die()
-        return result
+    def _count_before(self) -> None:
+        self._before -= 1
+        if self._before == 0:
+            _die()
+
+    def _count_after(self) -> None:
+        self._after -= 1
+        if self._after == 0:
+            _die()
 
 
-async def _die() -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel()
-    await asyncio.sleep(0)
+def _die() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+    raise asyncio.CancelledError
 
 
 class Exporting(RuleBasedStateMachine):
@@ -138,7 +139,7 @@ class Exporting(RuleBasedStateMachine):
 
     @rule(calls=st.integers(1, 12), after=st.booleans(), size=st.sampled_from([1, 2, 100]))
     def crash(self, calls: int, after: bool, size: int) -> None:
-        self._run(runner=Dying(calls, after=after), size=size)
+        self._run(steps=Dying(calls, after=after).steps, size=size)
 
     @rule(size=st.sampled_from([1, 2, 100]))
     def run_into_whatever_is_wrong(self, size: int) -> None:
@@ -183,11 +184,9 @@ class Exporting(RuleBasedStateMachine):
     def _ids(self, job_id: str) -> list[str]:
         return [item.accounting_entry_id for item in self.sandbox.items(job_id)]
 
-    def _run(self, *, size: int, runner: PlainRunner | None = None) -> RunReport | None:
+    def _run(self, *, size: int, steps: Steps | None = None) -> RunReport | None:
         async def whole() -> RunReport:
-            return await self.office.export(
-                page_size=size, update_batch_size=size, policy=self.policy, runner=runner or PlainRunner(no_waiting)
-            )
+            return await self.office.export(page_size=size, update_batch_size=size, policy=self.policy, steps=steps)
 
         logging.disable()
         try:

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from flows.outcome import Ending, JobReport, RunReport
-from flows.runner import PlainRunner, Runner
+from flows.steps import PagesInMemory, plain_steps
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import no_waiting
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item, entry_id
 from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched, watched
@@ -34,11 +33,11 @@ def erp() -> Iterator[SmallErpServer]:
         yield server
 
 
-async def _run(pleo: Watched, erp: SmallErpServer, runner: Runner | None = None) -> RunReport:
-    return await pleo.export(page_size=20, update_batch_size=20, erp=SmallErp(erp.base_url), runner=runner)
+async def _run(pleo: Watched, erp: SmallErpServer, pages: PagesInMemory | None = None) -> RunReport:
+    return await pleo.export(page_size=20, update_batch_size=20, erp=SmallErp(erp.base_url), steps=plain_steps(pages))
 
 
-async def _both(pleo: Watched, erp: SmallErpServer, pages: Runner | None = None) -> tuple[JobReport, JobReport]:
+async def _both(pleo: Watched, erp: SmallErpServer, pages: PagesInMemory | None = None) -> tuple[JobReport, JobReport]:
     """Two runs at once, perhaps with the same stored pages: what they say of the job, the one that ended it first."""
     reports = await asyncio.gather(_run(pleo, erp, pages), _run(pleo, erp, pages))
     winner, loser = sorted((report.jobs[0] for report in reports), key=lambda job: job.event is None)
@@ -76,7 +75,7 @@ async def test_one_that_is_told_that_the_job_is_taken_leaves_the_pages_to_the_ru
     pleo.before(1, late.open, PUT_ITEMS)
     pleo.before(1, told, PUT_ITEMS)
     pleo.before(3, told.open, LIST_JOBS)
-    winner, loser = await _both(pleo, erp, PlainRunner(no_waiting))
+    winner, loser = await _both(pleo, erp, PagesInMemory())
     assert (winner.event, loser.ending) == ("completed", Ending.TAKEN)
     assert pleo.sandbox.received().by_call[GET_DATA] == 3
 

@@ -12,7 +12,7 @@ import pytest
 from blocks.pleo.models import ItemStatus
 from flows.outcome import MAX_NOTICES, JobReport
 from flows.report import unreported_lines
-from flows.results import Row
+from flows.results import Facts, Row
 from tests.flows.test_command_line import Shell
 from tests.support.installing import asked
 from tests.support.pleo.pleo_items import an_item
@@ -66,9 +66,9 @@ def test_a_job_that_another_has_ended_with_all_of_ours_is_a_success_in_prefect_t
 
 def test_however_many_entries_pleo_does_not_know_a_thousand_are_named_and_the_others_counted() -> None:
     job = JobReport("job", "company")
-    job.count(
-        Row(f"entry {n}", ItemStatus.SUCCESSFUL, external_id=f"PX-{n}", currency="DKK", amount_minor=100)
-        for n in range(MAX_NOTICES + 500)
+    facts = Facts(currency="DKK", amount_minor=100)
+    job.results.add(
+        Row(f"entry {n}", ItemStatus.SUCCESSFUL, external_id=f"PX-{n}", facts=facts) for n in range(MAX_NOTICES + 500)
     )
     lines = list(unreported_lines(job))
     assert len(lines) == MAX_NOTICES + 2

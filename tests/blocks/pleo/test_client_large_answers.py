@@ -14,7 +14,6 @@ from blocks.pleo.errors import (
     NotPleo,
     PleoOutcomeUnknown,
 )
-from blocks.pleo.http.client import items_of
 from blocks.pleo.items import BrokenItem
 from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
@@ -108,7 +107,7 @@ async def test_a_page_keeps_its_good_items_beside_every_broken_one() -> None:
     async with scripted([answer(text)]) as pleo, pleo.client() as client:
         found = await client.get_export_items(JOB_ID)
     assert len(pleo.requests) == 1
-    read = items_of(found.text)
+    read = list(found.items(found.ids).values())
     assert [isinstance(item, BrokenItem) for item in read] == [False, *[True] * len(values), False]
     assert all(item.accounting_entry_id == ENTRY_ID for item in read)
 
@@ -134,7 +133,7 @@ async def test_ten_megabytes_of_note_come_through_cut() -> None:
     item = {"accountingEntryId": ENTRY_ID, "companyId": COMPANY_ID, "type": "fee", "date": "2026-03-02"}
     async with scripted([answer(page([{**item, "note": "ø" * 5_000_000}]))]) as pleo, pleo.client() as client:
         found = await client.get_export_items(JOB_ID)
-    (read,) = items_of(found.text)
+    (read,) = found.items(found.ids).values()
     assert not isinstance(read, BrokenItem)
     assert read.note is not None
     assert set(read.note) == {"ø"}

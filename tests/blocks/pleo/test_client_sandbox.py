@@ -20,8 +20,8 @@ from blocks.pleo.errors import (
     PleoPermissionError,
     PleoRejected,
 )
-from blocks.pleo.http.client import MAX_UPDATES, PleoClient, items_of
-from blocks.pleo.http.wire import Cursors
+from blocks.pleo.http.client import MAX_UPDATES, PleoClient
+from blocks.pleo.http.pages import Paginator
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
 from blocks.pleo.sandbox import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY, Sandbox, serve
@@ -55,14 +55,14 @@ def client(served: tuple[Sandbox, str]) -> PleoClient:
 
 
 async def all_items(client: PleoClient, job_id: str) -> list[ExportItem]:
-    cursors, cursor, items = Cursors("items"), None, list[ExportItem]()
+    paginator, cursor, items = Paginator("items"), None, list[ExportItem]()
     while True:
         page = await client.get_export_items(job_id, cursor)
-        read = [item for item in items_of(page.text) if isinstance(item, ExportItem)]
+        read = [item for item in page.items(page.ids).values() if isinstance(item, ExportItem)]
         assert [item.accounting_entry_id for item in read] == list(page.ids)
         assert len(read) == page.count
         items += read
-        cursor = cursors.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
+        cursor = paginator.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
         if cursor is None:
             return items
 

@@ -1,4 +1,4 @@
-"""Bodies and cursors: exact numbers, clean errors, lists that end."""
+"""Bodies and paginator: exact numbers, clean errors, lists that end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.pleo.errors import PagingBroken
-from blocks.pleo.http.wire import Cursors, UnreadableAnswer, decode, read_page
+from blocks.pleo.http.pages import Paginator, read_page
+from blocks.pleo.http.wire import UnreadableAnswer, decode
 from tests.support.pleo.scripted_pleo import COMPANY_ID, SAME_EVERY_TIME, answer, job, page, scripted
 
 names = st.sampled_from(["data", "pagination", "hasNextPage", "endCursor"])
@@ -119,11 +120,11 @@ def test_an_empty_cursor_is_none() -> None:
 
 
 def test_a_list_that_goes_on_and_on_ends_with_an_error() -> None:
-    cursors = Cursors("a list", most=3)
+    paginator = Paginator("a list", most=3)
     for number in range(3):
-        assert cursors.after(has_next=True, end_cursor=f"C{number}", count=1) == f"C{number}"
+        assert paginator.after(has_next=True, end_cursor=f"C{number}", count=1) == f"C{number}"
     with pytest.raises(PagingBroken, match="more than 3 pages"):
-        cursors.after(has_next=True, end_cursor="C3", count=1)
+        paginator.after(has_next=True, end_cursor="C3", count=1)
 
 
 # -- lists over HTTP ----------------------------------------------------------------------------------------------
@@ -137,12 +138,12 @@ async def test_more_pages_without_a_cursor_end_the_list_with_an_error(cursor: st
     assert len(pleo.requests) == 1
 
 
-@pytest.mark.parametrize("cursors", [["A", "A"], ["A", "B", "A"], ["A", "B", "C", "C"]])
-async def test_a_cursor_that_repeats_ends_the_list_with_an_error(cursors: list[str]) -> None:
-    async with scripted([answer(page([job()], cursor)) for cursor in cursors] * 3) as pleo, pleo.client() as client:
+@pytest.mark.parametrize("paginator", [["A", "A"], ["A", "B", "A"], ["A", "B", "C", "C"]])
+async def test_a_cursor_that_repeats_ends_the_list_with_an_error(paginator: list[str]) -> None:
+    async with scripted([answer(page([job()], cursor)) for cursor in paginator] * 3) as pleo, pleo.client() as client:
         with pytest.raises(PagingBroken, match="repeats"):
             await client.list_jobs()
-    assert len(pleo.requests) == len(cursors)
+    assert len(pleo.requests) == len(paginator)
 
 
 async def test_page_after_empty_page_ends_the_list_with_an_error() -> None:
@@ -191,13 +192,13 @@ async def test_a_broken_job_in_a_list_leaves_the_others() -> None:
 
 @SAME_EVERY_TIME
 @given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 2)), max_size=40))
-def test_cursors_lead_on_or_raise_and_never_twice_to_the_same_place(pages: list[tuple[str, int]]) -> None:
-    cursors, seen = Cursors("a list"), list[str | None]()
+def test_paginator_lead_on_or_raise_and_never_twice_to_the_same_place(pages: list[tuple[str, int]]) -> None:
+    paginator, seen = Paginator("a list"), list[str | None]()
     try:
         for cursor, count in pages:
-            seen.append(cursors.after(has_next=True, end_cursor=cursor or None, count=count))
+            seen.append(paginator.after(has_next=True, end_cursor=cursor or None, count=count))
     except PagingBroken:
         pass
     assert None not in seen
     assert len(seen) == len(set(seen))
-    assert Cursors("a list").after(has_next=False, end_cursor="A", count=0) is None
+    assert Paginator("a list").after(has_next=False, end_cursor="A", count=0) is None

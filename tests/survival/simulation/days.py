@@ -24,11 +24,14 @@ from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, Attachments, ClosedPeriod, Policy
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import BearerAuth, KeyAuth, PleoClient
+from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock
 from flows.outcome import RunReport
-from flows.run import export
+from flows.run import export_jobs
 from flows.session import Session
-from flows.steps.fetch import FetchedPage, PageKey
+from flows.steps import plain_steps
+from flows.steps.fetch import PageKey
+from tests.support.exporting import export_one
 from tests.support.network.virtual_time import NothingHappens, simulate
 from tests.survival.simulation.erp import SimulatedErp, Trouble
 from tests.survival.simulation.network import PleoWire, Process, Weather, clock, now
@@ -83,7 +86,7 @@ class Days:
         self.world.books.lag_s = choose.choice([0.0, 0.0, 0.0, 0.5, 20.0]) if self.writers is Writers.ANY else 0.0
         self.people = People(self.world, choose)
         self.settings = self._settings()
-        self.pages: dict[PageKey, FetchedPage] = {}
+        self.pages: dict[PageKey, ExportItemsPage] = {}
         self.fetched: dict[PageKey, float] = {}
         self.processes: list[Process] = []
         self.calm = False
@@ -264,8 +267,7 @@ class Days:
         wire = PleoWire(process, weather, world.answer, world.sent, world.heard, dates=self.dates)
         auth = self._credentials()
         erp = SimulatedErp(world.books, process, trouble, closes=settings.closes, max_entries=settings.max_entries)
-        runner = StoredPages(process, self.pages)
-        runner.fetched = self.fetched
+        steps = plain_steps(StoredPages(process, self.pages, self.fetched))
         async with (
             PleoClient(BASE_URL, auth, page_size=settings.page_size, clock=client_clock, transport=wire) as pleo,
             FileClient(BASE_URL, clock=client_clock, tls=NO_TLS) as files,
@@ -274,14 +276,13 @@ class Days:
                 pleo,
                 files,
                 erp,
-                runner,
+                steps,
                 stop,
-                clock,
-                settings.batch_size,
-                settings.policy,
-                now=pleo.now,
+                policy=settings.policy,
+                update_batch_size=settings.batch_size,
+                clock=clock,
             )
-            await export(session, report, company_id=SANDBOX_COMPANY_ID, job_id=None)
+            await export_jobs(session, report, export_one, company_id=SANDBOX_COMPANY_ID, job_id=None)
         if not process.dead:
             world.ended(process, report)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from blocks.erp.base import Outcome
@@ -15,12 +16,15 @@ from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import ErpOutcomeUnknown
 from blocks.pleo.errors import PleoUnavailable
 from blocks.pleo.http.client import PleoClient
-from blocks.pleo.models import OPEN_ITEM_STATUSES, ItemStatus, JobItem
-from flows.job import _JobRun
-from flows.reporting import Reporting
-from flows.steps import record, rows
+from blocks.pleo.models import OPEN_ITEM_STATUSES, ExportJob, ItemStatus, JobItem
+from flows import rows
+from flows.job import Job
+from flows.session import Session
+from flows.steps import record
 from flows.steps.complete import FinalEvent, final_event
-from flows.steps.retrieve import ControlList
+from flows.steps.retrieve import JobRows
+from flows.steps.update import update_items
+from flows.updates import Updates
 from tests.survival.simulation.erp import SimulatedErp
 
 Patch = pytest.MonkeyPatch
@@ -68,37 +72,37 @@ def _lets_two_in(patch: Patch) -> None:
 
 
 def _swallows_pleos_silence(patch: Patch) -> None:
-    send = Reporting._send
+    send = Updates._send
 
-    async def quietly(self: Reporting, updates: Any, label: str) -> None:
+    async def quietly(self: Updates, batch: pd.DataFrame) -> None:
         with suppress(PleoUnavailable):
-            await send(self, updates, label)
+            await send(self, batch)
 
-    patch.setattr(Reporting, "_send", quietly)
+    patch.setattr(Updates, "_send", quietly)
 
 
 def _takes_every_200_for_granted(patch: Patch) -> None:
-    async def taken(pleo: PleoClient, job_id: str, updates: Any) -> dict[str, str]:
-        await pleo.update_job_items(job_id, updates)
+    async def taken(session: Session, job: ExportJob, batch: pd.DataFrame, number: int) -> dict[str, str]:
+        await update_items(session, job, batch, number)
         return {}
 
-    patch.setattr("flows.reporting.update_batch", taken)
+    patch.setattr("flows.steps.update.update_items", taken)
 
 
 def _ends_without_the_last_batch(patch: Patch) -> None:
-    async def nothing(self: Reporting) -> None:
-        self._under_way = None
+    async def nothing(self: Updates) -> None:
+        self._under_way = set()
 
-    patch.setattr(Reporting, "_settled", nothing)
+    patch.setattr(Updates, "_settled", nothing)
 
 
 def _tells_of_this_run_alone(patch: Patch) -> None:
-    def of_this_run(self: _JobRun) -> Any:
-        self.control.successful = self.control.not_successful = 0
-        return end(self)
+    def of_this_run(self: Job) -> Any:
+        self._rows.successful = self._rows.not_successful = 0
+        return complete(self)
 
-    end = _JobRun.end
-    patch.setattr(_JobRun, "end", of_this_run)
+    complete = Job.complete
+    patch.setattr(Job, "complete", of_this_run)
 
 
 def _always_completes(patch: Patch) -> None:
@@ -109,11 +113,11 @@ def _always_completes(patch: Patch) -> None:
 
 
 def _begins_from_the_start(patch: Patch) -> None:
-    def as_open(self: ControlList, row: JobItem) -> None:
+    def as_open(self: JobRows, row: JobItem) -> None:
         if row.status in {*OPEN_ITEM_STATUSES, ItemStatus.SUCCESSFUL}:
             self.to_do[row.accounting_entry_id] = None
 
-    patch.setattr(ControlList, "_add", as_open)
+    patch.setattr(JobRows, "_add", as_open)
 
 
 def _does_not_compare_amounts(patch: Patch) -> None:
@@ -141,7 +145,7 @@ def _hopes_that_it_was_recorded(patch: Patch) -> None:
         return {one.accounting_entry_id: one for one in recorded}
 
     patch.setattr(SimulatedErp, "_record", hopefully)
-    patch.setattr(record._PageRun, "_in_the_books", no_reading_back)
+    patch.setattr(record._PageRecorder, "_in_the_books", no_reading_back)
 
 
 def _forgets_its_own_event(patch: Patch) -> None:
@@ -152,17 +156,17 @@ def _forgets_its_own_event(patch: Patch) -> None:
 
 
 def _fails_what_is_half_done(patch: Patch) -> None:
-    patch.setattr(_JobRun, "_is_half_done", lambda _self: False)
+    patch.setattr(Job, "is_half_done", False)
 
 
 def _gives_up_resumed_jobs(patch: Patch) -> None:
-    make = _JobRun.__init__
+    make = Job.__init__
 
-    def as_new(self: _JobRun, *arguments: Any) -> None:
+    def as_new(self: Job, *arguments: Any) -> None:
         make(self, *arguments)
         self.is_resumed = False
 
-    patch.setattr(_JobRun, "__init__", as_new)
+    patch.setattr(Job, "__init__", as_new)
 
 
 MISTAKES = [

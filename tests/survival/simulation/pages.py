@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.models import ExportJob
-from flows.runner import PlainRunner, Step
-from flows.steps.fetch import FetchedPage, PageKey
+from flows.session import Session
+from flows.steps import PagesInMemory
+from flows.steps.fetch import PageKey, page_key
 from tests.survival.simulation.network import Process, now
 
 PAGE_LIFE_S = 20 * 3600.0
 
 
-class StoredPages(PlainRunner):
+class StoredPages(PagesInMemory):
     """Keeps pages as Prefect does: they outlive the run, and are good for twenty hours."""
 
-    def __init__(self, process: Process, pages: dict[PageKey, FetchedPage]) -> None:
-        super().__init__(process.stop.sleep)
-        self._process, self._pages = process, pages
+    def __init__(self, process: Process, pages: dict[PageKey, ExportItemsPage], fetched: dict[PageKey, float]) -> None:
+        super().__init__(pages)
+        self._process, self._fetched = process, fetched
 
-    async def fetch(self, key: PageKey, step: Step[FetchedPage], *args: Any, label: str) -> tuple[FetchedPage, bool]:
-        self._process.step(f"page {label} is fetched")
-        stored = self._pages.get(key)
-        if stored is not None and self.fetched[key] < now() - PAGE_LIFE_S:
-            del self._pages[key]
-        found = await super().fetch(key, step, *args, label=label)
-        if not found[1]:
-            self.fetched[key] = now()
-        return found
+    async def fetch_page(self, session: Session, job: ExportJob, cursor: str | None, number: int) -> ExportItemsPage:
+        self._process.step(f"page {number} is fetched")
+        key = page_key(session, job, cursor)
+        if key in self.kept and self._fetched[key] < now() - PAGE_LIFE_S:
+            del self.kept[key]
+        return await super().fetch_page(session, job, cursor, number)
 
-    fetched: dict[PageKey, float]
+    async def fetch_page_anew(
+        self, session: Session, job: ExportJob, cursor: str | None, number: int
+    ) -> ExportItemsPage:
+        page = await super().fetch_page_anew(session, job, cursor, number)
+        self._process.step(f"page {number} is kept")
+        self._fetched[page_key(session, job, cursor)] = now()
+        return page
 
-    async def drop(self, key: PageKey) -> None:
-        self._process.step("a page is dropped")
-        await super().drop(key)
-
-    async def forget(self, job: ExportJob) -> None:
+    async def forget(self, job_id: str) -> None:
         self._process.step("pages are forgotten")
-        for key in [key for key in self._pages if key.job_id == job.id]:
-            del self._pages[key]
+        await super().forget(job_id)
