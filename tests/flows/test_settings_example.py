@@ -1,4 +1,4 @@
-"""The settings that README shows can be used as they stand, and its tables say what the fields are."""
+"""The settings that a README shows can be used as they stand, and its tables say what the fields are."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from blocks.erp.ledger.charts import (
     read_charts,
 )
 from flows.settings import read_settings
+from tests.support.readmes import the_one_with
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = the_one_with("| `accounts_file` |")
 ROWS = {
     name: (values, default, meaning)
     for name, values, default, meaning in re.findall(
