@@ -1,8 +1,9 @@
-"""The settings that README shows can be used as they stand, and its tables say what the fields are."""
+"""The settings that a README shows can be used as they stand, and its tables say what the fields are."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,22 +20,27 @@ from blocks.erp.ledger.charts import (
     read_charts,
 )
 from flows.settings import read_settings
+from tests.support.readmes import code, table, the_one_with
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-ROWS = {
-    name: (values, default, meaning)
-    for name, values, default, meaning in re.findall(
-        r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", README, re.MULTILINE
-    )
-}
+
+@cache
+def _readme() -> str:
+    return the_one_with("| `accounts_file` |")
+
+
+def _rows() -> dict[str, list[str]]:
+    """The cells of each setting: values, default, meaning."""
+    rows = table("Setting | Values | Default | Meaning", _readme())
+    assert len({name for name, *_ in rows}) == len(rows)
+    return {name.strip("`"): cells for name, *cells in rows}
 
 
 def test_the_example_can_be_read_with_its_files(tmp_path: Path) -> None:
-    (settings,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (settings,) = code("toml", _readme())
     (tmp_path / "acme.toml").write_text(settings)
-    tables = re.findall(r"`(\w+\.csv)`:\n\n```csv\n(.*?)```", README, re.DOTALL)
-    for name, table in tables:
-        (tmp_path / name).write_text(table)
+    tables = re.findall(r"`(\w+\.csv)`:\n\n```csv\n(.*?)```", _readme(), re.DOTALL)
+    for name, content in tables:
+        (tmp_path / name).write_text(content)
     read = read_settings(tmp_path / "acme.toml")
     files = {name.removesuffix("_file"): Path(file) for name in FILE_FIELDS if (file := getattr(read, name))}
     assert sorted(path.name for path in files.values()) == sorted(name for name, _ in tables)
@@ -47,21 +53,20 @@ def test_the_example_can_be_read_with_its_files(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_one_row_in_the_tables() -> None:
-    names = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE)
-    assert sorted(names) == sorted(LedgerSettings.model_fields)
+    assert sorted(_rows()) == sorted(LedgerSettings.model_fields)
 
 
 @pytest.mark.parametrize("name", sorted(LedgerSettings.model_fields))
 def test_the_default_that_is_told_is_the_one_that_counts(name: str) -> None:
     default = LedgerSettings.model_json_schema()["properties"][name].get("default", {})
-    assert ROWS[name][1] == (f"`{default}`" if default else "none")
+    assert _rows()[name][1] == (f"`{default}`" if default else "none")
 
 
 @pytest.mark.parametrize("name", sorted(LedgerSettings.model_fields))
 def test_the_choices_that_are_told_are_those_that_there_are(name: str) -> None:
     choices = LedgerSettings.model_json_schema()["properties"][name].get("enum", [])
     if choices:
-        assert re.findall(r"`(\w+)`", ROWS[name][0]) == choices
+        assert re.findall(r"`(\w+)`", _rows()[name][0]) == choices
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_the_choices_that_are_told_are_those_that_there_are(name: str) -> None:
     ],
 )
 def test_the_columns_that_are_told_are_those_that_are_read(file: str, columns: object) -> None:
-    (told,) = re.findall(rf"^\| {file} \| ([^|]+) \|$", README, re.MULTILINE)
+    (told,) = re.findall(rf"^\| {file} \| ([^|]+) \|$", _readme(), re.MULTILINE)
     required, _, optional = told.partition("[")
     found = re.findall(r"`(\w+)`", required), re.findall(r"`(\w+)`", optional)
     if file == "rates":
