@@ -26,9 +26,11 @@ It is an authorisation server too (`blocks.pleo.sandbox.oauth`), at `/oauth/auth
 `Sandbox.add_oauth_client`, `Sandbox.grant_access`, `Sandbox.expire_access_tokens`, `Sandbox.revoke_access`.
 """
 
-from blocks.pleo.sandbox.access import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
+from blocks.pleo.sandbox.authorization import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.errors import SandboxError
+from blocks.pleo.sandbox.log import Received, ReceivedRequest
+from blocks.pleo.sandbox.models import Event, Item, Job
 from blocks.pleo.sandbox.oauth import (
     SANDBOX_CLIENT_ID,
     SANDBOX_CLIENT_SECRET,
@@ -36,9 +38,7 @@ from blocks.pleo.sandbox.oauth import (
     OAuthGrant,
     TokenPair,
 )
-from blocks.pleo.sandbox.sandbox import Sandbox
-from blocks.pleo.sandbox.server import serve
-from blocks.pleo.sandbox.views import Event, Item, Job, Received, ReceivedRequest
+from blocks.pleo.sandbox.sandbox import Sandbox, serve
 
 __all__ = [
     "SANDBOX_ACCESS_TOKEN",

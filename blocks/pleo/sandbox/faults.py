@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from starlette.responses import HTMLResponse, Response
+
+from blocks.pleo.sandbox.errors import ApiError
+from blocks.pleo.sandbox.wire import error_response
+
 FaultKind = Literal["status", "html", "cut", "drop", "lost"]
 """What goes wrong.
 
@@ -24,6 +29,22 @@ class Fault:
     retry_after: str | None = None
     times: int = 1
     skip: int = 0
+
+    @property
+    def breaks_connection(self) -> bool:
+        """Whether no answer comes."""
+        return self.kind in ("drop", "lost")
+
+    def instead(self) -> Response | None:
+        """The answer of a request that is not carried out; None for one that is."""
+        if self.kind == "html":
+            return HTMLResponse(
+                "<!doctype html><title>Just a moment</title><p>Please wait while we check your browser.</p>"
+            )
+        if self.kind not in ("status", "drop"):
+            return None
+        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+        return error_response(ApiError(self.status, "FAULT", "A fault on order", headers))
 
 
 class Faults:

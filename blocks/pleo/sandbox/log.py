@@ -1,12 +1,47 @@
-"""The memory of what was received: counts of everything, and the last requests."""
+"""What came in: counts of all requests, and the last of them."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 
-from blocks.pleo.sandbox.views import Event, Received, ReceivedRequest
+from blocks.pleo.sandbox.models import Event
 
 KEPT = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """One request to the API or for a receipt.
+
+    `at` is in seconds since 1970, `call` is the method with the contract's path, `detail` says what was asked in a
+    few words: the event's name, the number of items.
+    """
+
+    at: float
+    method: str
+    path: str
+    call: str
+    status: int
+    duration_ms: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a sandbox received since it started, or since `Sandbox.forget_requests`.
+
+    `total` counts the requests to the API, refused ones included, and `receipts` the downloads. `by_call` has one
+    count a method and path of the contract (`GET /v3/export-items`), `by_status` one a status. `requests` are the
+    last ones, oldest first; `events` are all events of the state, oldest first.
+    """
+
+    total: int
+    receipts: int
+    by_call: dict[str, int]
+    by_status: dict[int, int]
+    requests: tuple[ReceivedRequest, ...]
+    events: tuple[Event, ...]
 
 
 class RequestLog:
@@ -35,11 +70,5 @@ class RequestLog:
 
     def received(self, events: tuple[Event, ...]) -> Received:
         """A copy of it all."""
-        return Received(
-            total=self._total,
-            receipts=self._receipts,
-            by_call=dict(self._by_call),
-            by_status=dict(self._by_status),
-            requests=tuple(self._last),
-            events=events,
-        )
+        calls, statuses = dict(self._by_call), dict(self._by_status)
+        return Received(self._total, self._receipts, calls, statuses, tuple(self._last), events)

@@ -1,343 +1,98 @@
-"""The sandbox itself: a state, the app that answers from it, and what a test or a demonstration asks of it."""
+"""The sandbox as a whole: what is asked of it from Python, its ASGI app, and uvicorn in a thread before that."""
 
 from __future__ import annotations
 
-import json
-import random
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 
+import uvicorn
 from starlette.types import ASGIApp
 
-from blocks.pleo.sandbox import access, job_items, jobs, oauth
 from blocks.pleo.sandbox.app import build_app
-from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
-from blocks.pleo.sandbox.desk import Desk
-from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
-from blocks.pleo.sandbox.faults import Fault, FaultKind
-from blocks.pleo.sandbox.items import Entry, entry_of, generate
-from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
-from blocks.pleo.sandbox.plan import default_failing, plan
-from blocks.pleo.sandbox.showcase import MIN_ITEMS, plan_showcase
-from blocks.pleo.sandbox.store import Store
-from blocks.pleo.sandbox.views import Item, Job, Received
-from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
+from blocks.pleo.sandbox.control import Control
+from blocks.pleo.sandbox.errors import SandboxError
+
+_STOP_S = 3
 
 
-class Sandbox:
+class Sandbox(Control):
     """A Pleo for one's own machine: export jobs in a state, and an ASGI app that answers for them.
-
-    `state` is the file to keep the state in, None for a temporary one. `page_cap` is the largest page that lists
-    serve, `clock` answers seconds since 1970 and rules expiry, links and the rate limit, `expires_in` is how many
-    seconds jobs made from now on live after their last update. Raises `SandboxError` when the file cannot be used.
 
     Close it when done, or use it as a context. Any thread may call it, also while it is served.
     """
 
-    def __init__(
-        self,
-        state: Path | None = None,
-        *,
-        rate_limit: bool = True,
-        page_cap: int = 100,
-        clock: Callable[[], float] = time.time,
-        expires_in: int = 3600,
-    ) -> None:
-        if page_cap < 1:
-            raise SandboxError(f"a page cannot have {page_cap} items at most: use 1 or more")
-        if expires_in < 1:
-            raise SandboxError(f"a job cannot live for {expires_in} seconds: use 1 or more")
-        self._store = Store(state)
-        self._desk = Desk(
-            store=self._store,
-            clock=clock,
-            page_cap=page_cap,
-            expires_in=expires_in,
-            rate_limit=access.RateLimit() if rate_limit else None,
-        )
-        jobs.know_company(self._store, SANDBOX_COMPANY_ID)
-        self._oauth = AuthorizationServer(self._store)
-        self.add_oauth_client(oauth.SANDBOX_CLIENT_ID, oauth.SANDBOX_CLIENT_SECRET)
-        self.app: ASGIApp = build_app(self._desk, self)
-
-    def close(self) -> None:
-        """Release the state."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def add_job(
-        self,
-        items: int = 100,
-        seed: int = 1,
-        company_id: str | None = None,
-        failing: bool | int = True,
-        *,
-        vendor_based: bool = False,
-        showcase: bool = False,
-    ) -> str:
-        """Make a pending job of new expenses and answer its id.
-
-        The same seed gives the same job; a second job of a seed in the same company gets other expenses. `failing`
-        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has all of
-        `blocks.pleo.sandbox.showcase`, whatever `failing` and `vendor_based` say; it takes 120 items or more.
-        """
-        company = _company(company_id)
-        if showcase:
-            return self._add_showcase(items, seed, company)
-        count = int(failing) if failing is not True else default_failing(items)
-        if items < 0:
-            raise SandboxError(f"a job cannot have {items} items")
-        if not 0 <= count <= items:
-            raise SandboxError(f"{count} of {items} items cannot fail")
-        origin = f"{company}/{seed}"
-        with self._store.transaction():
-            before = self._store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
-            rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat
-            job_id = draw_uuid(rng)
-            entries = generate(rng, company, partial(plan, items=items, failing=count))
-            return self._new_job(job_id, company, origin, vendor_based, entries)
-
-    def _add_showcase(self, items: int, seed: int, company: str) -> str:
-        if items < MIN_ITEMS:
-            raise SandboxError(f"a showcase cannot have {items} items: use {MIN_ITEMS} or more")
-        origin = f"{company}/{seed}/showcase"
-        with self._store.transaction():
-            before = self._store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
-            rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat
-            job_id = draw_uuid(rng)
-            entries = generate(rng, company, partial(plan_showcase, items=items))
-            return self._new_job(job_id, company, origin, True, entries)
-
-    def add_job_of(
-        self, items: Sequence[Json | str], company_id: str | None = None, *, vendor_based: bool = False
-    ) -> str:
-        """Make a pending job of these export items and answer its id.
-
-        An item is the JSON object as Pleo would send it, or that object as text, which then goes out as it stands,
-        be it legal or not. A text must have an `accountingEntryId`.
-        """
-        entries = [_raw_entry(item) if isinstance(item, str) else entry_of(item) for item in items]
-        rng = random.SystemRandom()
-        return self._new_job(draw_uuid(rng), _company(company_id), "given", vendor_based, entries)
-
-    def export_again(self, job_id: str, accounting_entry_ids: Sequence[str] | None = None) -> str:
-        """Press Export once more for the entries of a job, all or these: a new pending job, whose id is answered."""
-        job = self._row(job_id)
-        if accounting_entry_ids is None:
-            ids = [item.accounting_entry_id for item in self.items(job_id)]
-        else:
-            ids = list(dict.fromkeys(accounting_entry_ids))
-        for entry_id in ids:
-            if self._store.row("SELECT 1 FROM entries WHERE accounting_entry_id = ?", (entry_id,)) is None:
-                raise NotInSandbox(f"there is no accounting entry {entry_id}")
-        rng = random.Random(f"{job_id} again")  # noqa: S311 - must repeat
-        new_id = draw_uuid(rng)
-        while jobs.find_job(self._store, new_id) is not None:
-            new_id = draw_uuid(rng)
-        with self._store.transaction():
-            row = self._add_row(new_id, job["company_id"], "again", bool(job["vendor_based"]))
-            jobs.fill_job(self._store, row, ids)
-        return new_id
-
-    def jobs(self) -> list[Job]:
-        """Every job, the oldest first."""
-        self._expire()
-        return jobs.all_jobs(self._store)
-
-    def job(self, job_id: str) -> Job:
-        """One job. Raises `SandboxError` when there is none of this id."""
-        self._expire()
-        return Job.of(self._row(job_id))
-
-    def items(self, job_id: str, *, start: int = 1, limit: int = -1) -> list[Item]:
-        """The items of a job in its order, from a position on, all of them without a limit."""
-        self._expire()
-        rows = self._store.rows(
-            "SELECT * FROM job_items WHERE job = ? AND position >= ? ORDER BY position LIMIT ?",
-            (self._row(job_id)["job"], start, limit),
-        )
-        return [Item.of(row) for row in rows]
-
-    def outcome(self, job_id: str) -> dict[str, int]:
-        """How many items of a job are in which status."""
-        self._expire()
-        rows = self._store.rows(
-            "SELECT status, count(*) AS items FROM job_items WHERE job = ? GROUP BY status", (self._row(job_id)["job"],)
-        )
-        return {row["status"]: row["items"] for row in rows}
-
-    def export_item(self, accounting_entry_id: str) -> Json:
-        """An export item as it is stored, with `bookkeeping` and `vendor`; its files have names instead of links."""
-        row = self._store.row(
-            "SELECT body || vendor_tail AS item FROM entries WHERE accounting_entry_id = ?", (accounting_entry_id,)
-        )
-        if row is None:
-            raise NotInSandbox(f"there is no accounting entry {accounting_entry_id}")
-        item: Json = json.loads(row["item"])
-        return item
-
-    def edit_export_item(self, accounting_entry_id: str, changes: Mapping[str, Any]) -> None:
-        """Change fields of an export item, as a bookkeeper does before exporting it again."""
-        entry = entry_of({**self.export_item(accounting_entry_id), **changes})
-        with self._store.transaction() as connection:
-            connection.execute(
-                "UPDATE entries SET body = ?, plain_tail = ?, vendor_tail = ? WHERE accounting_entry_id = ?",
-                (entry.body, entry.plain_tail, entry.vendor_tail, accounting_entry_id),
-            )
-
-    def received(self) -> Received:
-        """What came in so far: counts, the last requests, all events."""
-        return self._desk.log.received(jobs.all_events(self._store))
-
-    def forget_requests(self) -> None:
-        """Start counting requests from nothing; events stay."""
-        self._desk.log.forget()
-
-    def miss_contra_accounts(
-        self, currencies: Sequence[str], *, job_id: str | None = None, company_id: str | None = None
-    ) -> None:
-        """Have Pleo answer MISSING_CONTRA_ACCOUNTS for a job, or without one for a company; no currencies: no more."""
-        with self._store.transaction() as connection:
-            if job_id is not None:
-                row = self._row(job_id)
-                connection.execute(
-                    "UPDATE jobs SET missing_contra = ? WHERE job = ?", (dumps(list(currencies)), row["job"])
-                )
-                return
-            company = _company(company_id)
-            jobs.know_company(self._store, company)
-            connection.execute(
-                "UPDATE companies SET missing_contra = ? WHERE id = ?", (dumps(list(currencies)), company)
-            )
-
-    def refuse_item(
-        self,
-        job_id: str,
-        accounting_entry_id: str,
-        times: int = 1,
-        *,
-        error_type: str = job_items.UPDATE_FAILED,
-        applied: bool = False,
-    ) -> None:
-        """Answer the next updates of an item with an error in `errors[]`; `applied`: carry them out all the same."""
-        if error_type not in job_items.ERROR_TYPES:
-            raise SandboxError(f"{error_type} is not an error of an item update: {', '.join(job_items.ERROR_TYPES)}")
-        job_items.refuse(self._store, self._row(job_id)["job"], accounting_entry_id, times, error_type, applied)
-
-    def add_credential(self, secret: str, companies: Sequence[str], *, token: bool = False) -> None:
-        """Accept another API key, or access token, that sees these companies alone."""
-        for company in companies:
-            jobs.know_company(self._store, _company(company))
-        access.add_credential(self._store, access.TOKEN if token else access.KEY, secret, companies)
-
-    def add_oauth_client(
-        self,
-        client_id: str,
-        secret: str | None = None,
-        *,
-        client_auth: ClientAuth = "either",
-        redirect_uris: Sequence[str] = (oauth.SANDBOX_REDIRECT_URI,),
-        companies: Sequence[str] = (SANDBOX_COMPANY_ID,),
-        access_life_s: float = oauth.ACCESS_LIFE_S,
-        refresh_life_s: float = oauth.REFRESH_LIFE_S,
-    ) -> None:
-        """Know an OAuth client, which users may allow to see these companies; without a secret it is a public one."""
-        for company in companies:
-            jobs.know_company(self._store, _company(company))
-        self._oauth.add_client(
-            client_id,
-            secret,
-            client_auth=client_auth,
-            redirect_uris=redirect_uris,
-            companies=[_company(company) for company in companies],
-            access_life_s=access_life_s,
-            refresh_life_s=refresh_life_s,
-        )
-
-    def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = oauth.SCOPES) -> TokenPair:
-        """Tokens for an OAuth client, as if a user had just pressed Allow."""
-        return self._oauth.grant(client_id, scopes, self._desk.clock())
-
-    def oauth_grants(self) -> list[OAuthGrant]:
-        """What users allowed OAuth clients so far, the oldest first."""
-        return self._oauth.grants()
-
-    def expire_access_tokens(self) -> None:
-        """Let every access token of OAuth be over now; refresh tokens stay."""
-        self._oauth.expire_access_tokens()
-
-    def revoke_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID) -> None:
-        """Take back what users allowed an OAuth client, as an administrator does in Pleo."""
-        self._oauth.revoke(client_id)
-
-    def inject(
-        self,
-        kind: FaultKind,
-        call: str = "*",
-        *,
-        times: int = 1,
-        skip: int = 0,
-        status: int = 503,
-        retry_after: str | None = None,
-    ) -> None:
-        """Have requests go wrong: the next `times` of this `call`, after letting `skip` of them pass.
-
-        `call` is a method and a path of the contract, `PUT /v3/export-jobs/{jobId}/items`, or `*`. The kinds are
-        told in `blocks.pleo.sandbox.faults`.
-        """
-        self._desk.faults.add(Fault(call, kind, status, retry_after, times, skip))
-
-    def clear_faults(self) -> None:
-        """Forget the faults that have not happened yet."""
-        self._desk.faults.clear()
-
-    def _new_job(self, job_id: str, company_id: str, origin: str, vendor_based: bool, entries: Iterable[Entry]) -> str:
-        with self._store.transaction():
-            jobs.know_company(self._store, company_id)
-            row = self._add_row(job_id, company_id, origin, vendor_based)
-            jobs.fill_job(self._store, row, jobs.add_entries(self._store, company_id, entries))
-        return job_id
-
-    def _add_row(self, job_id: str, company_id: str, origin: str, vendor_based: bool) -> int:
-        return jobs.add_job(
-            self._store,
-            job_id,
-            company_id,
-            self._desk.clock(),
-            origin=origin,
-            expires_in=self._desk.expires_in,
-            vendor_based=vendor_based,
-        )
-
-    def _row(self, job_id: str) -> Any:
-        row = jobs.find_job(self._store, job_id)
-        if row is None:
-            raise NotInSandbox(f"there is no export job {job_id}")
-        return row
-
-    def _expire(self) -> None:
-        jobs.expire(self._store, self._desk.clock())
+    @cached_property
+    def app(self) -> ASGIApp:
+        """What answers for it over HTTP. Another app may be put in its place, which passes requests on to this one."""
+        return build_app(self)
 
 
-def _company(company_id: str | None) -> str:
-    if company_id is None:
-        return SANDBOX_COMPANY_ID
-    if not is_uuid(company_id):
-        raise SandboxError(f"{company_id} is not a company's id: use a UUID")
-    return company_id.lower()
+class _Server(uvicorn.Server):
+    """A server that tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
 
 
-def _raw_entry(text: str) -> Entry:
-    bare = text.strip()
-    return Entry(str(json.loads(bare)["accountingEntryId"]).lower(), bare[:-1], "}", "}")
+@contextmanager
+def serve(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Answer requests in a thread while the context lasts; yields the base URL. Port 0 takes any free one.
+
+    The sandbox stays open afterwards, and can be served again. Raises `SandboxError` when the port cannot be had.
+    """
+    listener = _listen(host, port)
+    taken: int = listener.getsockname()[1]
+    config = uvicorn.Config(
+        sandbox.app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        loop="asyncio",
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    server = _Server(config)
+    thread = threading.Thread(
+        target=lambda: asyncio.run(server.serve(sockets=[listener])), name=f"pleo-sandbox-{taken}", daemon=True
+    )
+    thread.start()
+    try:
+        while not server.answering.wait(0.05) and thread.is_alive():
+            pass
+        if not server.answering.is_set():
+            raise SandboxError(f"the sandbox's server did not start on {host}:{taken}")
+        yield f"http://{f'[{host}]' if ':' in host else host}:{taken}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise SandboxError(f"{port} is not a port: use 0 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sets TCP_NODELAY only then; without it small answers take 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        # Listening from here on: who comes before the thread is ready waits, and is not refused.
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise SandboxError(f"cannot listen on {host}:{port}: {reason}; choose another port") from error
+    return listener
