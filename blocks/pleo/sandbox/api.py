@@ -248,7 +248,7 @@ class Api:
             raise ApiError(403, "FORBIDDEN", "This link was not handed out by this sandbox")
         if self._control.clock() >= int(expires):
             raise ApiError(403, "FORBIDDEN", "This link has expired: fetch the export item again")
-        if receipts.is_gone(name):
+        if receipts.is_missing(name):
             raise ApiError(404, "NOT_FOUND", "There is no such file")
         return Response(receipts.content(name), media_type=receipts.TYPES[name.rsplit(".", 1)[1]])
 

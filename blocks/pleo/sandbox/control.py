@@ -23,9 +23,8 @@ from blocks.pleo.sandbox.items import Entry, entry_of, generate
 from blocks.pleo.sandbox.log import Received, RequestLog
 from blocks.pleo.sandbox.models import Item, Job
 from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
-from blocks.pleo.sandbox.plan import default_failing, plan
-from blocks.pleo.sandbox.showcase import MIN_ITEMS, plan_showcase
 from blocks.pleo.sandbox.store import Store
+from blocks.pleo.sandbox.templates import MIN_SHOWCASE, default_failing, job_templates, showcase_templates
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
 
 
@@ -87,20 +86,20 @@ class Control:
 
         The same seed gives the same job; a second job of a seed in the same company gets other expenses. `failing`
         is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has all of
-        `blocks.pleo.sandbox.showcase`, whatever `failing` and `vendor_based` say; it takes 120 items or more.
+        `blocks.pleo.sandbox.templates`, whatever `failing` and `vendor_based` say; it takes 120 items or more.
         """
         company, origin = _company(company_id), f"{_company(company_id)}/{seed}"
         if showcase:
-            if items < MIN_ITEMS:
-                raise SandboxError(f"a showcase cannot have {items} items: use {MIN_ITEMS} or more")
-            origin, templates, vendor_based = f"{origin}/showcase", partial(plan_showcase, items=items), True
+            if items < MIN_SHOWCASE:
+                raise SandboxError(f"a showcase cannot have {items} items: use {MIN_SHOWCASE} or more")
+            origin, templates, vendor_based = f"{origin}/showcase", partial(showcase_templates, items=items), True
         else:
             count = int(failing) if failing is not True else default_failing(items)
             if items < 0:
                 raise SandboxError(f"a job cannot have {items} items")
             if not 0 <= count <= items:
                 raise SandboxError(f"{count} of {items} items cannot fail")
-            templates = partial(plan, items=items, failing=count)
+            templates = partial(job_templates, items=items, failing=count)
         with self.store.transaction():
             before = self.store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
             rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat

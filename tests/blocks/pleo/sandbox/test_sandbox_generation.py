@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, SandboxError
-from blocks.pleo.sandbox.plan import BREAKS
+from blocks.pleo.sandbox.templates import DEFECTS
 
 TYPES = {
     "card_purchase",
@@ -102,7 +102,7 @@ def test_every_type_and_sub_type_comes_among_the_items_that_can_be_booked(items,
 def test_a_few_items_cannot_be_booked_each_for_another_reason(items, failing):
     made = month(items)
     assert len(made) == items
-    assert sorted(itertools.chain(*map(faults, made))) == sorted(BREAKS[:failing])
+    assert sorted(itertools.chain(*map(faults, made))) == sorted(list(DEFECTS)[:failing])
 
 
 @pytest.mark.parametrize(("failing", "expected"), [(False, 0), (0, 0), (1, 1), (9, 9), (True, 3)])

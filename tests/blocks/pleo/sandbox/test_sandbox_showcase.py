@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import Sandbox, SandboxError, company
-from blocks.pleo.sandbox.plan import BREAKS, RECEIPT_EXPECTED, TYPE_WEIGHTS
-from blocks.pleo.sandbox.showcase import SHOWCASE_BREAKS
+from blocks.pleo.sandbox.templates import DEFECTS, RECEIPT_EXPECTED, SHOWCASE_DEFECTS, TYPE_WEIGHTS
 
 SUB_TYPES = {"reimbursement_to_employee", "reimbursement_to_employee_refund", "reimbursement_to_company"}
 TAX_CODES = {tax.code for kinds in company.TAXES.values() for taxes in kinds.values() for tax in taxes}
@@ -66,13 +65,13 @@ def faults(item):
 @pytest.mark.parametrize("seed", range(1, 13))
 def test_each_reason_comes_once_and_an_item_has_one_at_most(seed):
     reasons = [faults(item) for item in showcase(seed=seed)]
-    assert sorted(name for names in reasons for name in names) == sorted(SHOWCASE_BREAKS)
+    assert sorted(name for names in reasons for name in names) == sorted(SHOWCASE_DEFECTS)
     assert {len(names) for names in reasons} == {0, 1}
 
 
 def test_the_reasons_are_those_of_every_job_and_those_that_only_some_books_have():
-    assert len(SHOWCASE_BREAKS) == len(set(SHOWCASE_BREAKS)) == 19
-    assert set(BREAKS) < set(SHOWCASE_BREAKS)
+    assert len(SHOWCASE_DEFECTS) == len(set(SHOWCASE_DEFECTS)) == 19
+    assert set(DEFECTS) < set(SHOWCASE_DEFECTS)
 
 
 @pytest.mark.parametrize("seed", range(1, 5))
