@@ -85,8 +85,8 @@ class Control:
         """Make a pending job of new expenses and answer its id.
 
         The same seed gives the same job; a second job of a seed in the same company gets other expenses. `failing`
-        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has all of
-        `blocks.pleo.sandbox.templates`, whatever `failing` and `vendor_based` say; it takes 120 items or more.
+        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has each
+        of `templates.SHOWCASE_DEFECTS` once, whatever `failing` and `vendor_based` say, and 120 items or more.
         """
         company, origin = _company(company_id), f"{_company(company_id)}/{seed}"
         if showcase:
