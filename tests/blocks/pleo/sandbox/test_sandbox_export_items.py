@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 
-import httpx
 import pytest
 
 DAY_S = 24 * 3600
@@ -20,10 +19,10 @@ def links(items):
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_the_data_is_served_while_the_job_is_open(sandbox, api, started):
+def test_the_data_is_served_while_the_job_is_open(sandbox, api, started, send):
     job_id = sandbox.add_job(30)
     if started:
-        api.post("/v3/export-job-events", json={"jobId": job_id, "event": "started"})
+        send(job_id, "started")
     answer = fetch(api, job_id)
     assert answer.headers["content-type"] == "application/json;charset=UTF-8"
     found = [item["accountingEntryId"] for item in answer.json()["data"]]
@@ -31,10 +30,10 @@ def test_the_data_is_served_while_the_job_is_open(sandbox, api, started):
 
 
 @pytest.mark.parametrize("events", [["started", "completed"], ["started", "completed_with_errors"], ["failed"]])
-def test_the_data_goes_with_the_job(sandbox, api, events):
+def test_the_data_goes_with_the_job(sandbox, api, events, send):
     job_id = sandbox.add_job(3)
     for event in events:
-        api.post("/v3/export-job-events", json={"jobId": job_id, "event": event})
+        send(job_id, event)
     answer = fetch(api, job_id)
     assert (answer.status_code, answer.json()["type"]) == (422, "EXPORT_JOB_STATUS_UNPROCESSABLE")
 
@@ -79,12 +78,12 @@ def test_vendors_and_methods_come_with_vendor_based_bookkeeping_only(sandbox, ap
     assert all(item["bookkeeping"] for item in fetch(api, again["id"]).json()["data"])
 
 
-def test_receipts_are_real_files_of_the_size_and_type_that_was_said(sandbox, api):
+def test_receipts_are_real_files_of_the_size_and_type_that_was_said(sandbox, api, anyone):
     job_id = sandbox.add_job(100)
     files = [file for item in fetch(api, job_id).json()["data"] for file in item["files"] or [] if "size" in file]
     seen = set()
     for file in files:
-        answer = httpx.get(file["url"])
+        answer = anyone.get(file["url"])
         assert answer.status_code == 200
         assert answer.headers["content-type"] == file["type"]
         assert len(answer.content) == file["size"]
@@ -124,27 +123,27 @@ def is_jpeg(content):
     return content[:2] == b"\xff\xd8" and content[-2:] == b"\xff\xd9" and markers == [0xFE, 0xDB, 0xC0, 0xC4, 0xC4]
 
 
-def test_a_link_needs_no_credentials_and_lives_for_a_day(sandbox, api, clock):
+def test_a_link_needs_no_credentials_and_lives_for_a_day(sandbox, api, clock, anyone):
     job_id = sandbox.add_job(40)
     link = links(fetch(api, job_id).json()["data"])[0]
     clock.pass_by(DAY_S - 1)
-    assert httpx.get(link).status_code == 200
+    assert anyone.get(link).status_code == 200
     clock.pass_by(1)
-    late = httpx.get(link)
+    late = anyone.get(link)
     assert (late.status_code, late.json()["type"]) == (403, "FORBIDDEN")
 
 
-def test_a_link_is_made_anew_with_each_fetch(sandbox, api, clock):
+def test_a_link_is_made_anew_with_each_fetch(sandbox, api, clock, anyone):
     job_id = sandbox.add_job(40)
     first = links(fetch(api, job_id).json()["data"])[0]
     clock.pass_by(1800)
     second = links(fetch(api, job_id).json()["data"])[0]
     assert first != second
     clock.pass_by(DAY_S - 1800)
-    assert [httpx.get(link).status_code for link in (first, second)] == [403, 200]
+    assert [anyone.get(link).status_code for link in (first, second)] == [403, 200]
 
 
-def test_a_link_that_was_not_handed_out_is_refused(sandbox, api):
+def test_a_link_that_was_not_handed_out_is_refused(sandbox, api, anyone):
     job_id = sandbox.add_job(40)
     link = links(fetch(api, job_id).json()["data"])[0]
     base, expires, signature, name = link.rsplit("/", 3)
@@ -155,7 +154,7 @@ def test_a_link_that_was_not_handed_out_is_refused(sandbox, api):
         f"{base}/{expires}/{signature[:-1]}x/{name}",
         f"{base}/x/{signature}/{name}",
     ]
-    assert [httpx.get(url).status_code for url in forged] == [403] * 4
+    assert [anyone.get(url).status_code for url in forged] == [403] * 4
 
 
 def test_links_lead_to_the_host_that_was_asked(sandbox, api, base_url):
@@ -166,6 +165,18 @@ def test_links_lead_to_the_host_that_was_asked(sandbox, api, base_url):
     assert links(by_name.json()["data"])[0].startswith(f"{named}/receipts/")
     odd = api.get("/v3/export-items", params={"job_id": job_id}, headers={"Host": 'x"y/<z>'})
     assert links(odd.json()["data"])[0].startswith(f"{base_url}/receipts/")
+
+
+def test_the_large_receipt_is_a_file_of_that_size_and_the_one_that_is_gone_is_not_found(sandbox, api, anyone):
+    job_id = sandbox.add_job(130, showcase=True)
+    first = fetch(api, job_id).json()
+    items = first["data"] + fetch(api, job_id, after=first["pagination"]["endCursor"]).json()["data"]
+    assert len(items) == 130
+    files = {file["url"].rsplit("/", 1)[1][:8]: file for item in items for file in item["files"] or []}
+    large = anyone.get(files["ffffffff"]["url"])
+    assert (large.status_code, large.headers["content-type"]) == (200, "application/pdf")
+    assert len(large.content) == files["ffffffff"]["size"] > 900_000
+    assert anyone.get(files["eeeeeeee"]["url"]).status_code == 404
 
 
 def test_items_can_be_given_word_for_word(sandbox, api):
