@@ -50,10 +50,12 @@ def wallet(amount):
 
 
 def whole(item):
-    return [
-        wallet(item["amount"]),
-        *(wallet(line[name]) for line in lines(item) for name in ("lineAmount", "netAmount")),
-    ]
+    grosses = (line[name] for line in lines(item) for name in ("lineAmount", "netAmount"))
+    return [wallet(amount) for amount in (item["amount"], *grosses)]
+
+
+def currency(item, side="inWalletCurrency"):
+    return item["amount"][side]["currency"]
 
 
 def lines(item):
@@ -72,7 +74,7 @@ def defects(item, kind=DEFECTS):
         "no_account": type_ == "card_purchase" and any(line["account"] is None for line in lines(item)),
         "amounts_differ": bool(lines(item)) and wallet(item["amount"]) not in sums,
         "fraction": any(value != int(value) for value in whole(item)),
-        "currency_xxx": item["amount"]["inWalletCurrency"]["currency"] == "XXX",
+        "currency_xxx": currency(item) == "XXX",
         "no_lines": not lines(item),
         "unknown_sub_type": type_ in REIMBURSEMENTS and item["subType"] not in TO_PEOPLE,
         "no_journal": payable and money_back and type_ != "invoice_payment",
@@ -152,9 +154,8 @@ def test_the_amounts_of_every_line_hold_together():
     for item in items:
         assert gross_readings(item), json.dumps(item)
         for line in lines(item):
-            for name in ("lineAmount", "netAmount"):
-                assert line[name]["inWalletCurrency"]["currency"] == item["amount"]["inWalletCurrency"]["currency"]
-                assert line[name]["inSupplierCurrency"]["currency"] == item["amount"]["inSupplierCurrency"]["currency"]
+            for side in ("inWalletCurrency", "inSupplierCurrency"):
+                assert {line[name][side]["currency"] for name in ("lineAmount", "netAmount")} == {currency(item, side)}
             tax = line["tax"]
             if tax is None:
                 kinds["none"] += 1
@@ -186,16 +187,10 @@ def test_amounts_are_whole_hundredths_of_either_sign_and_zero():
 
 def test_wallets_and_suppliers_have_several_currencies():
     items = [item for item in month(1500) if not defects(item)]
-    wallets = {item["amount"]["inWalletCurrency"]["currency"] for item in items}
-    suppliers = {item["amount"]["inSupplierCurrency"]["currency"] for item in items}
-    assert wallets == {"DKK", "EUR", "GBP", "SEK"}
-    assert {"USD", "JPY"} <= suppliers
-    yen = [item["amount"]["inSupplierCurrency"]["value"] for item in items if supplier_currency(item) == "JPY"]
-    assert all(value % 100 == 0 for value in yen)
-
-
-def supplier_currency(item):
-    return item["amount"]["inSupplierCurrency"]["currency"]
+    assert {currency(item) for item in items} == {"DKK", "EUR", "GBP", "SEK"}
+    abroad = [item["amount"]["inSupplierCurrency"] for item in items]
+    assert {"USD", "JPY"} <= {amount["currency"] for amount in abroad}
+    assert all(amount["value"] % 100 == 0 for amount in abroad if amount["currency"] == "JPY")
 
 
 def test_the_contra_account_is_there_for_the_types_that_touch_the_wallet():
@@ -204,9 +199,7 @@ def test_the_contra_account_is_there_for_the_types_that_touch_the_wallet():
         if item["type"] in TYPES:
             assert (item["contraAccount"] is None) is (item["type"] in NO_CONTRA_ACCOUNT), item["type"]
         if item["contraAccount"] and not defects(item):
-            accounts.setdefault(item["amount"]["inWalletCurrency"]["currency"], set()).add(
-                item["contraAccount"]["code"]
-            )
+            accounts.setdefault(currency(item), set()).add(item["contraAccount"]["code"])
     assert sorted(map(len, accounts.values())) == [1, 1, 1, 1]
 
 
@@ -218,12 +211,8 @@ def test_invoices_carry_their_information_and_payments_name_the_invoice():
     pairs = [pair for pair in invoices(items) if len(pair) == 2]
     assert len(pairs) > 5
     assert all(pair["invoice"] == pair["invoice_payment"] for pair in pairs)
-    dates = {
-        len(item["additionalInformation"]["invoiceInformation"]["invoiceDate"])
-        for item in items
-        if "invoice" in item["type"]
-    }
-    assert dates == {len("2026-10-01"), len("2026-10-01T00:00:00Z")}
+    told = [item["additionalInformation"]["invoiceInformation"] for item in items if "invoice" in item["type"]]
+    assert {len(each["invoiceDate"]) for each in told} == {len("2026-10-01"), len("2026-10-01T00:00:00Z")}
 
 
 def test_reimbursements_name_the_expenses_that_they_settle():

@@ -155,4 +155,3 @@ def test_one_item_is_found_by_its_entry_in_the_newest_job(sandbox, api, job_id, 
     assert (found["exportJobId"], found["status"]) == (again, "pending")
     unknown = api.get("/v3/export-job-items", params={"accounting_entry_id": NOBODY})
     assert (unknown.status_code, unknown.json()["type"]) == (404, "EXPORT_ENTRY_NOT_FOUND")
-    assert api.get("/v3/export-job-items").status_code == 400
