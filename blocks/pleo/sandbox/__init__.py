@@ -19,23 +19,21 @@ server: `add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_acce
 
 The modules, each of which imports only from those that stand after it (a test holds it):
 
-    __main__                            the command line
-    sandbox                             Sandbox, and uvicorn in a thread (serve)
-    app                                 routes; before them log, faults, credentials, rate limit
-    api, control_api                    Pleo's paths, and the sandbox's own
-    authorization                       who may call, and the endpoints of OAuth
-    control, pages                      all that is asked from Python; HTML for people
-    jobs, oauth, paging, log, faults    the rules and the memory
-    store, models, items                SQLite; the contract's fields; made-up expenses
-    amounts, templates                  what expenses are made of
-    company, receipts
-    wire, errors                        values and refusals on the wire
+    __main__                        the command line
+    server                          Sandbox, serve; what stands before the routes
+    api, control_api                Pleo's paths, and the sandbox's own
+    authorization                   who may call, and the endpoints of OAuth
+    control, pages                  all that is asked from Python; HTML for people
+    jobs, oauth, paging, traffic    the rules; what came in, and faults on order
+    store, models, items            SQLite; the contract's fields; made-up expenses
+    amounts, templates              the arithmetic of lines; what expenses are to be
+    company, receipts               whose they are; the files
+    wire, errors                    values and refusals on the wire
 """
 
 from blocks.pleo.sandbox.authorization import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.errors import SandboxError
-from blocks.pleo.sandbox.log import Received, ReceivedRequest
 from blocks.pleo.sandbox.models import Event, Item, Job
 from blocks.pleo.sandbox.oauth import (
     SANDBOX_CLIENT_ID,
@@ -44,7 +42,8 @@ from blocks.pleo.sandbox.oauth import (
     OAuthGrant,
     TokenPair,
 )
-from blocks.pleo.sandbox.sandbox import Sandbox, serve
+from blocks.pleo.sandbox.server import Sandbox, serve
+from blocks.pleo.sandbox.traffic import Received, ReceivedRequest
 
 __all__ = [
     "SANDBOX_ACCESS_TOKEN",

@@ -18,13 +18,12 @@ from typing import Any, Self
 from blocks.pleo.sandbox import jobs, models, oauth
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
-from blocks.pleo.sandbox.faults import Fault, FaultKind, Faults
 from blocks.pleo.sandbox.items import Entry, entry_of, generate
-from blocks.pleo.sandbox.log import Received, RequestLog
 from blocks.pleo.sandbox.models import Item, Job
 from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
 from blocks.pleo.sandbox.store import Store
 from blocks.pleo.sandbox.templates import MIN_SHOWCASE, default_failing, job_templates, showcase_templates
+from blocks.pleo.sandbox.traffic import Fault, FaultKind, Faults, Received, RequestLog
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
 
 
@@ -287,7 +286,7 @@ class Control:
         """Have requests go wrong: the next `times` of this `call`, after letting `skip` of them pass.
 
         `call` is a method and a path of the contract, `PUT /v3/export-jobs/{jobId}/items`, or `*`. The kinds are
-        told in `blocks.pleo.sandbox.faults`.
+        told in `blocks.pleo.sandbox.traffic.FaultKind`.
         """
         self.faults.add(Fault(call, kind, status, retry_after, times, skip))
 

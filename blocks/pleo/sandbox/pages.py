@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from blocks.pleo.sandbox.log import Received
 from blocks.pleo.sandbox.models import Item, Job
 from blocks.pleo.sandbox.oauth import AuthorizationRequest
+from blocks.pleo.sandbox.traffic import Received
 from blocks.pleo.sandbox.wire import Json
 
 SHOWN_REQUESTS = 50

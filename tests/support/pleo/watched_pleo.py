@@ -16,8 +16,8 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blocks.pleo.sandbox import Sandbox, jobs, serve
-from blocks.pleo.sandbox.app import call_of
 from blocks.pleo.sandbox.errors import ApiError
+from blocks.pleo.sandbox.server import call_of
 from tests.support.exporting import Office
 
 LIST_JOBS = "GET /v3/export-jobs"
