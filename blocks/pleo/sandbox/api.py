@@ -128,13 +128,13 @@ class Api:
             for entry_id in wanted:
                 known = "SELECT 1 FROM entries WHERE accounting_entry_id = ? AND company_id = ?"
                 if self._store.row(known, (entry_id, company_id)) is None:
-                    message = f"Accounting entry {entry_id} does not exist"
-                    raise ApiError(400, DOES_NOT_EXIST, message)
+                    raise ApiError(400, DOES_NOT_EXIST, f"Accounting entry {entry_id} does not exist")
             job_id = draw_uuid(random.SystemRandom())
-            job = jobs.add_job(
+            jobs.add_job(
                 self._store,
                 job_id,
                 company_id,
+                wanted,
                 self._control.clock(),
                 origin="api",
                 expires_in=self._control.expires_in,
@@ -142,7 +142,6 @@ class Api:
                 created_by=employee_id,
                 is_interactive=interactive,
             )
-            jobs.fill_job(self._store, job, wanted)
         request.scope["pleo.detail"] = f"{len(wanted)} entries"
         return json_response({"data": Job.of(self._job(request, job_id)).wire()}, status=201)
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from blocks.pleo.sandbox import pages
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.errors import ApiError, forbidden, scope_missing
-from blocks.pleo.sandbox.oauth import AuthorizationRequest, AuthorizationServer, OAuthError
+from blocks.pleo.sandbox.oauth import AuthorizationRequest, OAuthError
 from blocks.pleo.sandbox.store import Store
 
 SANDBOX_API_KEY = "sandbox-key"
@@ -57,20 +57,21 @@ class RateLimit:
         self._times.append(now_s)
 
 
-def authenticate(store: Store, header: str | None, now_s: float, method: str, path: str) -> Companies:
+def authenticate(control: Control, header: str | None, method: str, path: str) -> Companies:
     """The companies that an `Authorization` header opens for a call, or 401; 403 where OAuth's scopes do not do."""
     kind, secret = _credential(header)
     if (kind, secret) in (("key", SANDBOX_API_KEY), ("token", SANDBOX_ACCESS_TOKEN)):
         return None
-    row = store.row("SELECT companies FROM credentials WHERE kind = ? AND secret = ?", (kind, secret))
-    if row is None and kind == "token" and (granted := AuthorizationServer(store).access(secret, now_s)) is not None:
-        companies, scopes = granted
-        if (needed := _scope_of(method, path)) not in scopes:
-            raise scope_missing(needed)
-        return companies
-    if row is None:
+    row = control.store.row("SELECT companies FROM credentials WHERE kind = ? AND secret = ?", (kind, secret))
+    if row is not None:
+        return frozenset(json.loads(row["companies"]))
+    granted = control.oauth.access(secret, control.clock()) if kind == "token" else None
+    if granted is None:
         raise _unauthorized(f"The {'API key' if kind == 'key' else 'access token'} is not valid")
-    return frozenset(json.loads(row["companies"]))
+    companies, scopes = granted
+    if (needed := _scope_of(method, path)) not in scopes:
+        raise scope_missing(needed)
+    return companies
 
 
 def require_company(store: Store, companies: Companies, company_id: str) -> None:

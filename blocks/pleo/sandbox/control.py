@@ -131,24 +131,20 @@ class Control:
         new_id = draw_uuid(rng)
         while jobs.find_job(self.store, new_id) is not None:
             new_id = draw_uuid(rng)
-        with self.store.transaction():
-            row = self._add_row(new_id, job["company_id"], "again", bool(job["vendor_based"]))
-            jobs.fill_job(self.store, row, ids)
+        self._add_job(new_id, job["company_id"], ids, "again", bool(job["vendor_based"]))
         return new_id
 
     def jobs(self) -> list[Job]:
         """Every job, the oldest first."""
-        self._expire()
+        jobs.expire(self.store, self.clock())
         return jobs.all_jobs(self.store)
 
     def job(self, job_id: str) -> Job:
         """One job. Raises `SandboxError` when there is none of this id."""
-        self._expire()
         return Job.of(self._row(job_id))
 
     def items(self, job_id: str, *, start: int = 1, limit: int = -1) -> list[Item]:
         """The items of a job in its order, from a position on, all of them without a limit."""
-        self._expire()
         rows = self.store.rows(
             "SELECT * FROM job_items WHERE job = ? AND position >= ? ORDER BY position LIMIT ?",
             (self._row(job_id)["job"], start, limit),
@@ -157,7 +153,6 @@ class Control:
 
     def outcome(self, job_id: str) -> dict[str, int]:
         """How many items of a job are in which status."""
-        self._expire()
         rows = self.store.rows(
             "SELECT status, count(*) AS items FROM job_items WHERE job = ? GROUP BY status", (self._row(job_id)["job"],)
         )
@@ -218,9 +213,8 @@ class Control:
     ) -> None:
         """Answer the next updates of an item with an error in `errors[]`; `applied`: carry them out all the same."""
         if error_type not in models.UPDATE_ERROR_TYPES:
-            raise SandboxError(
-                f"{error_type} is not an error of an item update: {', '.join(models.UPDATE_ERROR_TYPES)}"
-            )
+            known = ", ".join(models.UPDATE_ERROR_TYPES)
+            raise SandboxError(f"{error_type} is not an error of an item update: {known}")
         jobs.refuse_updates(self.store, self._row(job_id)["job"], accounting_entry_id, times, error_type, applied)
 
     def add_credential(self, secret: str, companies: Sequence[str], *, token: bool = False) -> None:
@@ -297,29 +291,22 @@ class Control:
     def _new_job(self, job_id: str, company_id: str, origin: str, vendor_based: bool, entries: Iterable[Entry]) -> str:
         with self.store.transaction():
             jobs.ensure_company(self.store, company_id)
-            row = self._add_row(job_id, company_id, origin, vendor_based)
-            jobs.fill_job(self.store, row, jobs.add_entries(self.store, company_id, entries))
+            ids = jobs.add_entries(self.store, company_id, entries)
+            self._add_job(job_id, company_id, ids, origin, vendor_based)
         return job_id
 
-    def _add_row(self, job_id: str, company_id: str, origin: str, vendor_based: bool) -> int:
-        return jobs.add_job(
-            self.store,
-            job_id,
-            company_id,
-            self.clock(),
-            origin=origin,
-            expires_in=self.expires_in,
-            vendor_based=vendor_based,
+    def _add_job(self, job_id: str, company_id: str, ids: Sequence[str], origin: str, vendor_based: bool) -> None:
+        now, life_s = self.clock(), self.expires_in
+        jobs.add_job(
+            self.store, job_id, company_id, ids, now, origin=origin, expires_in=life_s, vendor_based=vendor_based
         )
 
     def _row(self, job_id: str) -> sqlite3.Row:
+        jobs.expire(self.store, self.clock())
         row = jobs.find_job(self.store, job_id)
         if row is None:
             raise NotInSandbox(f"there is no export job {job_id}")
         return row
-
-    def _expire(self) -> None:
-        jobs.expire(self.store, self.clock())
 
 
 def _company(company_id: str | None) -> str:

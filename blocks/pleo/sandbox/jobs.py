@@ -30,7 +30,8 @@ EVENTS: dict[str, tuple[tuple[str, ...], str]] = {
 _INSERT_JOB = """
 INSERT INTO jobs (id, company_id, origin, status, created_at, created_by, expires_in, is_interactive, vendor_based,
                   number_of_items)
-VALUES (:id, :company_id, :origin, 'pending', :created_at, :created_by, :expires_in, :is_interactive, :vendor_based, 0)
+VALUES (:id, :company_id, :origin, 'pending', :created_at, :created_by, :expires_in, :is_interactive, :vendor_based,
+        :number_of_items)
 """
 _ABANDON = "UPDATE job_items SET status = 'abandoned' WHERE job = ? AND status IN ('pending', 'in_progress')"
 _UPDATE_ITEM = """
@@ -51,15 +52,16 @@ def add_job(
     store: Store,
     job_id: str,
     company_id: str,
+    accounting_entry_ids: Sequence[str],
     now_s: float,
     *,
     origin: str,
     expires_in: int,
-    vendor_based: bool = False,
+    vendor_based: bool,
     created_by: str | None = None,
     is_interactive: bool = True,
-) -> int:
-    """Make a pending job without items; answers its row.
+) -> None:
+    """Make a pending job of known accounting entries, in this order.
 
     Jobs are made at least a second apart, or are dated so: Pleo's times have whole seconds, and the oldest job is
     told by them.
@@ -75,8 +77,14 @@ def add_job(
             "expires_in": expires_in,
             "is_interactive": is_interactive,
             "vendor_based": vendor_based,
+            "number_of_items": len(accounting_entry_ids),
         }
-        return int(connection.execute(_INSERT_JOB, values).lastrowid or 0)
+        job = connection.execute(_INSERT_JOB, values).lastrowid
+        connection.executemany(
+            "INSERT INTO job_items (job, position, entry, accounting_entry_id)"
+            " SELECT ?, ?, entry, accounting_entry_id FROM entries WHERE accounting_entry_id = ?",
+            ((job, position, name) for position, name in enumerate(accounting_entry_ids, start=1)),
+        )
 
 
 def add_entries(store: Store, company_id: str, entries: Iterable[Entry]) -> list[str]:
@@ -98,17 +106,6 @@ def add_entries(store: Store, company_id: str, entries: Iterable[Entry]) -> list
     except sqlite3.IntegrityError as error:
         raise SandboxError("an accounting entry of this id is there already: export it again, or edit it") from error
     return ids
-
-
-def fill_job(store: Store, job: int, accounting_entry_ids: Sequence[str]) -> None:
-    """Put known accounting entries into a new job, as pending items, in this order."""
-    with store.transaction() as connection:
-        connection.executemany(
-            "INSERT INTO job_items (job, position, entry, accounting_entry_id)"
-            " SELECT ?, ?, entry, accounting_entry_id FROM entries WHERE accounting_entry_id = ?",
-            ((job, position, name) for position, name in enumerate(accounting_entry_ids, start=1)),
-        )
-        connection.execute("UPDATE jobs SET number_of_items = ? WHERE job = ?", (len(accounting_entry_ids), job))
 
 
 def find_job(store: Store, job_id: str) -> sqlite3.Row | None:

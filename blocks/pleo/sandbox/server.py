@@ -198,11 +198,10 @@ class _Middleware:
                 return
             if scope["path"].startswith("/v3/"):
                 header = Request(scope).headers.get("authorization")
-                now = control.clock()
-                scope["pleo.companies"] = authenticate(control.store, header, now, scope["method"], scope["path"])
+                scope["pleo.companies"] = authenticate(control, header, scope["method"], scope["path"])
                 if self._rate_limit is not None:
-                    self._rate_limit.take(now)
-                jobs.expire(control.store, now)
+                    self._rate_limit.take(control.clock())
+                jobs.expire(control.store, control.clock())
             await self._app(scope, receive, answer.take)
         except ApiError as error:
             await error_response(error)(scope, receive, answer.take)
