@@ -94,6 +94,11 @@ def defects(item, kind=DEFECTS):
     return [name for name, there in found.items() if there and name in kind]
 
 
+@functools.cache
+def bookable(items, seed=1):
+    return [item for item in month(items, seed) if not defects(item)]
+
+
 def invoices(items):
     """Amounts by the invoice's number and the item's type."""
     numbers = {}
@@ -107,7 +112,7 @@ def invoices(items):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("items", [40, 80, 300])
 def test_every_type_and_sub_type_comes_among_the_items_that_can_be_booked(items, seed):
-    good = [item for item in month(items, seed) if not defects(item)]
+    good = bookable(items, seed)
     assert {item["type"] for item in good} == TYPES
     for name, sub_types in SUB_TYPES.items():
         assert {item["subType"] for item in good if item["type"] == name} == sub_types
@@ -149,7 +154,7 @@ def line_fits(line, gross, other):
 
 
 def test_the_amounts_of_every_line_hold_together():
-    items = [item for seed in range(3) for item in month(1500, seed) if not defects(item)]
+    items = [item for seed in range(3) for item in bookable(1500, seed)]
     kinds, forms = Counter(), Counter()
     for item in items:
         assert gross_readings(item), json.dumps(item)
@@ -178,7 +183,7 @@ def test_the_amounts_of_every_line_hold_together():
 
 
 def test_amounts_are_whole_hundredths_of_either_sign_and_zero():
-    items = [item for item in month(200) if not defects(item)]
+    items = bookable(200)
     assert all(isinstance(value, int) for item in items for value in whole(item))
     signs = {(wallet(item["amount"]) > 0) - (wallet(item["amount"]) < 0) for item in items}
     assert signs == {-1, 0, 1}
@@ -186,7 +191,7 @@ def test_amounts_are_whole_hundredths_of_either_sign_and_zero():
 
 
 def test_wallets_and_suppliers_have_several_currencies():
-    items = [item for item in month(1500) if not defects(item)]
+    items = bookable(1500, 1)
     assert {currency(item) for item in items} == {"DKK", "EUR", "GBP", "SEK"}
     abroad = [item["amount"]["inSupplierCurrency"] for item in items]
     assert {"USD", "JPY"} <= {amount["currency"] for amount in abroad}
