@@ -23,7 +23,7 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.files.client import Downloaded, FileClient
 from blocks.pleo.http.pages import ExportItemsPage
-from blocks.pleo.sandbox.receipts import mark
+from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import Ending
 from flows.receipts.folder import receipts_folder
 from flows.steps import PagesInMemory, plain_steps, retry_wait_s
@@ -39,7 +39,7 @@ GET_DATA = "GET /v3/export-items"
 
 
 def with_receipt(number: int, **changes: Any) -> Json:
-    return an_item(number, files=[{"url": mark(NAME), "type": "application/pdf"}], **changes)
+    return an_item(number, files=[{"url": stored_url(NAME), "type": "application/pdf"}], **changes)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from blocks.erp.entries import Attachment, EntryState, NotAttached
 from blocks.erp.errors import Refused
 from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.sandbox.receipts import mark
+from blocks.pleo.sandbox.receipts import stored_url
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
 from tests.support.exporting import Office, office
@@ -64,7 +64,7 @@ def erp() -> Iterator[SmallErpServer]:
 async def test_a_draft_that_is_deleted_before_it_is_finished_is_booked_anew(
     at_work: Office, erp: SmallErpServer, receipts: Attachments, posting: EntryState
 ) -> None:
-    items = [an_item(n, files=[{"url": mark(NAME), "type": "application/pdf"}]) for n in (1, 2)]
+    items = [an_item(n, files=[{"url": stored_url(NAME), "type": "application/pdf"}]) for n in (1, 2)]
     job_id = at_work.sandbox.add_job_of(items)
     await at_work.export(erp=SmallErp(erp.base_url), policy=Policy(attachments=Attachments.SKIP))
     again = at_work.sandbox.export_again(job_id)

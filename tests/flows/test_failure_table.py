@@ -12,7 +12,7 @@ import pytest
 from blocks.erp.entries import Account, AccountKind, EntryState, Vendor
 from blocks.erp.policy import Attachments, Policy, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Reference, Role, Vendors
-from blocks.pleo.sandbox.receipts import mark
+from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import JobReport
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
@@ -151,7 +151,7 @@ async def test_a_vendor_that_nobody_knows_may_go_to_a_fallback_account(at_work: 
 
 
 def with_receipt(number: int, **changes: Any) -> Json:
-    return an_item(number, files=[{"url": mark(PDF), "type": "application/pdf"}], **changes)
+    return an_item(number, files=[{"url": stored_url(PDF), "type": "application/pdf"}], **changes)
 
 
 def with_dead_link(at_work: Office, number: int) -> Json:

@@ -14,7 +14,7 @@ from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.sandbox.receipts import content, mark
+from blocks.pleo.sandbox.receipts import content, stored_url
 from flows.steps import PagesInMemory, plain_steps
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
@@ -27,7 +27,9 @@ START = datetime(2026, 11, 3, 8, tzinfo=UTC)
 
 
 def with_receipts(number: int, *names: str, **changes: Any) -> Json:
-    return an_item(number, files=[{"url": mark(name), "type": "application/octet-stream"} for name in names], **changes)
+    return an_item(
+        number, files=[{"url": stored_url(name), "type": "application/octet-stream"} for name in names], **changes
+    )
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from blocks.pleo.sandbox.views import Job
+from blocks.pleo.sandbox import Job
 from tests.flows.test_command_line import Shell
 from tests.flows.test_tryton_export import files_with, footprint, settings_for
 from tests.support.erp.tryton.server import Tryton, TrytonServer

@@ -14,7 +14,7 @@ import pytest
 
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import Attachments, Policy
-from blocks.pleo.sandbox.receipts import mark
+from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import RunReport
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
 from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched, watched
@@ -147,7 +147,7 @@ async def test_drafts_that_have_to_be_posted_now_are_posted_once_and_their_recei
     pleo: Watched, dry_run: bool
 ) -> None:
     job_id = await _exported(pleo)
-    file = {"url": mark("5f0d3c1a-0000-4000-8000-000000000001.pdf"), "type": "application/pdf"}
+    file = {"url": stored_url("5f0d3c1a-0000-4000-8000-000000000001.pdf"), "type": "application/pdf"}
     for n in range(ITEMS):
         pleo.sandbox.edit_export_item(entry_id(n), {"files": [file]})
     attached = "SELECT count(*) FROM attachment"

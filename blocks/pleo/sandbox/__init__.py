@@ -1,12 +1,7 @@
-"""A Pleo to run on one's own machine: the export API v3, its state, a control page, made-up expenses.
+"""A Pleo to run on one's own machine: the export API v3, its state, a control API with pages, made-up expenses.
 
 It is a second reading of Pleo's published contract, made apart from the client, and shares no code with it.
-
-From the shell:
-
-    python -m blocks.pleo.sandbox --port 8765 --items 100 --state sandbox.sqlite
-
-From Python, in the same process:
+`README.md` here tells how to use it from a shell and from other languages. From Python, in the same process:
 
     from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 
@@ -17,18 +12,29 @@ From Python, in the same process:
         sandbox.items(job_id)                 # status, external id, failure of each item
         sandbox.received().total              # requests made to the API
 
-What goes wrong on demand: `Sandbox.refuse_item` (an error in a PUT's `errors[]`), `Sandbox.miss_contra_accounts`
-(400), `Sandbox.inject` (statuses, web pages, cut and lost answers), `Sandbox.add_credential` (a key that sees some
-companies only, 403 for others), `failing` in `Sandbox.add_job` (items that cannot be booked), and `clock` (expiry,
-links, the rate limit).
+What goes wrong on demand: `refuse_item` (an error in a PUT's `errors[]`), `miss_contra_accounts` (400), `inject`
+(statuses, web pages, cut and lost answers), `add_credential` (a key that sees some companies only, 403 for others),
+`failing` in `add_job` (items that cannot be booked), and `clock` (expiry, links, the rate limit). As an authorisation
+server: `add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_access`.
 
-It is an authorisation server too (`blocks.pleo.sandbox.oauth`), at `/oauth/authorize` and `/oauth/token`:
-`Sandbox.add_oauth_client`, `Sandbox.grant_access`, `Sandbox.expire_access_tokens`, `Sandbox.revoke_access`.
+The modules, each of which imports only from those that stand after it (a test holds it):
+
+    __main__                        the command line
+    server                          Sandbox, serve; what stands before the routes
+    api, control_api                Pleo's paths, and the sandbox's own
+    authorization                   who may call, and the endpoints of OAuth
+    control, pages                  all that is asked from Python; HTML for people
+    jobs, oauth, paging, traffic    the rules; what came in, and faults on order
+    store, models, items            SQLite; the contract's fields; made-up expenses
+    amounts, templates              the arithmetic of lines; what expenses are to be
+    company, receipts               whose they are; the files
+    wire, errors                    values and refusals on the wire
 """
 
-from blocks.pleo.sandbox.access import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
+from blocks.pleo.sandbox.authorization import SANDBOX_ACCESS_TOKEN, SANDBOX_API_KEY
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.errors import SandboxError
+from blocks.pleo.sandbox.models import Event, Item, Job
 from blocks.pleo.sandbox.oauth import (
     SANDBOX_CLIENT_ID,
     SANDBOX_CLIENT_SECRET,
@@ -36,9 +42,8 @@ from blocks.pleo.sandbox.oauth import (
     OAuthGrant,
     TokenPair,
 )
-from blocks.pleo.sandbox.sandbox import Sandbox
-from blocks.pleo.sandbox.server import serve
-from blocks.pleo.sandbox.views import Event, Item, Job, Received, ReceivedRequest
+from blocks.pleo.sandbox.server import Sandbox, serve
+from blocks.pleo.sandbox.traffic import Received, ReceivedRequest
 
 __all__ = [
     "SANDBOX_ACCESS_TOKEN",

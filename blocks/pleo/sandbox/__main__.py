@@ -89,11 +89,11 @@ def _run(sandbox: Sandbox, options: argparse.Namespace) -> None:
     # The port first: making a large job for a port that is taken would be in vain.
     with serve(sandbox, options.host, options.port) as base_url:
         _add_jobs(sandbox, options)
-        _say(sandbox, base_url)
+        _announce(sandbox, base_url)
         stop.wait()
 
 
-def _say(sandbox: Sandbox, base_url: str) -> None:
+def _announce(sandbox: Sandbox, base_url: str) -> None:
     waiting = [job for job in sandbox.jobs() if job.status in ("pending", "in_progress")]
     print(f"Pleo sandbox   {base_url}")
     print(f"API key        {SANDBOX_API_KEY}")

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import random
+import re
 import sqlite3
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from blocks.pleo.sandbox import job_items, jobs, paging, receipts
-from blocks.pleo.sandbox.access import require_company
-from blocks.pleo.sandbox.desk import Desk, pleo_response
+from blocks.pleo.sandbox import jobs, paging, receipts
+from blocks.pleo.sandbox.authorization import require_company
+from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.errors import ApiError, bad_request, forbidden, job_finished, job_not_found
+from blocks.pleo.sandbox.models import (
+    DOES_NOT_EXIST,
+    ITEM_FAILURE_TYPES,
+    ITEM_STATUSES,
+    JOB_FAILURE_TYPES,
+    JOB_STATUSES,
+    OPEN,
+    Item,
+    ItemUpdate,
+    Job,
+)
 from blocks.pleo.sandbox.paging import Source
-from blocks.pleo.sandbox.views import OPEN, Item, Job
-from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
-
-JOB_STATUSES = ("pending", "in_progress", "failed", "completed", "completed_with_errors")
-JOB_FAILURE_TYPES = frozenset(
-    {
-        "invalid_configuration",
-        "missing_configuration",
-        "authentication_failure",
-        "accounting_system_authentication_failure",
-        "pleo_rate_limit",
-        "accounting_system_rate_limit",
-        "service_unreachable",
-        "accounting_system_unreachable",
-        "validation_failure",
-        "authorization_failure",
-        "integration_unusable",
-        "job_expired",
-        "service_timeout",
-        "accounting_system_timeout",
-        "canceled_by_user",
-    }
+from blocks.pleo.sandbox.wire import (
+    draw_uuid,
+    dumps,
+    json_response,
+    read_choice,
+    read_flag,
+    read_json,
+    read_object,
+    read_text,
+    read_uuid,
+    require_date_time,
 )
 
+MAX_UPDATES = 100
+_HOST = re.compile(r"[A-Za-z0-9.\-_]+(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?")
 _JOB_KEYS = {
     "createdAt": "created_at",
     "lastUpdatedAt": "last_updated_at",
@@ -59,9 +61,9 @@ _ENTRY_KEYS = {"accountingEntryId": "i.accounting_entry_id", "date": "json_extra
 class Api:
     """The handlers, one a path and method of the contract."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._store = desk.store
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._store = control.store
 
     def routes(self) -> list[Route]:
         """Where the handlers stand."""
@@ -80,10 +82,10 @@ class Api:
     async def list_jobs(self, request: Request) -> Response:
         """`getExportJobsListV3`. Newest first unless sorted: Pleo promises no order."""
         query, companies = request.query_params, request.scope["pleo.companies"]
-        page = paging.read_page_request(query, self._desk.page_cap)
+        page = paging.read_page_request(query, self._control.page_cap)
         conditions, args = ["1"], list[str]()
         if "company_id" in query:
-            company_id = _uuid(query["company_id"], "company_id")
+            company_id = read_uuid(query["company_id"], "company_id")
             require_company(self._store, companies, company_id)
             conditions.append("company_id = ?")
             args.append(company_id)
@@ -93,31 +95,31 @@ class Api:
         statuses = query.getlist("statuses")
         if statuses:
             for status in statuses:
-                _one_of(status, JOB_STATUSES, "statuses")
+                read_choice(status, JOB_STATUSES, "statuses")
             conditions.append(f"status IN ({','.join('?' * len(statuses))})")
             args += statuses
         condition = " AND ".join(conditions)
         total = self._store.number(f"SELECT count(*) FROM jobs WHERE {condition}", args)  # noqa: S608 - constants
         source = Source("jobs", "*", "jobs", condition, args, _JOB_KEYS, [("created_at", True), ("job", True)])
         rows, info = paging.read_page(self._store, source, page, total)
-        return pleo_response({"data": [Job.of(row).wire() for row in rows], "pagination": info})
+        return json_response({"data": [Job.of(row).wire() for row in rows], "pagination": info})
 
     async def create_job(self, request: Request) -> Response:
         """`createExportJobV3`. Entries may be in earlier jobs: this is how a user exports them again."""
-        body = await _json_object(request)
-        company_id = _uuid(body.get("companyId"), "companyId")
+        body = await read_object(request)
+        company_id = read_uuid(body.get("companyId"), "companyId")
         employee_id = body.get("employeeId")
         if employee_id is not None:
-            employee_id = _uuid(employee_id, "employeeId")
+            employee_id = read_uuid(employee_id, "employeeId")
         entry_ids = body.get("accountingEntryIds")
         if not isinstance(entry_ids, list):
             raise bad_request("accountingEntryIds must be an array of UUIDs")
-        wanted = list(dict.fromkeys(_uuid(entry_id, "accountingEntryIds") for entry_id in entry_ids))
-        interactive = _flag(body.get("isInteractive"), "isInteractive", default=True)
+        wanted = list(dict.fromkeys(read_uuid(entry_id, "accountingEntryIds") for entry_id in entry_ids))
+        interactive = read_flag(body.get("isInteractive"), "isInteractive", default=True)
         options = body.get("options") or {}
         if not isinstance(options, dict):
             raise bad_request("options must be an object")
-        vendor_based = _flag(options.get("vendorBasedBookkeeping"), "options.vendorBasedBookkeeping", default=False)
+        vendor_based = read_flag(options.get("vendorBasedBookkeeping"), "options.vendorBasedBookkeeping", default=False)
         require_company(self._store, request.scope["pleo.companies"], company_id)
         if self._store.row("SELECT 1 FROM jobs WHERE company_id = ? AND status = 'in_progress'", (company_id,)):
             raise ApiError(409, "EXPORT_ALREADY_IN_PROGRESS", "Export Job already in progress for this company")
@@ -126,34 +128,33 @@ class Api:
             for entry_id in wanted:
                 known = "SELECT 1 FROM entries WHERE accounting_entry_id = ? AND company_id = ?"
                 if self._store.row(known, (entry_id, company_id)) is None:
-                    message = f"Accounting entry {entry_id} does not exist"
-                    raise ApiError(400, job_items.DOES_NOT_EXIST, message)
+                    raise ApiError(400, DOES_NOT_EXIST, f"Accounting entry {entry_id} does not exist")
             job_id = draw_uuid(random.SystemRandom())
-            job = jobs.add_job(
+            jobs.add_job(
                 self._store,
                 job_id,
                 company_id,
-                self._desk.clock(),
+                wanted,
+                self._control.clock(),
                 origin="api",
-                expires_in=self._desk.expires_in,
+                expires_in=self._control.expires_in,
                 vendor_based=vendor_based,
                 created_by=employee_id,
                 is_interactive=interactive,
             )
-            jobs.fill_job(self._store, job, wanted)
         request.scope["pleo.detail"] = f"{len(wanted)} entries"
-        return pleo_response({"data": Job.of(self._job(request, job_id)).wire()}, status=201)
+        return json_response({"data": Job.of(self._job(request, job_id)).wire()}, status=201)
 
     async def get_job(self, request: Request) -> Response:
         """`getExportJobByIdV3`."""
-        return pleo_response({"data": Job.of(self._job(request, request.path_params["job_id"])).wire()})
+        return json_response({"data": Job.of(self._job(request, request.path_params["job_id"])).wire()})
 
     async def list_job_items(self, request: Request) -> Response:
         """`getExportJobItemsV3`, in the order of the job unless sorted."""
-        page = paging.read_page_request(request.query_params, self._desk.page_cap)
+        page = paging.read_page_request(request.query_params, self._control.page_cap)
         status = request.query_params.get("status")
         if status is not None:
-            _one_of(status, job_items.STATUSES, "status")
+            read_choice(status, ITEM_STATUSES, "status")
         job = self._job(request, request.path_params["job_id"])
         condition, args, total = "job = ?", [job["job"]], job["number_of_items"]
         if status is not None:
@@ -163,27 +164,27 @@ class Api:
         source = Source(name, "*", "job_items", condition, args, _ITEM_KEYS, [("position", False)])
         rows, info = paging.read_page(self._store, source, page, total)
         request.scope["pleo.detail"] = _counted(len(rows))
-        return pleo_response({"data": [Item.of(row).wire(job["id"]) for row in rows], "pagination": info})
+        return json_response({"data": [Item.of(row).wire(job["id"]) for row in rows], "pagination": info})
 
     async def update_job_items(self, request: Request) -> Response:
         """`updateExportJobItemsV3`. A job that was not started takes updates too: only finished ones are refused."""
-        body = await _json(request)
+        body = await read_json(request)
         job = self._job(request, request.path_params["job_id"])
         if job["status"] not in OPEN:
             raise job_finished()
-        updates = job_items.read_updates(body)
-        answer = job_items.apply_updates(self._store, job, updates, self._desk.clock())
+        updates = _read_updates(body)
+        answer = jobs.apply_updates(self._store, job, updates, self._control.clock())
         refused = f", {len(answer['errors'])} refused" if answer["errors"] else ""
         request.scope["pleo.detail"] = _counted(len(updates)) + refused
-        return pleo_response(answer)
+        return json_response(answer)
 
     async def list_export_items(self, request: Request) -> Response:
         """`getExportItemsV3`, in the order of the job unless sorted; the links to files are made now."""
         query = request.query_params
-        page = paging.read_page_request(query, self._desk.page_cap)
+        page = paging.read_page_request(query, self._control.page_cap)
         if "job_id" not in query:
             raise bad_request("job_id is required")
-        job = self._job(request, _uuid(query["job_id"], "job_id"))
+        job = self._job(request, read_uuid(query["job_id"], "job_id"))
         if job["status"] not in OPEN:
             raise job_finished()
         jobs.refuse_without_contra_accounts(self._store, job["company_id"], job)
@@ -199,19 +200,19 @@ class Api:
         )
         rows, info = paging.read_page(self._store, source, page, job["number_of_items"])
         data = ",".join([row["body"] + row["tail"] for row in rows])
-        data = receipts.sign_links(data, self._desk.base_url(request), self._store.link_key, self._desk.clock())
+        data = receipts.sign_links(data, _base_url(request), self._store.link_key, self._control.clock())
         request.scope["pleo.detail"] = _counted(len(rows))
-        return pleo_response(f'{{"data":[{data}],"pagination":{dumps(info)}}}')
+        return json_response(f'{{"data":[{data}],"pagination":{dumps(info)}}}')
 
     async def get_job_item(self, request: Request) -> Response:
         """`getExportJobItemByAccountingEntryIdV3`: of the newest job that holds the entry."""
         query, companies = request.query_params, request.scope["pleo.companies"]
         if "accounting_entry_id" not in query:
             raise bad_request("accounting_entry_id is required")
-        args = [_uuid(query["accounting_entry_id"], "accounting_entry_id")]
+        args = [read_uuid(query["accounting_entry_id"], "accounting_entry_id")]
         condition = "i.accounting_entry_id = ?"
         if "company_id" in query:
-            args.append(_uuid(query["company_id"], "company_id"))
+            args.append(read_uuid(query["company_id"], "company_id"))
             require_company(self._store, companies, args[-1])
             condition += " AND j.company_id = ?"
         row = self._store.row(
@@ -221,22 +222,21 @@ class Api:
         )
         if row is None or (companies is not None and row["company_id"] not in companies):
             raise ApiError(404, "EXPORT_ENTRY_NOT_FOUND", "Export Job Item not found")
-        return pleo_response({"data": Item.of(row).wire(row["job_id"])})
+        return json_response({"data": Item.of(row).wire(row["job_id"])})
 
     async def create_event(self, request: Request) -> Response:
         """`createExportJobEventV3`."""
-        body = await _json_object(request)
-        name = _one_of(body.get("event"), tuple(jobs.EVENTS), "event")
-        job_id = _uuid(body.get("jobId"), "jobId")
+        body = await read_object(request)
+        name = read_choice(body.get("event"), tuple(jobs.EVENTS), "event")
+        job_id = read_uuid(body.get("jobId"), "jobId")
         reason, reason_type = body.get("failureReason"), body.get("failureReasonType")
         if name != "failed" and (reason is not None or reason_type is not None):
             raise bad_request("failureReason and failureReasonType are only for the event failed")
-        if reason is not None and not isinstance(reason, str):
-            raise bad_request("failureReason must be a string")
+        reason = read_text(reason, "failureReason")
         if reason_type is not None and (not isinstance(reason_type, str) or reason_type not in JOB_FAILURE_TYPES):
             raise bad_request("failureReasonType is not one of the job failure types")
         job = self._job(request, job_id)
-        jobs.apply_event(self._store, job, name, self._desk.clock(), reason, reason_type)
+        jobs.apply_event(self._store, job, name, self._control.clock(), reason, reason_type)
         request.scope["pleo.detail"] = name
         return Response(status_code=202)
 
@@ -245,9 +245,9 @@ class Api:
         expires, signature, name = (request.path_params[key] for key in ("expires", "signature", "name"))
         if not receipts.is_signed(self._store.link_key, expires, signature, name):
             raise ApiError(403, "FORBIDDEN", "This link was not handed out by this sandbox")
-        if self._desk.clock() >= int(expires):
+        if self._control.clock() >= int(expires):
             raise ApiError(403, "FORBIDDEN", "This link has expired: fetch the export item again")
-        if receipts.is_gone(name):
+        if receipts.is_missing(name):
             raise ApiError(404, "NOT_FOUND", "There is no such file")
         return Response(receipts.content(name), media_type=receipts.TYPES[name.rsplit(".", 1)[1]])
 
@@ -262,39 +262,38 @@ class Api:
         return job
 
 
+def _read_updates(body: object) -> list[ItemUpdate]:
+    """The updates of a request's body; 413 above a hundred, 400 for what the contract does not have."""
+    if not isinstance(body, list):
+        raise bad_request("The body must be an array of item updates")
+    if len(body) > MAX_UPDATES:
+        raise ApiError(413, "EXPORT_JOB_ITEMS_UPDATE_LIMIT", f"Number of items to update is more than {MAX_UPDATES}")
+    return [_read_update(element, f"[{index}]") for index, element in enumerate(body)]
+
+
+def _read_update(element: object, where: str) -> ItemUpdate:
+    if not isinstance(element, dict):
+        raise bad_request(f"{where} must be an object")
+    names = ("exportedAt", "externalId", "externalUrl", "failureReason", "failureReasonType")
+    exported_at, external_id, external_url, reason, reason_type = (
+        read_text(element.get(name), f"{where}.{name}") for name in names
+    )
+    entry_id = read_uuid(element.get("accountingEntryId"), f"{where}.accountingEntryId")
+    status = read_choice(element.get("status"), ITEM_STATUSES, f"{where}.status")
+    require_date_time(exported_at, f"{where}.exportedAt")
+    if reason_type is not None and reason_type not in ITEM_FAILURE_TYPES:
+        raise bad_request(f"{where}.failureReasonType is not one of the item failure types")
+    return ItemUpdate(entry_id, status, exported_at, external_id, external_url, reason, reason_type)
+
+
+def _base_url(request: Request) -> str:
+    """Scheme, host and port under which the request came, for links in its answer."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        address, port = request.scope["server"]
+        host = f"{address}:{port}"
+    return f"{request.scope['scheme']}://{host}"
+
+
 def _counted(items: int) -> str:
     return f"{items} item" if items == 1 else f"{items} items"
-
-
-async def _json(request: Request) -> object:
-    try:
-        return json.loads(await request.body())
-    except ValueError as error:
-        raise bad_request("The body is not JSON") from error
-
-
-async def _json_object(request: Request) -> Json:
-    body = await _json(request)
-    if not isinstance(body, dict):
-        raise bad_request("The body must be a JSON object")
-    return body
-
-
-def _uuid(value: object, name: str) -> str:
-    if not is_uuid(value):
-        raise bad_request(f"{name} must be a UUID")
-    return str(value).lower()
-
-
-def _one_of(value: object, allowed: tuple[str, ...], name: str) -> str:
-    if value not in allowed:
-        raise bad_request(f"{name} must be one of {', '.join(allowed)}")
-    return str(value)
-
-
-def _flag(value: object, name: str, *, default: bool) -> bool:
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise bad_request(f"{name} must be true or false")
-    return value

@@ -1,10 +1,16 @@
-"""`/oauth/authorize` with its page for the user, and `/oauth/token`: the sandbox as authorisation server over HTTP."""
+"""Who may call, over HTTP: what an `Authorization` header opens, the rate limit, and the endpoints of OAuth.
+
+OAuth's are `/oauth/authorize`, with its page for the user, and `/oauth/token`; their rules are in `oauth`.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
+import math
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import asdict
 from typing import Literal
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
@@ -13,19 +19,100 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from blocks.pleo.sandbox import pages
-from blocks.pleo.sandbox.desk import Desk
-from blocks.pleo.sandbox.oauth import AuthorizationRequest, AuthorizationServer, OAuthError, TokenPair
+from blocks.pleo.sandbox.control import Control
+from blocks.pleo.sandbox.errors import ApiError, forbidden, scope_missing
+from blocks.pleo.sandbox.oauth import AuthorizationRequest, OAuthError
+from blocks.pleo.sandbox.store import Store
 
+SANDBOX_API_KEY = "sandbox-key"
+"""The API key that a sandbox accepts, as the user name of Basic authentication with an empty password."""
+
+SANDBOX_ACCESS_TOKEN = "sandbox-token"  # noqa: S105 - no secret: it opens a sandbox only
+"""The access token that a sandbox accepts, as a Bearer token."""
+
+Companies = frozenset[str] | None
+"""The companies that credentials may see; None for every company of the sandbox."""
+
+WINDOW_S = 60.0
+MAX_REQUESTS = 600
 _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_BASIC = 'Basic realm="Pleo sandbox"'
 _OPEN_PAGES = 1000
 
 
-class Authorization:
-    """The handlers. Which pages are open in a browser is remembered until the sandbox ends."""
+class RateLimit:
+    """At most 600 requests in any 60 seconds; refused ones do not count."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._server = AuthorizationServer(desk.store)
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def take(self, now_s: float) -> None:
+        """Count a request, or refuse it with 429 and the seconds to wait."""
+        while self._times and self._times[0] <= now_s - WINDOW_S:
+            self._times.popleft()
+        if len(self._times) >= MAX_REQUESTS:
+            wait_s = max(1, math.ceil(self._times[0] + WINDOW_S - now_s))
+            message = f"More than {MAX_REQUESTS} requests in {WINDOW_S:.0f} seconds"
+            raise ApiError(429, "TOO_MANY_REQUESTS", message, {"Retry-After": str(wait_s)})
+        self._times.append(now_s)
+
+
+def authenticate(control: Control, header: str | None, method: str, path: str) -> Companies:
+    """The companies that an `Authorization` header opens for a call, or 401; 403 where OAuth's scopes do not do."""
+    kind, secret = _credential(header)
+    if (kind, secret) in (("key", SANDBOX_API_KEY), ("token", SANDBOX_ACCESS_TOKEN)):
+        return None
+    row = control.store.row("SELECT companies FROM credentials WHERE kind = ? AND secret = ?", (kind, secret))
+    if row is not None:
+        return frozenset(json.loads(row["companies"]))
+    granted = control.oauth.access(secret, control.clock()) if kind == "token" else None
+    if granted is None:
+        raise _unauthorized(f"The {'API key' if kind == 'key' else 'access token'} is not valid")
+    companies, scopes = granted
+    if (needed := _scope_of(method, path)) not in scopes:
+        raise scope_missing(needed)
+    return companies
+
+
+def require_company(store: Store, companies: Companies, company_id: str) -> None:
+    """Refuse with 403 a company that the credentials do not see, or that nobody knows."""
+    known = store.row("SELECT 1 FROM companies WHERE id = ?", (company_id,)) is not None
+    if not known or (companies is not None and company_id not in companies):
+        raise forbidden(company_id)
+
+
+def _scope_of(method: str, path: str) -> str:
+    """The scope that a call needs. Pleo does not say which one `GET /v3/export-job-items` does."""
+    if path == "/v3/export-items":
+        return "export-items:read"
+    return "export-jobs:read" if method == "GET" else "export-jobs:write"
+
+
+def _credential(header: str | None) -> tuple[str, str]:
+    scheme, _, value = (header or "").partition(" ")
+    if scheme.lower() == "bearer":
+        return "token", value.strip()
+    if scheme.lower() != "basic":
+        raise _unauthorized("Authentication is required: an API key (Basic) or an access token (Bearer)")
+    try:
+        user, colon, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except ValueError as error:
+        raise _unauthorized("The Basic credentials cannot be read") from error
+    if not colon or password:
+        raise _unauthorized("The API key is the user name, and the password is empty")
+    return "key", user
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "UNAUTHORIZED", message, {"WWW-Authenticate": f"{_BASIC}, Bearer"})
+
+
+class AuthorizationEndpoints:
+    """The handlers of OAuth. Which pages are open in a browser is remembered until the sandbox ends."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._server = control.oauth
         self._open: OrderedDict[str, AuthorizationRequest] = OrderedDict()
 
     def routes(self) -> list[Route]:
@@ -66,23 +153,21 @@ class Authorization:
             return _page(pages.message("This page has been answered already, or is too old."), status=400)
         if fields.get("decision") != "allow":
             return _back(asked.redirect_uri, asked.state, error="access_denied", error_description="The user said no")
-        return _back(asked.redirect_uri, asked.state, code=self._server.allow(asked, self._desk.clock()))
+        return _back(asked.redirect_uri, asked.state, code=self._server.allow(asked, self._control.clock()))
 
     async def token(self, request: Request) -> Response:
         """Tokens for a code or a refresh token."""
         try:
             return JSONResponse(self._tokens(request, await _form(request)), headers=_NO_STORE)
         except OAuthError as error:
-            headers = (
-                {**_NO_STORE, "WWW-Authenticate": 'Basic realm="Pleo sandbox"'} if error.status == 401 else _NO_STORE
-            )
+            headers = {**_NO_STORE, "WWW-Authenticate": _BASIC} if error.status == 401 else _NO_STORE
             body = {"error": error.code, "error_description": error.description}
             return JSONResponse(body, status_code=error.status, headers=headers)
 
     def _tokens(self, request: Request, fields: dict[str, str]) -> dict[str, object]:
         client_id, secret, way = _client(request.headers.get("authorization"), fields)
         client = self._server.authenticate(client_id, secret, way)
-        now = self._desk.clock()
+        now = self._control.clock()
         match fields.get("grant_type"):
             case "authorization_code":
                 pair = self._server.exchange(
@@ -92,17 +177,7 @@ class Authorization:
                 pair = self._server.renew(client, fields.get("refresh_token", ""), now)
             case _:
                 raise OAuthError("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
-        return _wire(pair)
-
-
-def _wire(pair: TokenPair) -> dict[str, object]:
-    return {
-        "access_token": pair.access_token,
-        "token_type": "Bearer",
-        "expires_in": pair.expires_in,
-        "refresh_token": pair.refresh_token,
-        "scope": pair.scope,
-    }
+        return {"token_type": "Bearer", **asdict(pair)}
 
 
 def _client(header: str | None, fields: dict[str, str]) -> tuple[str, str | None, Literal["parameters", "header"]]:

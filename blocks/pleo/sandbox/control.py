@@ -1,173 +1,322 @@
-"""The control page, and the small JSON calls under `/sandbox/` that do what `Sandbox` does from Python."""
+"""All that is asked of a sandbox from Python: to make jobs, to show what became of them, to let things go wrong.
+
+`control_api` offers much of it over HTTP. Handlers have a `Control` at hand for the state, the clock and the limits.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
-
-from blocks.pleo.sandbox import pages
-from blocks.pleo.sandbox.desk import pleo_response
-from blocks.pleo.sandbox.errors import SandboxError
-from blocks.pleo.sandbox.wire import Json
-
-if TYPE_CHECKING:
-    from blocks.pleo.sandbox.sandbox import Sandbox
-
-PAGE_ITEMS = 50
+from blocks.pleo.sandbox import jobs, models, oauth
+from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
+from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
+from blocks.pleo.sandbox.items import Entry, entry_of, generate
+from blocks.pleo.sandbox.models import Item, Job
+from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
+from blocks.pleo.sandbox.store import Store
+from blocks.pleo.sandbox.templates import MIN_SHOWCASE, default_failing, job_templates, showcase_templates
+from blocks.pleo.sandbox.traffic import Fault, FaultKind, Faults, Received, RequestLog
+from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
 
 
 class Control:
-    """The handlers of everything that is not Pleo's API."""
+    """A state, and what can be asked of it.
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    `state` is the file to keep it in, None for a temporary one. `page_cap` is the largest page that lists serve,
+    `clock` answers seconds since 1970 and rules expiry, links and the rate limit, `expires_in` is how many seconds
+    jobs made from now on live after their last update. Raises `SandboxError` when the file cannot be used.
+    """
 
-    def routes(self) -> list[Route]:
-        """Where the handlers stand."""
-        return [
-            Route("/", self.page, methods=["GET"]),
-            Route("/jobs/{job_id}", self.job_page, methods=["GET"]),
-            Route("/sandbox/jobs", self.list_jobs, methods=["GET"]),
-            Route("/sandbox/jobs", self.add_job, methods=["POST"]),
-            Route("/sandbox/jobs/{job_id}", self.get_job, methods=["GET"]),
-            Route("/sandbox/jobs/{job_id}/flags", self.set_flags, methods=["POST"]),
-            Route("/sandbox/jobs/{job_id}/export-again", self.export_again, methods=["POST"]),
-            Route("/sandbox/received", self.received, methods=["GET"]),
-            Route("/sandbox/received", self.forget, methods=["DELETE"]),
-        ]
+    def __init__(
+        self,
+        state: Path | None = None,
+        *,
+        rate_limit: bool = True,
+        page_cap: int = 100,
+        clock: Callable[[], float] = time.time,
+        expires_in: int = 3600,
+    ) -> None:
+        if page_cap < 1:
+            raise SandboxError(f"a page cannot have {page_cap} items at most: use 1 or more")
+        if expires_in < 1:
+            raise SandboxError(f"a job cannot live for {expires_in} seconds: use 1 or more")
+        self.store = Store(state)
+        self.clock = clock
+        self.page_cap = page_cap
+        self.expires_in = expires_in
+        self.rate_limit = rate_limit
+        self.log = RequestLog()
+        self.faults = Faults()
+        self.oauth = AuthorizationServer(self.store)
+        jobs.ensure_company(self.store, SANDBOX_COMPANY_ID)
+        self.add_oauth_client(oauth.SANDBOX_CLIENT_ID, oauth.SANDBOX_CLIENT_SECRET)
 
-    async def page(self, _request: Request) -> Response:
-        """The control page: jobs, and what was received."""
-        jobs = [(job, self._sandbox.outcome(job.id)) for job in self._sandbox.jobs()]
-        return _html(pages.overview(jobs, self._sandbox.received()))
+    def close(self) -> None:
+        """Release the state."""
+        self.store.close()
 
-    async def job_page(self, request: Request) -> Response:
-        """The items of one job, fifty a page."""
-        job = self._sandbox.job(request.path_params["job_id"])
-        start = _whole(request.query_params.get("start", "1"), "start")
-        items = self._sandbox.items(job.id, start=max(1, start), limit=PAGE_ITEMS)
-        rows = [(item, self._expense(item.accounting_entry_id)) for item in items]
-        return _html(pages.job(job, rows, max(1, start), PAGE_ITEMS))
+    def __enter__(self) -> Self:
+        return self
 
-    def _expense(self, accounting_entry_id: str) -> Json:
-        """The export item, or nothing of one that somebody gave as a text which cannot be read."""
-        try:
-            return self._sandbox.export_item(accounting_entry_id)
-        except (ValueError, RecursionError):
-            return {}
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    async def list_jobs(self, _request: Request) -> Response:
-        """Every job with its fields."""
-        return pleo_response({"jobs": [asdict(job) for job in self._sandbox.jobs()]})
+    def add_job(
+        self,
+        items: int = 100,
+        seed: int = 1,
+        company_id: str | None = None,
+        failing: bool | int = True,
+        *,
+        vendor_based: bool = False,
+        showcase: bool = False,
+    ) -> str:
+        """Make a pending job of new expenses and answer its id.
 
-    async def get_job(self, request: Request) -> Response:
-        """One job with its items and how many are in which status."""
-        job = self._sandbox.job(request.path_params["job_id"])
-        items = [asdict(item) for item in self._sandbox.items(job.id)]
-        return pleo_response({"job": asdict(job), "outcome": self._sandbox.outcome(job.id), "items": items})
+        The same seed gives the same job; a second job of a seed in the same company gets other expenses. `failing`
+        is how many items cannot be booked, True for 6 of 80 up to 7, each for another reason. A `showcase` has each
+        of `templates.SHOWCASE_DEFECTS` once, whatever `failing` and `vendor_based` say, and 120 items or more.
+        """
+        company, origin = _company(company_id), f"{_company(company_id)}/{seed}"
+        if showcase:
+            if items < MIN_SHOWCASE:
+                raise SandboxError(f"a showcase cannot have {items} items: use {MIN_SHOWCASE} or more")
+            origin, templates, vendor_based = f"{origin}/showcase", partial(showcase_templates, items=items), True
+        else:
+            count = int(failing) if failing is not True else default_failing(items)
+            if items < 0:
+                raise SandboxError(f"a job cannot have {items} items")
+            if not 0 <= count <= items:
+                raise SandboxError(f"{count} of {items} items cannot fail")
+            templates = partial(job_templates, items=items, failing=count)
+        with self.store.transaction():
+            before = self.store.number("SELECT count(*) FROM jobs WHERE origin = ?", (origin,))
+            rng = random.Random(f"{origin}/{before}")  # noqa: S311 - must repeat
+            job_id = draw_uuid(rng)
+            return self._new_job(job_id, company, origin, vendor_based, generate(rng, company, templates))
 
-    async def add_job(self, request: Request) -> Response:
-        """Make a job: `{items, seed, company_id, failing, vendor_based}`, all optional."""
-        asked = await _fields(request)
-        known = {"items", "seed", "company_id", "failing", "vendor_based"}
-        if set(asked) - known:
-            raise SandboxError(f"a job is made of {', '.join(sorted(known))}, not {', '.join(set(asked) - known)}")
-        failing = asked.get("failing", True)
-        job_id = self._sandbox.add_job(
-            items=_whole(asked.get("items", 100), "items"),
-            seed=_whole(asked.get("seed", 1), "seed"),
-            company_id=asked.get("company_id"),
-            failing=failing if isinstance(failing, bool) else _whole(failing, "failing"),
-            vendor_based=asked.get("vendor_based") in (True, "on", "true"),
+    def add_job_of(
+        self, items: Sequence[Json | str], company_id: str | None = None, *, vendor_based: bool = False
+    ) -> str:
+        """Make a pending job of these export items and answer its id.
+
+        An item is the JSON object as Pleo would send it, or that object as text, which then goes out as it stands,
+        be it legal or not. A text must have an `accountingEntryId`.
+        """
+        entries = [_raw_entry(item) if isinstance(item, str) else entry_of(item) for item in items]
+        rng = random.SystemRandom()
+        return self._new_job(draw_uuid(rng), _company(company_id), "given", vendor_based, entries)
+
+    def export_again(self, job_id: str, accounting_entry_ids: Sequence[str] | None = None) -> str:
+        """Press Export once more for the entries of a job, all or these: a new pending job, whose id is answered."""
+        job = self._row(job_id)
+        if accounting_entry_ids is None:
+            ids = [item.accounting_entry_id for item in self.items(job_id)]
+        else:
+            ids = list(dict.fromkeys(accounting_entry_ids))
+        for entry_id in ids:
+            if self.store.row("SELECT 1 FROM entries WHERE accounting_entry_id = ?", (entry_id,)) is None:
+                raise NotInSandbox(f"there is no accounting entry {entry_id}")
+        rng = random.Random(f"{job_id} again")  # noqa: S311 - must repeat
+        new_id = draw_uuid(rng)
+        while jobs.find_job(self.store, new_id) is not None:
+            new_id = draw_uuid(rng)
+        self._add_job(new_id, job["company_id"], ids, "again", bool(job["vendor_based"]))
+        return new_id
+
+    def jobs(self) -> list[Job]:
+        """Every job, the oldest first."""
+        jobs.expire(self.store, self.clock())
+        return jobs.all_jobs(self.store)
+
+    def job(self, job_id: str) -> Job:
+        """One job. Raises `SandboxError` when there is none of this id."""
+        return Job.of(self._row(job_id))
+
+    def items(self, job_id: str, *, start: int = 1, limit: int = -1) -> list[Item]:
+        """The items of a job in its order, from a position on, all of them without a limit."""
+        rows = self.store.rows(
+            "SELECT * FROM job_items WHERE job = ? AND position >= ? ORDER BY position LIMIT ?",
+            (self._row(job_id)["job"], start, limit),
         )
-        return _made(request, job_id)
+        return [Item.of(row) for row in rows]
 
-    async def set_flags(self, request: Request) -> Response:
-        """Set what a job meets: `{missing_contra_accounts: [currency], refuse: [{accounting_entry_id, times}]}`."""
-        job_id, asked = request.path_params["job_id"], await _fields(request)
-        job = self._sandbox.job(job_id)
-        currencies = _texts(asked.get("missing_contra_accounts"), "missing_contra_accounts")
-        refusals = _refusals(asked.get("refuse", []))
-        if currencies is not None:
-            self._sandbox.miss_contra_accounts(currencies, job_id=job.id)
-        for accounting_entry_id, times in refusals:
-            self._sandbox.refuse_item(job.id, accounting_entry_id, times)
-        return Response(status_code=204)
+    def outcome(self, job_id: str) -> dict[str, int]:
+        """How many items of a job are in which status."""
+        rows = self.store.rows(
+            "SELECT status, count(*) AS items FROM job_items WHERE job = ? GROUP BY status", (self._row(job_id)["job"],)
+        )
+        return {row["status"]: row["items"] for row in rows}
 
-    async def export_again(self, request: Request) -> Response:
-        """Press Export again for the entries of a job: `{accounting_entry_ids}`, all without it."""
-        asked = await _fields(request)
-        ids = _texts(asked.get("accounting_entry_ids"), "accounting_entry_ids")
-        return _made(request, self._sandbox.export_again(request.path_params["job_id"], ids))
+    def export_item(self, accounting_entry_id: str) -> Json:
+        """An export item as it is stored, with `bookkeeping` and `vendor`; its files have names instead of links."""
+        row = self.store.row(
+            "SELECT body || vendor_tail AS item FROM entries WHERE accounting_entry_id = ?", (accounting_entry_id,)
+        )
+        if row is None:
+            raise NotInSandbox(f"there is no accounting entry {accounting_entry_id}")
+        item: Json = json.loads(row["item"])
+        return item
 
-    async def received(self, _request: Request) -> Response:
-        """Counts, the last requests, the events."""
-        return pleo_response(asdict(self._sandbox.received()))
+    def edit_export_item(self, accounting_entry_id: str, changes: Mapping[str, Any]) -> None:
+        """Change fields of an export item, as a bookkeeper does before exporting it again."""
+        entry = entry_of({**self.export_item(accounting_entry_id), **changes})
+        with self.store.transaction() as connection:
+            connection.execute(
+                "UPDATE entries SET body = ?, plain_tail = ?, vendor_tail = ? WHERE accounting_entry_id = ?",
+                (entry.body, entry.plain_tail, entry.vendor_tail, accounting_entry_id),
+            )
 
-    async def forget(self, _request: Request) -> Response:
-        """Start counting from nothing."""
-        self._sandbox.forget_requests()
-        return Response(status_code=204)
+    def received(self) -> Received:
+        """What came in so far: counts, the last requests, all events."""
+        return self.log.received(jobs.all_events(self.store))
+
+    def forget_requests(self) -> None:
+        """Start counting requests from nothing; events stay."""
+        self.log.forget()
+
+    def miss_contra_accounts(
+        self, currencies: Sequence[str], *, job_id: str | None = None, company_id: str | None = None
+    ) -> None:
+        """Have Pleo answer MISSING_CONTRA_ACCOUNTS for a job, or without one for a company; no currencies: no more."""
+        with self.store.transaction() as connection:
+            if job_id is not None:
+                row = self._row(job_id)
+                connection.execute(
+                    "UPDATE jobs SET missing_contra = ? WHERE job = ?", (dumps(list(currencies)), row["job"])
+                )
+                return
+            company = _company(company_id)
+            jobs.ensure_company(self.store, company)
+            connection.execute(
+                "UPDATE companies SET missing_contra = ? WHERE id = ?", (dumps(list(currencies)), company)
+            )
+
+    def refuse_item(
+        self,
+        job_id: str,
+        accounting_entry_id: str,
+        times: int = 1,
+        *,
+        error_type: str = models.UPDATE_FAILED,
+        applied: bool = False,
+    ) -> None:
+        """Answer the next updates of an item with an error in `errors[]`; `applied`: carry them out all the same."""
+        if error_type not in models.UPDATE_ERROR_TYPES:
+            known = ", ".join(models.UPDATE_ERROR_TYPES)
+            raise SandboxError(f"{error_type} is not an error of an item update: {known}")
+        jobs.refuse_updates(self.store, self._row(job_id)["job"], accounting_entry_id, times, error_type, applied)
+
+    def add_credential(self, secret: str, companies: Sequence[str], *, token: bool = False) -> None:
+        """Accept another API key, or access token, that sees these companies alone."""
+        for company in companies:
+            jobs.ensure_company(self.store, _company(company))
+        with self.store.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO credentials VALUES (?, ?, ?)",
+                ("token" if token else "key", secret, json.dumps([company.lower() for company in companies])),
+            )
+
+    def add_oauth_client(
+        self,
+        client_id: str,
+        secret: str | None = None,
+        *,
+        client_auth: ClientAuth = "either",
+        redirect_uris: Sequence[str] = (oauth.SANDBOX_REDIRECT_URI,),
+        companies: Sequence[str] = (SANDBOX_COMPANY_ID,),
+        access_life_s: float = oauth.ACCESS_LIFE_S,
+        refresh_life_s: float = oauth.REFRESH_LIFE_S,
+    ) -> None:
+        """Know an OAuth client, which users may allow to see these companies; without a secret it is a public one."""
+        for company in companies:
+            jobs.ensure_company(self.store, _company(company))
+        self.oauth.add_client(
+            client_id,
+            secret,
+            client_auth=client_auth,
+            redirect_uris=redirect_uris,
+            companies=[_company(company) for company in companies],
+            access_life_s=access_life_s,
+            refresh_life_s=refresh_life_s,
+        )
+
+    def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = oauth.SCOPES) -> TokenPair:
+        """Tokens for an OAuth client, as if a user had just pressed Allow."""
+        return self.oauth.grant(client_id, scopes, self.clock())
+
+    def oauth_grants(self) -> list[OAuthGrant]:
+        """What users allowed OAuth clients so far, the oldest first."""
+        return self.oauth.grants()
+
+    def expire_access_tokens(self) -> None:
+        """Let every access token of OAuth be over now; refresh tokens stay."""
+        self.oauth.expire_access_tokens()
+
+    def revoke_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID) -> None:
+        """Take back what users allowed an OAuth client, as an administrator does in Pleo."""
+        self.oauth.revoke(client_id)
+
+    def inject(
+        self,
+        kind: FaultKind,
+        call: str = "*",
+        *,
+        times: int = 1,
+        skip: int = 0,
+        status: int = 503,
+        retry_after: str | None = None,
+    ) -> None:
+        """Have requests go wrong: the next `times` of this `call`, after letting `skip` of them pass.
+
+        `call` is a method and a path of the contract, `PUT /v3/export-jobs/{jobId}/items`, or `*`. The kinds are
+        told in `blocks.pleo.sandbox.traffic.FaultKind`.
+        """
+        self.faults.add(Fault(call, kind, status, retry_after, times, skip))
+
+    def clear_faults(self) -> None:
+        """Forget the faults that have not happened yet."""
+        self.faults.clear()
+
+    def _new_job(self, job_id: str, company_id: str, origin: str, vendor_based: bool, entries: Iterable[Entry]) -> str:
+        with self.store.transaction():
+            jobs.ensure_company(self.store, company_id)
+            ids = jobs.add_entries(self.store, company_id, entries)
+            self._add_job(job_id, company_id, ids, origin, vendor_based)
+        return job_id
+
+    def _add_job(self, job_id: str, company_id: str, ids: Sequence[str], origin: str, vendor_based: bool) -> None:
+        now, life_s = self.clock(), self.expires_in
+        jobs.add_job(
+            self.store, job_id, company_id, ids, now, origin=origin, expires_in=life_s, vendor_based=vendor_based
+        )
+
+    def _row(self, job_id: str) -> sqlite3.Row:
+        jobs.expire(self.store, self.clock())
+        row = jobs.find_job(self.store, job_id)
+        if row is None:
+            raise NotInSandbox(f"there is no export job {job_id}")
+        return row
 
 
-def _html(text: str) -> Response:
-    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
-    return HTMLResponse(text, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+def _company(company_id: str | None) -> str:
+    if company_id is None:
+        return SANDBOX_COMPANY_ID
+    if not is_uuid(company_id):
+        raise SandboxError(f"{company_id} is not a company's id: use a UUID")
+    return company_id.lower()
 
 
-def _made(request: Request, job_id: str) -> Response:
-    """The new job's id; a browser's form goes back to the page."""
-    if _is_form(request):
-        return RedirectResponse("/", status_code=303)
-    return pleo_response({"job_id": job_id}, status=201)
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-
-
-async def _fields(request: Request) -> Json:
-    body = await request.body()
-    if not body:
-        return {}
-    try:
-        if _is_form(request):
-            return dict(parse_qsl(body.decode(), strict_parsing=True))
-        fields = json.loads(body)
-    except ValueError as error:
-        raise SandboxError("the body is not JSON") from error
-    if not isinstance(fields, dict):
-        raise SandboxError("the body must be a JSON object")
-    return fields
-
-
-def _texts(value: object, name: str) -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise SandboxError(f"{name} must be a list of texts")
-    return value
-
-
-def _refusals(value: object) -> list[tuple[str, int]]:
-    refusals = []
-    for refusal in value if isinstance(value, list) else [value]:
-        if not isinstance(refusal, dict) or not isinstance(refusal.get("accounting_entry_id"), str):
-            raise SandboxError("refuse must be a list of {accounting_entry_id, times}")
-        refusals.append((refusal["accounting_entry_id"], _whole(refusal.get("times", 1), "times")))
-    return refusals
-
-
-def _whole(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise SandboxError(f"{name} must be a whole number")
-    try:
-        return int(value)
-    except ValueError as error:
-        raise SandboxError(f"{name} must be a whole number, not {value}") from error
+def _raw_entry(text: str) -> Entry:
+    bare = text.strip()
+    return Entry(str(json.loads(bare)["accountingEntryId"]).lower(), bare[:-1], "}", "}")

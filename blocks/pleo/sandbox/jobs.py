@@ -1,4 +1,4 @@
-"""Export jobs: making them, their transitions, and their end by time.
+"""Export jobs in the store: making them, their transitions, the updates of their items, and their end by time.
 
 Choices where Pleo's pages are silent: `failed` is taken from a job that was not started yet, `completed` and
 `completed_with_errors` are not. A final event with items still open makes these `abandoned`. An event or an accepted
@@ -11,11 +11,13 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 
 from blocks.pleo.sandbox.errors import ApiError, SandboxError, missing_contra_accounts
 from blocks.pleo.sandbox.items import Entry
+from blocks.pleo.sandbox.models import DOES_NOT_EXIST, Event, Item, ItemUpdate, Job
 from blocks.pleo.sandbox.store import Store
-from blocks.pleo.sandbox.views import Event, Job
+from blocks.pleo.sandbox.wire import Json
 
 EVENTS: dict[str, tuple[tuple[str, ...], str]] = {
     "started": (("pending",), "in_progress"),
@@ -28,13 +30,20 @@ EVENTS: dict[str, tuple[tuple[str, ...], str]] = {
 _INSERT_JOB = """
 INSERT INTO jobs (id, company_id, origin, status, created_at, created_by, expires_in, is_interactive, vendor_based,
                   number_of_items)
-VALUES (:id, :company_id, :origin, 'pending', :created_at, :created_by, :expires_in, :is_interactive, :vendor_based, 0)
+VALUES (:id, :company_id, :origin, 'pending', :created_at, :created_by, :expires_in, :is_interactive, :vendor_based,
+        :number_of_items)
 """
 _ABANDON = "UPDATE job_items SET status = 'abandoned' WHERE job = ? AND status IN ('pending', 'in_progress')"
+_UPDATE_ITEM = """
+UPDATE job_items
+SET exported_at = ?, status = ?, exported_at_sent = ?, external_id = ?, external_url = ?, failure_reason = ?,
+    failure_reason_type = ?, updates = updates + 1
+WHERE job = ? AND position = ?
+"""
 
 
-def know_company(store: Store, company_id: str) -> None:
-    """Make a company known to the sandbox, if it is not."""
+def ensure_company(store: Store, company_id: str) -> None:
+    """Make a company known to the sandbox, if it is not yet."""
     with store.transaction() as connection:
         connection.execute("INSERT OR IGNORE INTO companies (id) VALUES (?)", (company_id,))
 
@@ -43,15 +52,16 @@ def add_job(
     store: Store,
     job_id: str,
     company_id: str,
+    accounting_entry_ids: Sequence[str],
     now_s: float,
     *,
     origin: str,
     expires_in: int,
-    vendor_based: bool = False,
+    vendor_based: bool,
     created_by: str | None = None,
     is_interactive: bool = True,
-) -> int:
-    """Make a pending job without items; answers its row.
+) -> None:
+    """Make a pending job of known accounting entries, in this order.
 
     Jobs are made at least a second apart, or are dated so: Pleo's times have whole seconds, and the oldest job is
     told by them.
@@ -67,15 +77,21 @@ def add_job(
             "expires_in": expires_in,
             "is_interactive": is_interactive,
             "vendor_based": vendor_based,
+            "number_of_items": len(accounting_entry_ids),
         }
-        return int(connection.execute(_INSERT_JOB, values).lastrowid or 0)
+        job = connection.execute(_INSERT_JOB, values).lastrowid
+        connection.executemany(
+            "INSERT INTO job_items (job, position, entry, accounting_entry_id)"
+            " SELECT ?, ?, entry, accounting_entry_id FROM entries WHERE accounting_entry_id = ?",
+            ((job, position, name) for position, name in enumerate(accounting_entry_ids, start=1)),
+        )
 
 
 def add_entries(store: Store, company_id: str, entries: Iterable[Entry]) -> list[str]:
     """Store export items, and answer their ids in the same order."""
     ids: list[str] = []
 
-    def remembered() -> Iterable[tuple[str, str, str, str, str]]:
+    def rows() -> Iterable[tuple[str, str, str, str, str]]:
         for entry in entries:
             ids.append(entry.accounting_entry_id)
             yield entry.accounting_entry_id, company_id, entry.body, entry.plain_tail, entry.vendor_tail
@@ -85,22 +101,11 @@ def add_entries(store: Store, company_id: str, entries: Iterable[Entry]) -> list
             connection.executemany(
                 "INSERT INTO entries (accounting_entry_id, company_id, body, plain_tail, vendor_tail)"
                 " VALUES (?, ?, ?, ?, ?)",
-                remembered(),
+                rows(),
             )
     except sqlite3.IntegrityError as error:
         raise SandboxError("an accounting entry of this id is there already: export it again, or edit it") from error
     return ids
-
-
-def fill_job(store: Store, job: int, accounting_entry_ids: Sequence[str]) -> None:
-    """Put known accounting entries into a new job, as pending items, in this order."""
-    with store.transaction() as connection:
-        connection.executemany(
-            "INSERT INTO job_items (job, position, entry, accounting_entry_id)"
-            " SELECT ?, ?, entry, accounting_entry_id FROM entries WHERE accounting_entry_id = ?",
-            ((job, position, name) for position, name in enumerate(accounting_entry_ids, start=1)),
-        )
-        connection.execute("UPDATE jobs SET number_of_items = ? WHERE job = ?", (len(accounting_entry_ids), job))
 
 
 def find_job(store: Store, job_id: str) -> sqlite3.Row | None:
@@ -170,3 +175,71 @@ def all_events(store: Store) -> tuple[Event, ...]:
     """Every accepted event, the oldest first."""
     rows = store.rows("SELECT e.*, j.id AS job_id FROM events e JOIN jobs j USING (job) ORDER BY event")
     return tuple(Event(**{name: row[name] for name in Event.__slots__}) for row in rows)
+
+
+def apply_updates(store: Store, job: sqlite3.Row, updates: Sequence[ItemUpdate], now_s: float) -> Json:
+    """Take the updates and answer `{data, errors}`. An update replaces what an earlier one of the item said."""
+    errors: list[Json] = []
+    taken: list[str] = []
+    with store.transaction() as connection:
+        positions = _positions(store, job["job"], [update.accounting_entry_id for update in updates])
+        for update in updates:
+            name = update.accounting_entry_id
+            position = positions.get(name)
+            if position is None:
+                errors.append(_error(name, DOES_NOT_EXIST, "No such accounting entry in this export job"))
+                continue
+            refusal = _next_refusal(store, job["job"], name)
+            if refusal is None or refusal["applied"]:
+                exported_at = now_s if update.status == "successful" else None
+                connection.execute(_UPDATE_ITEM, (exported_at, *astuple(update)[1:], job["job"], position))
+            if refusal is None:
+                taken.append(name)
+            else:
+                errors.append(_error(name, refusal["error_type"], "The status of the entry could not be updated"))
+        if taken:
+            connection.execute("UPDATE jobs SET last_updated_at = ? WHERE job = ?", (now_s, job["job"]))
+        items = _items_at(store, job["job"], [positions[name] for name in dict.fromkeys(taken)])
+    return {"data": [item.wire(job["id"]) for item in items], "errors": errors}
+
+
+def refuse_updates(
+    store: Store, job: int, accounting_entry_id: str, times: int, error_type: str, applied: bool
+) -> None:
+    """Have the next updates of an item answered with an error, as often as told; `applied`: done all the same."""
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)",
+            (job, accounting_entry_id.lower(), times, error_type, applied),
+        )
+
+
+def _next_refusal(store: Store, job: int, name: str) -> sqlite3.Row | None:
+    found = store.row("SELECT * FROM refusals WHERE job = ? AND accounting_entry_id = ? AND times > 0", (job, name))
+    if found is not None:
+        with store.transaction() as connection:
+            connection.execute(
+                "UPDATE refusals SET times = times - 1 WHERE job = ? AND accounting_entry_id = ?", (job, name)
+            )
+    return found
+
+
+def _items_at(store: Store, job: int, positions: Sequence[int]) -> list[Item]:
+    """The items of a job at these positions, in this order."""
+    places = ",".join("?" * len(positions))
+    sql = f"SELECT * FROM job_items WHERE job = ? AND position IN ({places})"  # noqa: S608 - question marks
+    found = {row["position"]: Item.of(row) for row in store.rows(sql, (job, *positions))}
+    return [found[position] for position in positions]
+
+
+def _positions(store: Store, job: int, names: Sequence[str]) -> dict[str, int]:
+    places = ",".join("?" * len(names))
+    sql = (
+        "SELECT accounting_entry_id, position FROM job_items"  # noqa: S608 - question marks
+        f" WHERE job = ? AND accounting_entry_id IN ({places})"
+    )
+    return {row["accounting_entry_id"]: row["position"] for row in store.rows(sql, (job, *names))}
+
+
+def _error(accounting_entry_id: str, error_type: str, message: str) -> Json:
+    return {"accountingEntryId": accounting_entry_id, "message": message, "type": error_type}

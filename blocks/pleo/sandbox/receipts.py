@@ -8,15 +8,15 @@ import re
 import struct
 import zlib
 
-from blocks.pleo.sandbox.wire import UUID_PATTERN
+from blocks.pleo.sandbox.wire import UUID_PATTERN, Json
 
 LINK_LIFE_S = 24 * 3600
 TYPES = {"pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg"}
 
-_LARGE = "ffffffff"
-_LARGE_BYTES = 900_000
-_GONE = "eeeeeeee"
-_MARK = re.compile(rf'"url":"receipt:({UUID_PATTERN.pattern}\.[a-z]{{3}})"')
+_OVERSIZED = "ffffffff"
+_OVERSIZED_BYTES = 900_000
+_MISSING = "eeeeeeee"
+_STORED_URL = re.compile(rf'"url":"receipt:({UUID_PATTERN.pattern}\.[a-z]{{3}})"')
 _JPEG = base64.b64decode(
     # 8 by 8 grey points: one table of ones, one Huffman code each for DC and AC
     "/9sAQwABAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
@@ -24,35 +24,40 @@ _JPEG = base64.b64decode(
 )
 
 
-def mark(name: str) -> str:
+def stored_url(name: str) -> str:
     """What stands in a stored item for the link to a file, until `sign_links` replaces it."""
     return f"receipt:{name}"
 
 
-def large(name: str) -> str:
+def stored_file(name: str) -> Json:
+    """A file of a stored item."""
+    return {"size": size(name), "type": TYPES[name.rsplit(".", 1)[1]], "url": stored_url(name)}
+
+
+def oversized(name: str) -> str:
     """The name of a document of 900 kB, made from the name of another one."""
-    return _LARGE + name[len(_LARGE) :]
+    return _OVERSIZED + name[len(_OVERSIZED) :]
 
 
-def gone(name: str) -> str:
+def missing(name: str) -> str:
     """The name of a document that is not there any more, made from the name of another one."""
-    return _GONE + name[len(_GONE) :]
+    return _MISSING + name[len(_MISSING) :]
 
 
-def is_gone(name: str) -> bool:
+def is_missing(name: str) -> bool:
     """Whether a link to this document leads nowhere."""
-    return name.startswith(_GONE)
+    return name.startswith(_MISSING)
 
 
 def sign_links(text: str, base_url: str, key: bytes, now_s: float) -> str:
-    """Replace the marks in the JSON of export items by links that are good for a day from now."""
+    """Replace the files' names in the JSON of export items by links that are good for a day from now."""
     expires = str(int(now_s) + LINK_LIFE_S)
 
     def link(found: re.Match[str]) -> str:
         name = found[1]
         return f'"url":"{base_url}/receipts/{expires}/{_signature(key, expires, name)}/{name}"'
 
-    return _MARK.sub(link, text)
+    return _STORED_URL.sub(link, text)
 
 
 def is_signed(key: bytes, expires: str, signature: str, name: str) -> bool:
@@ -81,7 +86,7 @@ def _signature(key: bytes, expires: str, name: str) -> str:
 
 
 def _padding(identity: str) -> int:
-    return _LARGE_BYTES if identity.startswith(_LARGE) else int(identity[:2], 16) * 8
+    return _OVERSIZED_BYTES if identity.startswith(_OVERSIZED) else int(identity[:2], 16) * 8
 
 
 def _pdf(identity: str, padding: bytes) -> bytes:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blocks.pleo.sandbox import Sandbox, jobs, serve
 from blocks.pleo.sandbox.errors import ApiError
-from blocks.pleo.sandbox.reception import call_of
+from blocks.pleo.sandbox.server import call_of
 from tests.support.exporting import Office
 
 LIST_JOBS = "GET /v3/export-jobs"
@@ -97,7 +97,7 @@ class Watched(Office):
     def another(self, job_id: str, event: str, reason_type: str | None = None) -> None:
         """Another integration, or the user, moves the job on, from whatever state it is in; nothing if that is over."""
         reason = "by somebody else" if event == "failed" else None
-        store, now = self.sandbox._store, self.sandbox._desk.clock()
+        store, now = self.sandbox.store, self.sandbox.clock()
         with suppress(ApiError):
             if event not in ("started", "failed") and self.sandbox.job(job_id).status == "pending":
                 jobs.apply_event(store, jobs.find_job(store, job_id), "started", now, None, None)
@@ -113,12 +113,12 @@ class Watched(Office):
 
     def change(self, sql: str, *args: Any) -> None:
         """Change Pleo's records themselves."""
-        with self.sandbox._store.transaction() as connection:
+        with self.sandbox.store.transaction() as connection:
             connection.execute(sql, args)
 
     def put_in(self, job_id: str, accounting_entry_ids: Iterable[str]) -> None:
         """Expenses of other jobs are put into this one, too, at its end."""
-        store = self.sandbox._store
+        store = self.sandbox.store
         row = jobs.find_job(store, job_id)
         assert row is not None
         first = row["number_of_items"] + 1
@@ -132,7 +132,7 @@ class Watched(Office):
 
     def take_out(self, job_id: str, accounting_entry_ids: Iterable[str]) -> None:
         """Expenses are taken out of a job."""
-        row = jobs.find_job(self.sandbox._store, job_id)
+        row = jobs.find_job(self.sandbox.store, job_id)
         assert row is not None
         for id_ in accounting_entry_ids:
             self.change("DELETE FROM job_items WHERE job = ? AND accounting_entry_id = ?", row["job"], id_)

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from blocks.pleo.sandbox.__main__ import main
+
 ROOT = Path(__file__).parents[4]
 COMMAND = [sys.executable, "-W", "error", "-m", "blocks.pleo.sandbox"]
 
@@ -40,12 +42,8 @@ def value(lines, start):
     return next(line for line in lines if line.startswith(start)).removeprefix(start).strip()
 
 
-def failing(*arguments):
-    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
-
-
-def test_it_says_where_it_is_and_how_to_export_from_it():
-    with running("--items", "12", "--jobs", "2") as (_, lines):
+def test_it_says_where_it_is_and_how_to_export_from_it_until_ctrl_c():
+    with running("--items", "12", "--jobs", "2") as (process, lines):
         url = value(lines, "Pleo sandbox")
         key = value(lines, "API key")
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
@@ -59,18 +57,12 @@ def test_it_says_where_it_is_and_how_to_export_from_it():
         assert [(job["status"], job["numberOfItems"]) for job in jobs] == [("pending", 12)] * 2
         assert jobs[0]["createdAt"] > jobs[1]["createdAt"]
         assert "Export jobs" in httpx.get(f"{url}/").text
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(timeout=30), process.stderr.read()) == (0, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(number):
-    with running("--items", "1") as (process, _):
-        process.send_signal(number)
-        assert process.wait(timeout=30) == 0
-        assert process.stderr.read() == ""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_state_goes_on_where_it_was_even_after_a_kill(tmp_path, number):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_state_goes_on_where_it_was_even_after_a_kill(tmp_path, number, status):
     state = tmp_path / "state.sqlite"
     with running("--state", str(state), "--items", "5") as (process, lines):
         url, key = value(lines, "Pleo sandbox"), value(lines, "API key")
@@ -78,7 +70,7 @@ def test_a_state_goes_on_where_it_was_even_after_a_kill(tmp_path, number):
         event = {"jobId": job["id"], "event": "started"}
         assert httpx.post(f"{url}/v3/export-job-events", json=event, auth=(key, "")).status_code == 202
         process.send_signal(number)
-        process.wait(timeout=30)
+        assert (process.wait(timeout=30), process.stderr.read()) == (status, "")
     with running("--state", str(state), "--items", "7", "--jobs", "3", "--seed", "5") as (_, lines):
         url = value(lines, "Pleo sandbox")
         jobs = httpx.get(f"{url}/v3/export-jobs", auth=(key, "")).json()["data"]
@@ -115,21 +107,27 @@ def test_its_limits_can_be_set():
         (["--port", "0", "--state", "missing/state.sqlite"], "cannot use the state file"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(arguments, reason):
-    result = failing(*arguments)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert reason in result.stderr
+def test_wrong_usage_is_one_line_and_status_2(arguments, reason, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr()
+    assert (status, said.out, said.err.count("\n")) == (2, "", 1)
+    assert reason in said.err
 
 
-def test_a_port_in_use_is_one_line_and_status_2():
+def test_a_port_in_use_is_one_line_and_status_2_of_the_process():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        result = failing("--port", str(port))
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1
+        result = subprocess.run([*COMMAND, "--port", str(port)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert f"127.0.0.1:{port}" in result.stderr
     assert "Address already in use" in result.stderr

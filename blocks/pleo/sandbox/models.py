@@ -1,4 +1,4 @@
-"""What the sandbox shows of its state from Python: jobs, items, and what it received."""
+"""Export jobs, items and events as the contract has them: their fields, statuses and types of failure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,58 @@ from typing import Self
 from blocks.pleo.sandbox.wire import Json, timestamp
 
 OPEN = ("pending", "in_progress")
+JOB_STATUSES = ("pending", "in_progress", "failed", "completed", "completed_with_errors")
+ITEM_STATUSES = ("pending", "in_progress", "failed", "successful", "abandoned")
+
+DOES_NOT_EXIST = "ACCOUNTING_ENTRY_DOES_NOT_EXIST"
+UPDATE_FAILED = "EXPORT_ENTRY_STATUS_UPDATE_FAILED"
+UPDATE_ERROR_TYPES = (DOES_NOT_EXIST, UPDATE_FAILED, "ACCOUNTING_ENTRY_UPDATE_FAILED")
+"""The types of what stands in `errors` of the answer to an update of items."""
+
+JOB_FAILURE_TYPES = frozenset(
+    {
+        "invalid_configuration",
+        "missing_configuration",
+        "authentication_failure",
+        "accounting_system_authentication_failure",
+        "pleo_rate_limit",
+        "accounting_system_rate_limit",
+        "service_unreachable",
+        "accounting_system_unreachable",
+        "validation_failure",
+        "authorization_failure",
+        "integration_unusable",
+        "job_expired",
+        "service_timeout",
+        "accounting_system_timeout",
+        "canceled_by_user",
+    }
+)
+"""The types that the failure of a job may have."""
+
+ITEM_FAILURE_TYPES = frozenset(
+    {
+        "receipt_upload_failure",
+        "receipt_download_failure",
+        "receipt_file_size_limit_exceeded",
+        "receipt_conversion_failure",
+        "unexpected_failure",
+        "invalid_configuration",
+        "missing_configuration",
+        "accounting_system_authentication_failure",
+        "accounting_system_rate_limit",
+        "accounting_system_unreachable",
+        "validation_failure",
+        "accounting_system_validation_failure",
+        "authorization_failure",
+        "accounting_system_timeout",
+        "vendor_unknown",
+        "account_unknown",
+        "tax_code_unknown",
+        "tag_unknown",
+    }
+)
+"""The types that the failure of an item may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,34 +162,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedRequest:
-    """One request to the API or for a receipt.
+class ItemUpdate:
+    """What an integration reports of an item, in `PUT /v3/export-jobs/{jobId}/items`."""
 
-    `at` is in seconds since 1970, `call` is the method with the contract's path, `detail` says what was asked in a
-    few words: the event's name, the number of items.
-    """
-
-    at: float
-    method: str
-    path: str
-    call: str
-    status: int
-    duration_ms: float
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What a sandbox received since it started, or since `Sandbox.forget_requests`.
-
-    `total` counts the requests to the API, refused ones included, and `receipts` the downloads. `by_call` has one
-    count a method and path of the contract (`GET /v3/export-items`), `by_status` one a status. `requests` are the
-    last ones, oldest first; `events` are all events of the state, oldest first.
-    """
-
-    total: int
-    receipts: int
-    by_call: dict[str, int]
-    by_status: dict[int, int]
-    requests: tuple[ReceivedRequest, ...]
-    events: tuple[Event, ...]
+    accounting_entry_id: str
+    status: str
+    exported_at: str | None
+    external_id: str | None
+    external_url: str | None
+    failure_reason: str | None
+    failure_reason_type: str | None

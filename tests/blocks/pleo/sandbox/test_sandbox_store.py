@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
+from blocks.pleo.sandbox.store import APPLICATION_ID, SCHEMA
 
 
 def client(url):
@@ -60,20 +61,10 @@ def test_without_a_file_nothing_is_left(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_file_is_a_new_state(tmp_path):
-    state = tmp_path / "state.sqlite"
-    state.touch()
-    with Sandbox(state) as sandbox:
-        assert sandbox.jobs() == []
-        sandbox.add_job(1)
-
-
 def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     text, books = tmp_path / "notes.txt", tmp_path / "books.sqlite"
     text.write_text("not a database, and long enough to be looked at\n" * 100)
-    with sqlite3.connect(books) as connection:
-        connection.execute("CREATE TABLE journal (amount INTEGER)")
-    connection.close()
+    change(books, "CREATE TABLE journal (amount INTEGER)")
     for path, reason in ((text, "not a sandbox state"), (books, "a database of something else")):
         before = path.read_bytes()
         with pytest.raises(SandboxError, match=reason) as caught:
@@ -84,14 +75,33 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["books.sqlite", "notes.txt"]
 
 
-def test_a_state_of_another_version_is_refused(tmp_path):
-    state = tmp_path / "state.sqlite"
-    Sandbox(state).close()
+def change(state, script):
     connection = sqlite3.connect(state)
-    connection.execute("PRAGMA user_version = 99")
+    connection.executescript(script)
     connection.close()
+
+
+def test_a_state_of_the_version_before_gets_what_it_lacks_and_a_later_one_is_refused(tmp_path):
+    state = tmp_path / "state.sqlite"
+    change(state, SCHEMA + f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;")
+    with Sandbox(state) as sandbox:
+        sandbox.add_job(1)
+        assert sandbox.grant_access().access_token
+    Sandbox(state).close()
+    change(state, "PRAGMA user_version = 99")
     with pytest.raises(SandboxError, match="of version 99"):
         Sandbox(state)
+
+
+def test_grants_outlive_a_restart_and_the_file_holds_no_token(tmp_path):
+    state = tmp_path / "state.sqlite"
+    with Sandbox(state) as sandbox:
+        sandbox.add_oauth_client("acme", "s3cret:+/%&")
+        pair = sandbox.grant_access("acme")
+    for secret in ("s3cret:+/%&", pair.access_token, pair.refresh_token):
+        assert secret.encode() not in state.read_bytes()
+    with Sandbox(state) as sandbox:
+        assert [grant.client_id for grant in sandbox.oauth_grants()] == ["acme"]
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
@@ -102,6 +112,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 
 def test_one_sandbox_at_a_time_has_a_state(tmp_path):
     state = tmp_path / "state.sqlite"
+    state.touch()  # an empty file is a new state
     with Sandbox(state) as sandbox:
         sandbox.add_job(1)
         with pytest.raises(SandboxError, match="another sandbox has it open"):
