@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.support.exporting import Office, office
 from tests.support.processes import PrefectServer, until
 
 GET_DATA = "GET /v3/export-items"
+COMMAND = ("-m", "flows.export")
 
 
 class Shell:
@@ -37,17 +38,21 @@ class Shell:
             "PLEO_API_KEY": office.api_key,
         }
 
-    def run(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, command: Sequence[str] = COMMAND, **environment: str | None
+    ) -> subprocess.CompletedProcess[str]:
         """Run to the end; an environment variable of None is unset."""
-        process = self.start(*arguments, **environment)
+        process = self.start(*arguments, command=command, **environment)
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: str, **environment: str | None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, command: Sequence[str] = COMMAND, **environment: str | None
+    ) -> subprocess.Popen[str]:
         """Start a run in a process group of its own."""
         given = {**self.environment, **environment}
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "flows.export", *arguments],
+            [*self.prefix, sys.executable, *command, *arguments],
             cwd=self.folder,
             env={name: value for name, value in given.items() if value is not None},
             stdout=subprocess.PIPE,
@@ -257,7 +262,7 @@ def test_kill_9_while_pages_are_recorded_and_the_same_command_again_completes_th
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
     stored = list((shell.folder / "prefect").rglob("pleo-export-pages/*/*"))
-    assert len(stored) == 15
+    assert 3 <= len(stored) <= 15
     assert all(path.stat().st_mode & 0o077 == 0 and path.parent.stat().st_mode & 0o077 == 0 for path in stored)
     assert all(b"sandbox-key" not in path.read_bytes() for path in stored)
     before = shell.office.entries()
@@ -267,7 +272,7 @@ def test_kill_9_while_pages_are_recorded_and_the_same_command_again_completes_th
     assert (status, job["event"]) == (0, "completed")
     assert job["successful"] + job["already_final"] == 1500
     assert shell.office.entries() == 1500
-    assert shell.office.sandbox.received().by_call[GET_DATA] == 15
+    assert shell.office.sandbox.received().by_call[GET_DATA] in (15, 16)  # one was perhaps under way
     assert [event.name for event in shell.office.sandbox.received().events] == ["started", "completed"]
     assert all(item.updates == 1 for item in shell.office.sandbox.items(job_id))
     assert not list((shell.folder / "prefect").rglob("pleo-export-pages/*/*"))
@@ -277,10 +282,10 @@ def test_a_stored_page_that_was_cut_off_by_the_kill_is_fetched_again(shell: Shel
     shell.office.sandbox.add_job(items=300, failing=False)
     shell.office.sandbox.inject("status", "PUT /v3/export-jobs/{jobId}/items", retry_after="30")
     killed = shell.start("--json")
-    until(lambda: _recorded(shell.office.books) >= 100, within_s=60, otherwise="nothing was recorded")
+    until(lambda: _recorded(shell.office.books) >= 300, within_s=60, otherwise="not all was recorded")
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
-    pages = list((shell.folder / "prefect").rglob("pleo-export-pages/*/*"))
+    pages = sorted((shell.folder / "prefect").rglob("pleo-export-pages/*/*"))
     assert len(pages) == 3
     pages[1].write_bytes(pages[1].read_bytes()[:1000])
     status, _ = shell.json()

@@ -131,7 +131,9 @@ async def test_missing_contra_accounts_fail_the_job_and_name_them(at_work: Offic
     assert report.exit_status == 1
 
 
-async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_anything_is_read(at_work: Office) -> None:
+async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_anything_is_written(
+    at_work: Office,
+) -> None:
     job_id = at_work.sandbox.add_job(items=10, failing=False)
 
     class Away(Ledger):
@@ -142,4 +144,5 @@ async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_an
     job = at_work.sandbox.job(job_id)
     assert (report.exit_status, job.failure_reason_type) == (1, "accounting_system_unreachable")
     assert job.failure_reason == "the books are away"
-    assert GET_ITEMS not in at_work.sandbox.received().by_call
+    assert at_work.sandbox.outcome(job_id) == {"abandoned": 10}
+    assert PUT_ITEMS not in at_work.sandbox.received().by_call
