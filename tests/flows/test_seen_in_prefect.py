@@ -19,6 +19,7 @@ from tests.support.pleo.pleo_items import an_item
 from tests.support.processes import PrefectServer, until
 from tests.survival.rivals import SMALL_ERP, save_small_erp_block
 
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 ERP_COMMAND = ("-m", "tests.survival.small_erp_export", "--json", *SMALL_ERP)
 
 
@@ -50,7 +51,7 @@ def _tasks_of(server: PrefectServer, run: dict[str, Any], many: int) -> list[dic
     def ended() -> list[dict[str, Any]] | None:
         question = {"flow_runs": {"id": {"any_": [run["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 100}
         tasks = _found(server, "task_runs", question)
-        is_there = len(tasks) >= many and all(one["end_time"] for one in tasks)
+        is_there = len(tasks) >= many and all(one["state_type"] in ENDED for one in tasks)
         return tasks if is_there else None
 
     found = until(ended, within_s=30, otherwise="not all task runs were shown")
