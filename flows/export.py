@@ -35,7 +35,6 @@ from rich.console import Console
 
 from blocks import collection
 from blocks.erp.settings import ErpSettings
-from blocks.hiding import Hiding
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.files.client import FileClient
@@ -43,13 +42,13 @@ from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.pleo.sandbox import SandboxError
+from blocks.redaction import Redactor, redacted_logs, secrets_of
 from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows.cli import Options, parse
 from flows.demo import SETTINGS_FILE, running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
 from flows.output import prepare_streams, print_report
-from flows.redaction import redacted_logs, secrets_of
 from flows.report import ConsoleProgress, publish, publish_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
@@ -168,14 +167,14 @@ async def export(
             credentials = given.credentials or await _credentials(pleo)
             chosen = await _settings(erp, ledger, settings)
             clock = Clock(sleep=stop.sleep, limit=stop.limit)
-            client = credentials.client(page_size=chosen.page_size, clock=clock)
+            client = credentials.get_client(page_size=chosen.page_size, clock=clock)
             files = FileClient(client.base_url, clock=clock)
         except (PleoConfigurationError, SettingsError) as error:
             report.say(str(error), USAGE)
             return _state_of_run(report)
         system = chosen.connect(Path.cwd())
         runner = PrefectRunner(client.base_url, _job_flow(stop), given.progress, stop.sleep)
-        erp_secrets = Hiding(secrets_of(chosen))
+        erp_secrets = Redactor(secrets_of(chosen))
         session = Session(
             client,
             files,
@@ -190,7 +189,7 @@ async def export(
         )
         try:
             async with client, files:
-                with redacted_logs(lambda text: erp_secrets(client.hide(text))):
+                with redacted_logs(lambda text: erp_secrets(client.redact(text))):
                     await _run_redacted(session, report, company_id, job_id)
         finally:
             report.pleo_requests = client.requests_sent

@@ -11,13 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.access import Access
+from blocks.pleo.http.auth import Auth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
@@ -47,7 +45,7 @@ class Office:
     books: Path
     api_key: str = SANDBOX_API_KEY
     runners: list[Runner] = field(default_factory=list)
-    auth: httpx.Auth | Access | None = None
+    auth: Auth | None = None
 
     async def export(
         self,
@@ -68,7 +66,7 @@ class Office:
         """One run, as the command line makes it, with a runner of its own; `local_now` is this machine's belief."""
         report = RunReport()
         clock = Clock(monotonic=seconds, now=local_now, sleep=no_waiting, jitter=lambda: NO_JITTER)
-        auth = self.auth or httpx.BasicAuth(self.api_key, "")
+        auth = self.auth or KeyAuth(self.api_key)
         async with (
             PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo,
             FileClient(self.base_url, clock=clock) as files,

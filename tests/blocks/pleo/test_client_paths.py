@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from blocks.pleo.http.client import BearerAuth
+from blocks.pleo.http.auth import BearerAuth
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
 from tests.support.pleo.scripted_pleo import COMPANY_ID, ENTRY_ID, JOB_ID, KEY, answer, job, page, scripted
 

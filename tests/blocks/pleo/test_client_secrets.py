@@ -7,11 +7,11 @@ import logging
 import traceback
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from blocks.pleo.errors import PleoError, PleoUnavailable
-from blocks.pleo.http.client import BearerAuth, KeyAuth, PleoClient
+from blocks.pleo.http.auth import BearerAuth, FixedAuth, KeyAuth
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.models import ItemStatus, ItemUpdate, JobEvent
 from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
@@ -32,7 +32,7 @@ SECRET = "s3cret-V4lue/+:%41\"'"
 FORMS = [SECRET, repr(SECRET)[1:-1], base64.b64encode(f"{SECRET}:".encode()).decode()]
 
 
-def auth(kind: str) -> httpx.Auth:
+def auth(kind: str) -> FixedAuth:
     return KeyAuth(SECRET) if kind == "key" else BearerAuth(SECRET)
 
 

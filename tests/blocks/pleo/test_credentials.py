@@ -202,7 +202,7 @@ async def test_a_secret_of_any_printable_ascii_arrives_as_it_is(odd: str) -> Non
     async with scripted(lambda _: answer({"data": job()})) as pleo:
         for name in ("PLEO_API_KEY", "PLEO_ACCESS_TOKEN"):
             credentials = credentials_from_environment({name: f" {odd}\n", "PLEO_BASE_URL": pleo.url})
-            async with credentials.client() as client:
+            async with credentials.get_client() as client:
                 await client.get_job(JOB_ID)
     key, token = (request.header("authorization") for request in pleo.requests)
     assert key == "Basic " + base64.b64encode(f"{odd}:".encode()).decode()
@@ -218,7 +218,7 @@ def test_the_block_wants_exactly_one_of_key_and_token(given_fields: dict[str, An
 @pytest.mark.parametrize("field", ["api_key", "access_token"])
 def test_the_block_never_shows_its_secret(field: str) -> None:
     block = PleoCredentials(**{field: SecretStr(SECRET)})
-    shown = [repr(block), str(block), block.model_dump_json(), str(block.model_dump()), repr(block.client())]
+    shown = [repr(block), str(block), block.model_dump_json(), str(block.model_dump()), repr(block.get_client())]
     assert SECRET not in " ".join(shown)
 
 
@@ -242,6 +242,6 @@ def test_a_refused_block_does_not_show_what_it_was_given(fields: dict[str, Any])
 async def test_the_page_size_reaches_the_query() -> None:
     async with scripted([answer(page())]) as pleo:
         credentials = PleoCredentials(base_url=pleo.url, api_key=SecretStr(SECRET))
-        async with credentials.client(page_size=17) as client:
+        async with credentials.get_client(page_size=17) as client:
             await client.list_jobs()
     assert ("limit", "17") in pleo.requests[0].query

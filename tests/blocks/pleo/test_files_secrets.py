@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blocks.pleo.errors import FileNotFetched
-from tests.support.pleo.file_world import HOST, PDF, URL, World, a_file, redirect
+from tests.support.pleo.internet import HOST, PDF, URL, Internet, a_file, redirect
 from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, endless, scripted
 
 CANARY = "s3cr3t"  # in the path and in the query of the link, and of all that it redirects to
@@ -58,15 +58,15 @@ def told_by(error: BaseException | None) -> str:
 async def test_no_trouble_brings_the_link_to_light(
     steps: list[Step], tmp_path: Path, everything_logged: pytest.LogCaptureFixture
 ) -> None:
-    world, told = World(), ""
-    async with world.host(steps), world.client(file_s=0.5) as client:
+    internet, told = Internet(), ""
+    async with internet.host(steps), internet.client(file_s=0.5) as client:
         try:
             told = repr(await client.download(URL, tmp_path / "file"))
         except FileNotFetched as error:
             told = told_by(error)
         told += repr(client) + str(vars(client))
     logged = "\n".join(record.getMessage() + repr(record.args) for record in everything_logged.records)
-    assert CANARY in world.targets[0]
+    assert CANARY in internet.targets[0]
     assert CANARY not in told + logged + everything_logged.text
 
 
@@ -82,15 +82,15 @@ async def test_a_link_that_is_refused_is_not_quoted(
         f"https://{HOST}:{CANARY}/",
         CANARY,
     ):
-        async with World().client() as client:
+        async with Internet().client() as client:
             with pytest.raises(FileNotFetched) as caught:
                 await client.download(url, tmp_path / "file")
         assert CANARY not in told_by(caught.value) + everything_logged.text
 
 
 async def test_what_others_log_is_left_alone(tmp_path: Path, everything_logged: pytest.LogCaptureFixture) -> None:
-    world = World()
-    async with world.host([a_file()]), world.client() as client:
+    internet = Internet()
+    async with internet.host([a_file()]), internet.client() as client:
         await client.download(URL, tmp_path / "file")
     assert not [record for record in everything_logged.records if record.name.startswith("httpcore")]
     async with scripted(lambda _: answer(PDF)) as pleo, pleo.client() as other:

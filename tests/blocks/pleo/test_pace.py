@@ -16,6 +16,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blocks.pleo.http.auth import KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pacing import Pacer
 from blocks.pleo.http.transport import REQUESTS_A_MINUTE, Clock
@@ -237,7 +238,7 @@ class _Network(httpx.AsyncBaseTransport):
 
 def _client(network: _Network) -> PleoClient:
     clock = Clock(monotonic=now, sleep=asyncio.sleep, jitter=lambda: 0.5)
-    return PleoClient("https://pleo.test", httpx.BasicAuth("k", ""), clock=clock, transport=network)
+    return PleoClient("https://pleo.test", KeyAuth("k"), clock=clock, transport=network)
 
 
 def test_the_whole_client_makes_no_429_of_its_own_and_uses_the_minute() -> None:
@@ -272,7 +273,7 @@ def test_a_429_slows_the_whole_client_down() -> None:
     async def run() -> list[float]:
         network = Once()
         clock = Clock(monotonic=now, sleep=asyncio.sleep, jitter=lambda: 0.5)
-        async with PleoClient("https://pleo.test", httpx.BasicAuth("k", ""), clock=clock, transport=network) as client:
+        async with PleoClient("https://pleo.test", KeyAuth("k"), clock=clock, transport=network) as client:
             for _ in range(60):
                 await client.get_job(JOB_ID)
         return network.arrivals

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 from hypothesis import settings
 
+from blocks.pleo.http.auth import Auth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 
@@ -23,6 +23,10 @@ KEY = "k3y-Of-A-Test"
 JOB_ID = "11111111-2222-4333-8444-555555555555"
 COMPANY_ID = "99999999-8888-4777-8666-555555555555"
 ENTRY_ID = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+async def no_waiting(_seconds: float) -> None:
+    """Waits for nothing: between tries, tests need the order of things and not the time."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +168,10 @@ class ScriptedPleo:
         self.url = ""
         self.time = VirtualClock()
 
-    def client(self, auth: httpx.Auth | None = None, *, page_size: int = 100, jitter: float = 1.0) -> PleoClient:
+    def client(self, auth: Auth | None = None, *, page_size: int = 100, jitter: float = 1.0) -> PleoClient:
         """A client of this Pleo, whose clock is the virtual one."""
         clock = self.time.clock(jitter)
-        return PleoClient(self.url, auth or httpx.BasicAuth(KEY, ""), page_size=page_size, clock=clock)
+        return PleoClient(self.url, auth or KeyAuth(KEY), page_size=page_size, clock=clock)
 
     @property
     def lines(self) -> list[str]:

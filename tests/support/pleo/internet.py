@@ -1,4 +1,4 @@
-"""A small internet for tests: names, addresses and hosts with certificates, all of it on loopback.
+"""A small internet of file hosts for tests: names, addresses and hosts with certificates, all of it on loopback.
 
 The client under test resolves names here and dials the public addresses that it was given; the dialler, which stands
 for the network, carries that to the loopback port where the host really is. No check of the client's is relaxed.
@@ -10,20 +10,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpcore
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from blocks.pleo.files.client import FileClient
+from tests.support.pleo.certificates import authority, server_tls
 from tests.support.pleo.scripted_pleo import Behaviour, Request, Step, VirtualClock, answer
 
 PLEO = "https://external.pleo.example"
@@ -34,7 +27,7 @@ URL = f"https://{HOST}/s3cr3t-path/receipt.pdf?{SECRET}"
 PDF = b"%PDF-1.4\n% a receipt\n%%EOF\n"
 
 
-class World(httpcore.AsyncNetworkBackend):
+class Internet(httpcore.AsyncNetworkBackend):
     """Names, addresses, hosts, and everything that was asked of them."""
 
     def __init__(self) -> None:
@@ -47,7 +40,7 @@ class World(httpcore.AsyncNetworkBackend):
         self._real: dict[tuple[str, int], int] = {}
 
     def client(self, base_url: str = PLEO, **settings: Any) -> FileClient:
-        """A client that lives in this world; its clock is the virtual one."""
+        """A client on this internet; its clock is the virtual one."""
         usual: dict[str, Any] = {
             "clock": self.time.clock(),
             "resolver": self.resolve,
@@ -155,66 +148,3 @@ def a_file(content: bytes = PDF, kind: str = "application/pdf", **headers: str) 
 def redirect(to: str, status: int = 302) -> bytes:
     """An answer that leads elsewhere."""
     return answer(b"", status, location=to)
-
-
-@dataclass(frozen=True)
-class Authority:
-    """Whoever the client under test trusts to certify hosts."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-    pem: str = field(repr=False)
-
-
-@cache
-def authority() -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate("an authority of tests", key, "an authority of tests", key, authority_of=True)
-    return Authority(key, certificate, certificate.public_bytes(serialization.Encoding.PEM).decode())
-
-
-@cache
-def server_tls(name: str) -> ssl.SSLContext:
-    """TLS for a host of this name."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(name, key, "an authority of tests", authority().key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "host.pem"
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        context.load_cert_chain(path)
-    return context
-
-
-def _certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    *,
-    authority_of: bool = False,
-) -> x509.Certificate:
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority_of, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    if authority_of:
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        builder = builder.add_extension(usage, critical=True)
-    else:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    return builder.sign(issuer_key, hashes.SHA256())

@@ -1,14 +1,38 @@
-"""What the transport needs of credentials that run out and can be renewed."""
+"""How calls to Pleo are authorised: by a key or token that stays as it is, or by tokens that are renewed."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Protocol
 
 from blocks.pleo.errors import PleoError
 
 
-class Access(Protocol):
-    """Access tokens of one grant. Calls that run at the same time share a renewal."""
+class FixedAuth:
+    """One value of the Authorization header for every call. `secrets` must never be shown."""
+
+    def __init__(self, header: str, *secrets: str) -> None:
+        self.header = header
+        self.secrets = secrets
+
+
+class KeyAuth(FixedAuth):
+    """An API key: the user name of basic authentication, without a password."""
+
+    def __init__(self, key: str) -> None:
+        encoded = b64encode(f"{key}:".encode()).decode()
+        super().__init__(f"Basic {encoded}", key, encoded)
+
+
+class BearerAuth(FixedAuth):
+    """An OAuth access token that nobody renews."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"Bearer {token}", token)
+
+
+class TokenProvider(Protocol):
+    """Access tokens of one OAuth grant. Calls that run at the same time share a renewal."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -33,3 +57,6 @@ class Access(Protocol):
     async def aclose(self) -> None:
         """Let a renewal come to its end where it may have used up what is saved."""
         ...
+
+
+Auth = FixedAuth | TokenProvider

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.pleo.http.long_texts import LONGEST_TEXT, LongTexts
+from blocks.pleo.http.answer_body import LONGEST_TEXT, TextTrimmer
 from tests.support.pleo.scripted_pleo import SAME_EVERY_TIME
 
 JSON_LIKE = st.text(alphabet='"\\u0aé👩\ud800{}[],: n', max_size=80)
 
 
 def in_pieces(body: bytes, size: int) -> bytes:
-    texts = LongTexts()
-    pieces = [texts.cut(body[start : start + size]) for start in range(0, len(body), size)]
-    return b"".join([*pieces, texts.end()])
+    trimmer = TextTrimmer()
+    pieces = [trimmer.trim(body[start : start + size]) for start in range(0, len(body), size)]
+    return b"".join([*pieces, trimmer.end()])
 
 
 @SAME_EVERY_TIME
@@ -42,6 +42,6 @@ def test_a_long_text_is_cut_between_two_escapes_and_what_stands_beside_it_is_who
 
 def test_a_hundred_megabytes_of_one_text_leave_next_to_nothing() -> None:
     piece = b"x" * 1_000_000
-    texts = LongTexts()
-    kept = len(texts.cut(b'{"a":"')) + sum(len(texts.cut(piece)) for _ in range(100)) + len(texts.cut(b'"}'))
+    trimmer = TextTrimmer()
+    kept = len(trimmer.trim(b'{"a":"')) + sum(len(trimmer.trim(piece)) for _ in range(100)) + len(trimmer.trim(b'"}'))
     assert kept == LONGEST_TEXT + 8
