@@ -60,13 +60,12 @@ class PleoCredentials(PleoCredentialsBlock):
     """An API key or an access token for Pleo's Export API, and the address it is for.
 
     Example:
-        Load stored credentials and use them:
+        Load stored credentials:
         ```python
         from blocks.pleo.credentials import PleoCredentials
 
         credentials = PleoCredentials.load("BLOCK_NAME")
-        async with credentials.get_client() as pleo:
-            jobs = await pleo.list_jobs()
+        client = credentials.get_client()  # an asynchronous context manager
         ```
     """
 

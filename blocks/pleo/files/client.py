@@ -58,14 +58,14 @@ class Downloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoFile:
+class _FailedTry:
     """A try that brought none: why, whether the host kept silent, what it says of waiting, and if waiting is no use."""
 
     why: str
     silent: bool = False
     rate_limited: bool = False
     retry_after_s: float | None = None
-    hopeless: bool = False
+    final: bool = False
 
 
 class FileClient:
@@ -148,7 +148,7 @@ class FileClient:
                 jitter=self._clock.jitter,
             )
             late = self._clock.monotonic() + wait > deadline
-            if outcome.hopeless or late or tries >= min(allowed, self._health.tries(host) or tries):
+            if outcome.final or late or tries >= min(allowed, self._health.tries(host) or tries):
                 await self._clock.sleep(0)  # a run that was asked to end ends here, and blames no host
                 if outcome.silent:
                     self._health.given_up(host)
@@ -157,7 +157,7 @@ class FileClient:
 
     async def _try(
         self, address: FileAddress, target: Path, limit: int, stated: str | None, deadline: float
-    ) -> Downloaded | FileNotFetched | _NoFile:
+    ) -> Downloaded | FileNotFetched | _FailedTry:
         """One try. Its errors are told anew, in our own words: those of the library may quote what was sent."""
         try:
             async with self._clock.limit(max(0.1, deadline - self._clock.monotonic())):
@@ -165,22 +165,22 @@ class FileClient:
         except FileNotFetched as error:
             return error.with_traceback(None)
         except BrokenBody as error:
-            return _NoFile(str(error))
+            return _FailedTry(str(error))
         except (TimeoutError, httpcore.TimeoutException):
-            return _NoFile("no answer in time", silent=True)
+            return _FailedTry("no answer in time", silent=True)
         except httpcore.ConnectError as error:
             trouble = local_error(error)
             if trouble is not None:  # no fault of the host's, nor of the expense's
                 raise OSError(trouble.errno, trouble.strerror) from None
             if tls_problem(error) is not None:
                 return FileUnsafe(f"not fetched: {address.origin.host} cannot prove that it is what it is called")
-            return _NoFile("no connection", silent=True)
+            return _FailedTry("no connection", silent=True)
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):
-            return _NoFile("the connection broke, or was cut off")
+            return _FailedTry("the connection broke, or was cut off")
 
     async def _follow(
         self, address: FileAddress, target: Path, limit: int, stated: str | None
-    ) -> Downloaded | FileNotFetched | _NoFile:
+    ) -> Downloaded | FileNotFetched | _FailedTry:
         coming_from: Origin | None = None
         for _ in range(MAX_REDIRECTS + 1):
             check_origin(address, self._loopback, coming_from)
@@ -194,14 +194,14 @@ class FileClient:
             if status not in _REDIRECTS or not location:
                 return _judge(address.origin.host, status, asked)
             address, coming_from = parse_address(address.follow(location)), address.origin
-        return _NoFile(f"more than {MAX_REDIRECTS} redirects", hopeless=True)
+        return _FailedTry(f"more than {MAX_REDIRECTS} redirects", final=True)
 
     async def _keep(
         self, response: httpcore.Response, target: Path, limit: int, stated: str | None
-    ) -> Downloaded | _NoFile:
+    ) -> Downloaded | _FailedTry:
         encoding = (_header(response, "content-encoding") or "").strip().lower()
         if encoding not in ENCODINGS:
-            return _NoFile("an encoding that was not asked for", hopeless=True)
+            return _FailedTry("an encoding that was not asked for", final=True)
         length = _header(response, "content-length") or ""
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise too_large(limit)
@@ -217,15 +217,15 @@ class FileClient:
         return Downloaded(target, spool.size, spool.sha256, kind)
 
 
-def _judge(host: str, status: int, asked_wait_s: float | None) -> FileNotFetched | _NoFile:
+def _judge(host: str, status: int, asked_wait_s: float | None) -> FileNotFetched | _FailedTry:
     """What an answer means that is neither the file nor a redirect."""
     if status in _DEAD:
         return FileLinkDead(f"{host} says that the link is no good (HTTP {status})")
     if status == 429:
-        return _NoFile("HTTP 429, too many requests", silent=True, rate_limited=True, retry_after_s=asked_wait_s)
+        return _FailedTry("HTTP 429, too many requests", silent=True, rate_limited=True, retry_after_s=asked_wait_s)
     if status >= 500 or status == 408:
-        return _NoFile(f"HTTP {status}", silent=True, retry_after_s=asked_wait_s)
-    return _NoFile(f"HTTP {status}", hopeless=True)
+        return _FailedTry(f"HTTP {status}", silent=True, retry_after_s=asked_wait_s)
+    return _FailedTry(f"HTTP {status}", final=True)
 
 
 def _url(address: FileAddress) -> httpcore.URL:

@@ -79,7 +79,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoAnswer:
+class _FailedTry:
     """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use.
 
     `refused` is the access token that Pleo answered 401 to, where it can be renewed.
@@ -88,21 +88,14 @@ class _NoAnswer:
     why: str
     rate_limited: bool = False
     retry_after_s: float | None = None
-    hopeless: PleoRejected | None = None
+    final: PleoRejected | None = None
     refused: str | None = None
 
 
 class Transport:
     """Sends the calls of one client. `requests_sent` counts every request that left, repeats included."""
 
-    def __init__(
-        self,
-        base_url: str,
-        auth: Auth,
-        *,
-        clock: Clock,
-        transport: HttpTransport | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, auth: Auth, *, clock: Clock, transport: HttpTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.requests_sent = 0
         self._clock = clock
@@ -173,14 +166,14 @@ class Transport:
             if answer.refused is not None and self._provider is not None:
                 if renewed or renewals >= MAX_RENEWALS:
                     raise self._provider.given_up()
-                renewed = await self._patiently(self._provider.renewed(answer.refused))
+                renewed = await self._in_time(self._provider.renewed(answer.refused))
                 renewals += 1
                 retry.tries -= 1
                 continue
             if not repeatable and not answer.rate_limited:
                 raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}", answer.retry_after_s)
-            if answer.hopeless is not None:
-                raise answer.hopeless
+            if answer.final is not None:
+                raise answer.final
             wait = wait_s(
                 retry.tries,
                 rate_limited=answer.rate_limited,
@@ -193,7 +186,7 @@ class Transport:
 
     async def _try(
         self, method: str, path: str, query: Query, body: Any, check: Check | None, *, deadline: float
-    ) -> Answer | _NoAnswer:
+    ) -> Answer | _FailedTry:
         content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
         headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
         url = self.base_url + path
@@ -201,7 +194,7 @@ class Transport:
         if isinstance(self._auth, FixedAuth):
             headers["authorization"] = self._auth.header
         else:
-            token = await self._patiently(self._auth.token())
+            token = await self._in_time(self._auth.token())
             headers["authorization"] = f"Bearer {token}"
         try:
             async with self._pacer.place():
@@ -212,24 +205,24 @@ class Transport:
                         method, url, params=list(query), content=content, headers=headers
                     ) as response:
                         encoding = response.headers.get("content-encoding", "identity")
-                        said = _says_all(response.status_code)
-                        received = b"" if said else await read_body(response.aiter_bytes(), encoding)
+                        enough = _status_is_enough(response.status_code)
+                        received = b"" if enough else await read_body(response.aiter_bytes(), encoding)
         except (httpx.TimeoutException, TimeoutError):
-            return _NoAnswer("no answer in time")
+            return _FailedTry("no answer in time")
         except httpx.LocalProtocolError:
-            return _NoAnswer("the request could not be put on the wire")  # its text quotes the header that was refused
+            return _FailedTry("the request could not be put on the wire")  # its text quotes the header that was refused
         except httpx.RequestError as error:
-            self._refuse_unproven(error)
+            self._raise_if_untrusted(error)
             why = self.redact(one_line(str(error), 4000))  # the library quotes what it could not read
-            return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
+            return _FailedTry(f"no connection ({one_line(why, 120) or type(error).__name__})")
         if response.status_code == 401 and token is not None:
-            return _NoAnswer("HTTP 401", refused=token)
+            return _FailedTry("HTTP 401", refused=token)
         if received is None:
             return self._classify(method, path, response, None, check)
         received = self._redactor_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
         return self._classify(method, path, response, decoded(received), check)
 
-    def _refuse_unproven(self, error: httpx.RequestError) -> None:
+    def _raise_if_untrusted(self, error: httpx.RequestError) -> None:
         """Raise NotTrusted where a server that was never known as Pleo cannot prove who it is."""
         problem = tls_problem(error)
         if problem is not None and not self._known_as_pleo:
@@ -238,7 +231,7 @@ class Transport:
                 "the base URL; an authority of your own is named by SSL_CERT_FILE"
             )
 
-    async def _patiently(self, renewal: Coroutine[Any, Any, _T]) -> _T:
+    async def _in_time(self, renewal: Coroutine[Any, Any, _T]) -> _T:
         """What the access answers, within a time that a run which is asked to end makes shorter."""
         try:
             async with self._clock.limit(RENEWAL_TIMEOUT_S):
@@ -248,7 +241,7 @@ class Transport:
 
     def _classify(
         self, method: str, path: str, response: httpx.Response, received: str | None, check: Check | None
-    ) -> Answer | _NoAnswer:
+    ) -> Answer | _FailedTry:
         status = response.status_code
         if status == 401:
             raise PleoAuthenticationError(
@@ -260,14 +253,16 @@ class Transport:
             )
         if status == 429:
             self._pacer.slow_down()
-            return _NoAnswer("HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response))
+            return _FailedTry(
+                "HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response)
+            )
         if status >= 500 or status == 408:
-            return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
+            return _FailedTry(f"HTTP {status}", retry_after_s=self._asked_wait(response))
         if received is None:
             why = f"{method} {path}: more than {MAX_KEPT_BYTES >> 20} MiB, or {MAX_BODY_BYTES >> 20} with its texts"
-            return _NoAnswer(why, hopeless=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
+            return _FailedTry(why, final=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
         try:
-            value = self._understand(status, received, check)
+            value = self._value(status, received, check)
         except PleoRejected:
             self._known_as_pleo = True
             raise
@@ -278,14 +273,14 @@ class Transport:
                     f"{one_line(self.redact(response.headers.get('content-type', 'no content type')), 60)}): "
                     "check the base URL"
                 ) from error
-            return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
+            return _FailedTry(f"an answer that cannot be read (HTTP {status})")
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
         date = http_date(response.headers.get("date", ""))
         if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
             self._dated = date, self._clock.monotonic()
         return Answer(status, received, value)
 
-    def _understand(self, status: int, received: str, check: Check | None) -> Any:
+    def _value(self, status: int, received: str, check: Check | None) -> Any:
         """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
         if status >= 400:
             raise _refusal(status, decode(received), self.redact)
@@ -313,7 +308,7 @@ def can_be_sent_to(url: str) -> bool:
         return False
 
 
-def _says_all(status: int) -> bool:
+def _status_is_enough(status: int) -> bool:
     """Whether the status alone tells what to do, so that a body cut off or without an end changes nothing."""
     return status in {401, 403, 408, 429} or status >= 500
 

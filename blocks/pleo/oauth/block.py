@@ -42,13 +42,12 @@ class PleoOAuth(PleoCredentialsBlock):
     `python -m blocks.pleo.authorize NAME` fills it. Its client renews the access when it runs out, and saves that.
 
     Example:
-        Load a stored block and use it:
+        Load a stored block:
         ```python
         from blocks.pleo.oauth.block import PleoOAuth
 
         credentials = PleoOAuth.load("BLOCK_NAME")
-        async with credentials.get_client() as pleo:
-            jobs = await pleo.list_jobs()
+        client = credentials.get_client()  # an asynchronous context manager
         ```
     """
 
