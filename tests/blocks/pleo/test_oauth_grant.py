@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from blocks.pleo.errors import PleoAuthenticationError, PleoError, PleoRejected, PleoUnavailable
-from blocks.pleo.http.client import PleoClient
-from blocks.pleo.http.transport import Clock
+from blocks.pleo.errors import PleoAuthenticationError, PleoError, PleoUnavailable
 from blocks.pleo.models import JobEvent
 from blocks.pleo.oauth.grant import StoredGrant
 from blocks.pleo.oauth.token_endpoint import ClientAuth, Tokens
 from tests.support.pleo.oauth_sandbox import RECONNECT, TOKEN_CALL, OAuthSandbox, oauth_sandbox
-from tests.support.pleo.scripted_pleo import answer, no_waiting, page, refusal, scripted
 from tests.support.processes import free_port, until
 
 LIST = "GET /v3/export-jobs"
@@ -299,51 +294,3 @@ async def test_a_clock_that_runs_wild_changes_nothing(oauth: OAuthSandbox, hours
         oauth.sandbox.expire_access_tokens()
         await client.list_jobs()
     assert oauth.of_user.revoked is None
-
-
-# -- secrets ------------------------------------------------------------------------------------------------------
-
-
-async def test_what_pleo_quotes_is_hidden_old_tokens_and_new_ones_alike(oauth: OAuthSandbox) -> None:
-    grant = oauth.grant()
-    before = grant.secrets
-    oauth.sandbox.expire_access_tokens()
-    steps = [answer("", 401), answer(page()), lambda: refusal(400, "BAD", " and ".join(grant.secrets))]
-
-    def say(_: object) -> bytes:
-        step = steps.pop(0)
-        return step if isinstance(step, bytes) else step()
-
-    async with scripted(say) as pleo, PleoClient(pleo.url, grant, clock=Clock(sleep=no_waiting)) as client:
-        await client.list_jobs()
-        with pytest.raises(PleoRejected) as caught:
-            await client.list_jobs()
-    assert len(grant.secrets) == len(before) + 2
-    assert not [secret for secret in grant.secrets if secret in str(caught.value)]
-    assert "***" in str(caught.value)
-
-
-@pytest.mark.parametrize("trouble", ["none", "revoked", "lost"])
-async def test_no_token_that_was_ever_held_shows_anywhere(
-    oauth: OAuthSandbox, trouble: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("", "httpx", "httpcore", "asyncio", "blocks"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    grant = oauth.grant()
-    oauth.sandbox.expire_access_tokens()
-    if trouble == "revoked":
-        oauth.sandbox.revoke_access()
-    if trouble == "lost":
-        oauth.sandbox.inject("lost", TOKEN_CALL)
-    told = ""
-    client = oauth.client(grant)
-    async with client:
-        try:
-            await client.list_jobs()
-        except PleoError as error:
-            told = "".join(traceback.format_exception(error)) + repr(error)
-    held = grant.secrets
-    assert len(held) == (6 if trouble == "none" else 4)  # two pairs where it was renewed, the secret in two forms
-    shown = told + caplog.text + repr(client) + repr(vars(client)) + repr(grant) + repr(oauth.store.saved)
-    assert "send_request_headers" in caplog.text
-    assert not [secret for secret in held if secret in shown]
