@@ -94,31 +94,27 @@ async def test_a_file_that_is_there_already_is_not_written_over(tmp_path: Path) 
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-async def test_a_dead_link_is_told_apart_and_not_tried_again(tmp_path: Path, status: int) -> None:
-    internet = Internet()
-    error = await fetched(tmp_path, answer(b"<Error/>", status), internet=internet)
-    assert isinstance(error, FileLinkDead)
-    assert str(error) == f"{HOST} says that the link is no good (HTTP {status})"
-    assert len(internet.requests) == 1
+DEAD = "{host} says that the link is no good (HTTP {status})"
+GIVEN_UP = "{host}: HTTP {status}{why}, after {tries} tries"
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_host_in_trouble_gets_three_tries(tmp_path: Path, status: int) -> None:
-    internet = Internet()
-    error = await fetched(tmp_path, answer(b"", status), internet=internet)
-    assert isinstance(error, FileUnavailable)
-    assert f"HTTP {status}" in str(error)
-    assert str(error).endswith("after 3 tries")
-    assert len(internet.requests) == 3
-
-
-@pytest.mark.parametrize("status", [204, 206, 304, 402, 405, 451])
-async def test_an_answer_that_will_stay_as_it_is_is_not_asked_for_again(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind", "said", "tries"),
+    [
+        *((status, FileLinkDead, DEAD, 1) for status in (400, 401, 403, 404, 410)),
+        *((status, FileUnavailable, GIVEN_UP, 3) for status in (408, 429, 500, 502, 503, 504)),
+        *((status, FileUnavailable, GIVEN_UP, 1) for status in (204, 206, 304, 402, 405, 451)),
+    ],
+)
+async def test_a_dead_link_is_told_apart_and_only_a_host_in_trouble_is_tried_again(
+    tmp_path: Path, status: int, kind: type[FileNotFetched], said: str, tries: int
+) -> None:
     internet = Internet()
     error = await fetched(tmp_path, answer(None, status), internet=internet)
-    assert str(error) == f"{HOST}: HTTP {status}, after 1 tries"
-    assert len(internet.requests) == 1
+    why = ", too many requests" if status == 429 else ""
+    assert type(error) is kind
+    assert str(error) == said.format(host=HOST, status=status, why=why, tries=tries)
+    assert len(internet.requests) == tries
 
 
 async def test_a_short_trouble_is_overcome(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import httpcore
 
 from blocks.pleo.files.client import FileClient
 from tests.support.pleo.certificates import authority, server_tls
-from tests.support.pleo.scripted_pleo import Behaviour, Request, Step, VirtualClock, answer
+from tests.support.pleo.scripted_pleo import Behaviour, Request, Step, VirtualClock, answer, scripted
 
 PLEO = "https://external.pleo.example"
 HOST = "files.example"
@@ -89,50 +89,15 @@ class Internet(httpcore.AsyncNetworkBackend):
         certified_for: str | None = None,
     ) -> AsyncIterator[None]:
         """A host that answers by a behaviour, or by a script of one step a request; its last step is repeated."""
-        tasks: set[asyncio.Task[None]] = set()
-        steps = script
 
         def behave(request: Request) -> Step:
-            if callable(steps):
-                return steps(request)
-            return steps[min(len(self.requests), len(steps)) - 1]
+            self.requests.append(request)
+            return script(request) if callable(script) else script[min(len(self.requests), len(script)) - 1]
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                while True:
-                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                    first, *lines = head.strip().split("\r\n")
-                    method, target, _ = first.split(" ")
-                    pairs = (line.partition(":") for line in lines)
-                    request = Request(method, target, tuple((n.lower(), v.strip()) for n, _, v in pairs), b"")
-                    self.requests.append(request)
-                    step = behave(request)
-                    if not isinstance(step, bytes):
-                        await step(writer)
-                        return
-                    writer.write(step)
-                    await writer.drain()
-            except (OSError, asyncio.IncompleteReadError):
-                pass  # the client has had enough
-            finally:
-                writer.close()
-
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.get_running_loop().create_task(serve(reader, writer))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
-        tls = server_tls(certified_for or name) if port == 443 else None
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-        self.names.setdefault(name, [[address]])
-        self._real[address, port] = server.sockets[0].getsockname()[1]
-        try:
+        async with scripted(behave, server_tls(certified_for or name) if port == 443 else None) as server:
+            self.names.setdefault(name, [[address]])
+            self._real[address, port] = int(server.url.rpartition(":")[2])
             yield
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def held(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -196,7 +197,7 @@ class ScriptedPleo:
                     break
                 writer.write(step)
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass  # the client has had enough
         finally:
             writer.close()
@@ -215,8 +216,10 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
 
 
 @asynccontextmanager
-async def scripted(script: Sequence[Step] | Behaviour) -> AsyncIterator[ScriptedPleo]:
-    """A scripted Pleo behind a free port of its own while the context lasts."""
+async def scripted(
+    script: Sequence[Step] | Behaviour, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedPleo]:
+    """A scripted Pleo behind a free port of its own while the context lasts; with `tls` it speaks https."""
     pleo = ScriptedPleo(script)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -225,8 +228,8 @@ async def scripted(script: Sequence[Step] | Behaviour) -> AsyncIterator[Scripted
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    pleo.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    pleo.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield pleo
     finally:
