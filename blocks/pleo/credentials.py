@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, ValidationError, fie
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.http.auth import BearerAuth, FixedAuth, KeyAuth
 from blocks.pleo.http.client import PleoClient
-from blocks.pleo.http.transport import Clock, can_be_sent_to
+from blocks.pleo.http.transport import Clock, is_http_url
 from blocks.web_address import usable_base_url
 
 PRODUCTION_URL = "https://external.pleo.io"
@@ -35,8 +35,9 @@ class PleoCredentialsBlock(CredentialsBlock, ABC):
     @field_validator("base_url")
     @classmethod
     def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value, example=PRODUCTION_URL, can_be_sent_to=can_be_sent_to)
+        return usable_base_url(value, example=PRODUCTION_URL, is_http_url=is_http_url)
 
+    # For every field, so that no secret of a block to come can be forgotten here.
     @field_validator("*")
     @classmethod
     def _usable_secret(cls, value: Any) -> Any:

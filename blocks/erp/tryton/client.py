@@ -332,7 +332,7 @@ def _trusted_tls() -> ssl.SSLContext:
         raise ErpConfigurationError(str(error)) from None
 
 
-def can_be_sent_to(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Whether the HTTP library takes this address."""
     try:
         return bool(httpx.URL(url).host)

@@ -21,6 +21,7 @@ class KeyAuth(FixedAuth):
 
     def __init__(self, key: str) -> None:
         encoded = b64encode(f"{key}:".encode()).decode()
+        # Whoever quotes a request quotes the header, so its form is a secret as much as the key is.
         super().__init__(f"Basic {encoded}", key, encoded)
 
 

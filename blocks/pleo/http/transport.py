@@ -300,7 +300,7 @@ def trusted_tls() -> ssl.SSLContext:
         raise PleoConfigurationError(str(error)) from None
 
 
-def can_be_sent_to(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Whether the HTTP library takes this URL."""
     try:
         return bool(httpx.URL(url).host)

@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from blocks.pleo.credentials import PRODUCTION_URL, STAGING_URL, PleoCredentialsBlock
 from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, PleoUnavailable
 from blocks.pleo.http.client import PleoClient
-from blocks.pleo.http.transport import Clock, can_be_sent_to
+from blocks.pleo.http.transport import Clock, is_http_url
 from blocks.pleo.oauth.grant import LockedStore, OAuthTokenProvider, StoredGrant, renewal_lock
 from blocks.pleo.oauth.token_endpoint import ClientAuth, Registration, Tokens
 from blocks.slots import courtesy_slot
@@ -85,7 +85,7 @@ class PleoOAuth(PleoCredentialsBlock):
     def _usable_auth_url(cls, value: str) -> str:
         if not value.strip():
             return ""
-        return usable_base_url(value, example=AUTH_URLS[PRODUCTION_URL], can_be_sent_to=can_be_sent_to)
+        return usable_base_url(value, example=AUTH_URLS[PRODUCTION_URL], is_http_url=is_http_url)
 
     @field_validator("client_id")
     @classmethod
@@ -163,6 +163,7 @@ class BlockStore:
         The server's slot `pleo-oauth-NAME` is held where one is set up.
         """
         slot = courtesy_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}")
+        # The lock first: only it is certain, and who waits for it must not keep others from the slot meanwhile.
         async with renewal_lock(str(self._document_id)), slot:
             held = AsyncExitStack()
             try:
@@ -211,6 +212,7 @@ class _LockedBlock:
     async def _write(self, values: dict[str, Any]) -> None:
         if self._document_id is None:
             raise RuntimeError("nothing is saved before it was read")
+        # These fields alone: the server keeps the others as they are, which a user may be editing.
         await self._server.update_block_document(self._document_id, BlockDocumentUpdate(data=values))
 
 

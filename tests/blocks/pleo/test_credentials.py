@@ -21,7 +21,7 @@ from blocks.pleo.credentials import (
     credentials_from_environment,
 )
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.http.transport import can_be_sent_to
+from blocks.pleo.http.transport import is_http_url
 from blocks.web_address import is_loopback
 from blocks.web_address import usable_base_url as _usable_base_url
 from tests.support.pleo.scripted_pleo import JOB_ID, SAME_EVERY_TIME, answer, job, page, scripted
@@ -30,7 +30,7 @@ SECRET = "s3cret-V4lue"
 
 
 def usable_base_url(value: str) -> str:
-    return _usable_base_url(value, example=PRODUCTION_URL, can_be_sent_to=can_be_sent_to)
+    return _usable_base_url(value, example=PRODUCTION_URL, is_http_url=is_http_url)
 
 
 @pytest.mark.parametrize(
