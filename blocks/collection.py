@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
-from blocks.pleo.credentials import PleoCredentials
+from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.text import one_line
@@ -14,10 +14,10 @@ from blocks.text import one_line
 __all__ = ["LedgerSettings", "PleoCredentials", "PleoOAuth", "TrytonSettings", "load_erp_settings", "load_pleo_block"]
 
 
-async def load_pleo_block(name: str) -> PleoCredentials | PleoOAuth:
+async def load_pleo_block(name: str) -> PleoCredentialsBlock:
     """The saved block, by NAME or TYPE/NAME, that opens Pleo. Raises PleoConfigurationError."""
     block = await _load(name if "/" in name else f"{PleoCredentials.get_block_type_slug()}/{name}")
-    if not isinstance(block, PleoCredentials | PleoOAuth):
+    if not isinstance(block, PleoCredentialsBlock):
         raise PleoConfigurationError(f"block {one_line(name, 100)} holds no Pleo credentials")
     return block
 

@@ -34,7 +34,7 @@ def one_line(text: str, limit: int) -> str:
     line = _SPACES.sub(" ", _UNSAFE.sub(" ", head)).strip()
     if line and len(head) < len(text):
         line += " " * (limit + 1)  # what was not read counts as text that does not fit
-    return cut(line, limit)
+    return truncated(line, limit)
 
 
 def no_formula(line: str, limit: int) -> str:
@@ -42,7 +42,7 @@ def no_formula(line: str, limit: int) -> str:
 
     For words that people export and open elsewhere; never for codes, which have to stay what they are.
     """
-    return cut(f"'{line}", limit) if is_formula(line) else line
+    return truncated(f"'{line}", limit) if is_formula(line) else line
 
 
 def is_formula(line: str) -> bool:
@@ -50,12 +50,12 @@ def is_formula(line: str) -> bool:
     return _FORMULA.match(line) is not None
 
 
-def seen(text: str) -> str:
+def visible(text: str) -> str:
     """The text without the characters that nobody sees, so that what looks alike is alike."""
     return text if text.isascii() else _UNSEEN.sub("", text)
 
 
-def cut(text: str, limit: int) -> str:
+def truncated(text: str, limit: int) -> str:
     """The text in at most `limit` characters, an ellipsis in the last place where some had to go."""
     if len(text) <= limit:
         return text

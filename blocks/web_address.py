@@ -7,12 +7,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 
-def usable_base_url(
-    value: str, *, example: str, can_be_sent_to: Callable[[str], bool], plain_http: bool = False
-) -> str:
+def usable_base_url(value: str, *, example: str, is_http_url: Callable[[str], bool], plain_http: bool = False) -> str:
     """The address without a slash at the end; raises ValueError, one line, when a key must not be sent there.
 
-    `can_be_sent_to` says whether the HTTP library takes it. Plain http is for this machine alone, unless `plain_http`.
+    `is_http_url` says whether the HTTP library takes it. Plain http is for this machine alone, unless `plain_http`.
     """
     text = value.strip().rstrip("/")
     no_url = f"not a URL: it should look like {example}"
@@ -23,19 +21,19 @@ def usable_base_url(
         host.encode("idna")  # the resolver does it too, and fails with no network error
     except ValueError as error:
         raise ValueError(no_url) from error
-    odd = not can_be_sent_to(text) or not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
+    odd = not is_http_url(text) or not (text.isascii() and text.isprintable()) or " " in text or "\\" in text
     if parts.scheme not in {"http", "https"} or not host or odd:
         raise ValueError(no_url)
     if parts.username is not None or parts.password is not None or "?" in text or "#" in text:
         raise ValueError("it may hold a host and a path only: no user name, password, query or fragment")
-    if not plain_http and is_readable_on_the_way(text):
+    if not plain_http and is_unencrypted(text):
         raise ValueError(
             "plain http would send the key readable over the network: use https (http is for loopback only)"
         )
     return text
 
 
-def is_readable_on_the_way(url: str) -> bool:
+def is_unencrypted(url: str) -> bool:
     """Whether what is sent to a usable address passes a network unencrypted."""
     parts = urlsplit(url)
     return parts.scheme == "http" and not is_loopback(parts.hostname or "")

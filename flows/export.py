@@ -25,12 +25,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from blocks.collection import load_erp_settings, load_pleo_block
-from blocks.hiding import Hiding
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
+from blocks.redaction import Redactor, redacted_logs, secrets_of
 from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows import cli
@@ -38,7 +38,6 @@ from flows.failures import JobFails
 from flows.job import Job, carry_out
 from flows.monitoring import Progress, logs_in_prefect, mark_as_interrupted, server_answers
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.redaction import redacted_logs, secrets_of
 from flows.report import publish, publish_run, summary_lines
 from flows.run import Run, export_jobs
 from flows.session import Session
@@ -142,7 +141,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 )
                 chosen = await load_erp_settings(erp) if erp else ledger_settings(ledger, settings)
                 clock = Clock(sleep=this.stop.sleep, limit=this.stop.limit)
-                client = opened.client(page_size=chosen.page_size, clock=clock)
+                client = opened.get_client(page_size=chosen.page_size, clock=clock)
                 files = FileClient(client.base_url, clock=clock)
             except (PleoConfigurationError, SettingsError) as error:
                 report.say(str(error), USAGE)
@@ -158,10 +157,10 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 dry_run=dry_run,
                 show=Progress(this.show_on_console).show,
             )
-            erp_secrets = Hiding(secrets_of(chosen))
+            erp_secrets = Redactor(secrets_of(chosen))
             try:
                 async with client, files:
-                    with redacted_logs(lambda text: erp_secrets(client.hide(text))):
+                    with redacted_logs(lambda text: erp_secrets(client.redact(text))):
                         await _run_redacted(session, report, company_id, job_id)
             finally:
                 report.pleo_requests = client.requests_sent

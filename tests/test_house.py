@@ -23,9 +23,8 @@ WITH_PREFECT = {
 }
 
 WITH_HTTPX = {
-    "blocks/pleo/http/client.py",
     "blocks/pleo/http/transport.py",
-    "blocks/pleo/oauth/endpoint.py",
+    "blocks/pleo/oauth/token_endpoint.py",
     "blocks/erp/tryton/client.py",
 }
 

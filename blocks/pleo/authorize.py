@@ -30,10 +30,20 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import setup_logging
 from pydantic import SecretStr, ValidationError
 
+from blocks.pleo.credentials import STAGING_URL
 from blocks.pleo.errors import PleoError
-from blocks.pleo.oauth.alone import alone
 from blocks.pleo.oauth.block import SCOPES, PleoOAuth
-from blocks.pleo.oauth.endpoint import (
+from blocks.pleo.oauth.grant import renewal_lock
+from blocks.pleo.oauth.redirect import (
+    HOST,
+    PATH,
+    AuthorizationRequest,
+    PortInUse,
+    Redirect,
+    RedirectListener,
+    redirect_listener,
+)
+from blocks.pleo.oauth.token_endpoint import (
     ClientAuth,
     Tokens,
     TokensNotAsked,
@@ -41,13 +51,10 @@ from blocks.pleo.oauth.endpoint import (
     TokensUnknown,
     exchange,
 )
-from blocks.pleo.oauth.listener import HOST, PATH, Listener, PortTaken, Redirected, listening
-from blocks.pleo.oauth.pkce import Attempt
 
 CONNECTED, NOT_CONNECTED, USAGE = 0, 1, 2
 PORT = 8919
 SECRET_VARIABLE = "PLEO_CLIENT_SECRET"  # noqa: S105 - the name of a variable
-STAGING_URL = "https://external.staging.pleo.io"
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SCREENS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
@@ -63,7 +70,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"authorize: {message} (--help lists the options)\n")
 
 
-class _Ends(Exception):
+class _Exit(Exception):
     """The command ends here: one line, and the exit status."""
 
     def __init__(self, line: str, status: int) -> None:
@@ -78,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return asyncio.run(_authorize(options))
-    except _Ends as end:
+    except _Exit as end:
         print(f"authorize: {end}", file=sys.stderr)
         return end.status
     except KeyboardInterrupt:
@@ -114,21 +121,21 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 async def _authorize(options: argparse.Namespace) -> int:
     saved = await _saved(options.name)
     block = _block(options, saved)
-    attempt = Attempt(f"http://{HOST}:{options.port}{PATH}")
+    attempt = AuthorizationRequest(f"http://{HOST}:{options.port}{PATH}")
     stop = _stop_on_signals()
     try:
-        async with listening(options.port, attempt.state) as listener:
+        async with redirect_listener(options.port, attempt.state) as listener:
             _show(attempt.url(block.authorization_server, block.client_id, block.scopes), attempt, options)
             redirected = await _answer(listener, stop, options.timeout)
             if redirected.code is None:
                 said = ": ".join(text for text in (redirected.error, redirected.description) if text)
-                raise _Ends(f"not connected, Pleo says {said}", NOT_CONNECTED)
+                raise _Exit(f"not connected, Pleo says {said}", NOT_CONNECTED)
             tokens = await _tokens(block, redirected.code, attempt)
             # From here on nothing stops it: the code is spent, and what it brought is to be kept.
             block.access_token, block.refresh_token = SecretStr(tokens.access), SecretStr(tokens.refresh)
             await _save(block, options.name, saved)
-    except PortTaken as error:
-        raise _Ends(f"{error}; end what listens there, or choose another with --port", USAGE) from None
+    except PortInUse as error:
+        raise _Exit(f"{error}; end what listens there, or choose another with --port", USAGE) from None
     print(f"saved pleo-oauth/{options.name} for {block.base_url}", flush=True)
     await _try(block)
     print(f"Connected. Export with: python -m flows.export --pleo pleo-oauth/{options.name}", flush=True)
@@ -142,9 +149,9 @@ async def _saved(name: str) -> PleoOAuth | None:
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return None
-        raise _Ends(f"block pleo-oauth/{name} cannot be read ({type(error).__name__})", USAGE) from None
+        raise _Exit(f"block pleo-oauth/{name} cannot be read ({type(error).__name__})", USAGE) from None
     except Exception as error:
-        raise _Ends(
+        raise _Exit(
             f"block pleo-oauth/{name} cannot be read ({type(error).__name__}): does Prefect's server answer, with the "
             "encryption key that it was saved with?",
             USAGE,
@@ -153,7 +160,7 @@ async def _saved(name: str) -> PleoOAuth | None:
 
 
 def _block(options: argparse.Namespace, saved: PleoOAuth | None) -> PleoOAuth:
-    """The block to be: what is given now, else what is saved. Raises _Ends with a line that says what to give."""
+    """The block to be: what is given now, else what is saved. Raises _Exit with a line that says what to give."""
     values: dict[str, Any] = {}
     if saved is not None:
         names = ("base_url", "auth_url", "client_id", "client_secret", "client_auth", "scopes")
@@ -171,7 +178,7 @@ def _block(options: argparse.Namespace, saved: PleoOAuth | None) -> PleoOAuth:
         values.pop("client_secret", None)
     values |= {name: value for name, value in given.items() if value is not None}
     if "client_id" not in values:
-        raise _Ends("give --client-id, as nothing is saved under this name yet", USAGE)
+        raise _Exit("give --client-id, as nothing is saved under this name yet", USAGE)
     if secret := os.environ.get(SECRET_VARIABLE, "").strip():
         values["client_secret"] = secret
     elif "client_secret" not in values:
@@ -183,7 +190,7 @@ def _block(options: argparse.Namespace, saved: PleoOAuth | None) -> PleoOAuth:
         field = "--" + str(problem["loc"][0]).replace("_", "-") if problem["loc"] else ""
         name = SECRET_VARIABLE if field == "--client-secret" else field
         line = problem["msg"].removeprefix("Value error, ")
-        raise _Ends(f"{name}: {line}" if name else line.replace("auth_url", "--auth-url"), USAGE) from None
+        raise _Exit(f"{name}: {line}" if name else line.replace("auth_url", "--auth-url"), USAGE) from None
 
 
 def _asked_secret() -> str:
@@ -195,7 +202,7 @@ def _asked_secret() -> str:
         return ""
 
 
-def _show(url: str, attempt: Attempt, options: argparse.Namespace) -> None:
+def _show(url: str, attempt: AuthorizationRequest, options: argparse.Namespace) -> None:
     print(f"Open this address in a browser on this machine, and allow the access:\n\n  {url}\n")
     print(f"Waiting for the answer at {attempt.redirect_uri} (Ctrl-C ends it).", flush=True)
     if not options.no_browser and _has_a_screen():
@@ -222,21 +229,21 @@ def _stop(stop: asyncio.Future[int], number: int) -> None:
         stop.set_result(number)
 
 
-async def _answer(listener: Listener, stop: asyncio.Future[int], timeout_s: float) -> Redirected:
+async def _answer(listener: RedirectListener, stop: asyncio.Future[int], timeout_s: float) -> Redirect:
     waited_for: list[asyncio.Future[Any]] = [listener.answer, stop]
     await asyncio.wait(waited_for, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     if listener.answer.done():
         return listener.answer.result()
     if stop.done():
-        raise _Ends("stopped, nothing was saved", 128 + stop.result())
-    raise _Ends(f"not connected, nobody answered within {timeout_s:g} seconds", NOT_CONNECTED)
+        raise _Exit("stopped, nothing was saved", 128 + stop.result())
+    raise _Exit(f"not connected, nobody answered within {timeout_s:g} seconds", NOT_CONNECTED)
 
 
-async def _tokens(block: PleoOAuth, code: str, attempt: Attempt) -> Tokens:
+async def _tokens(block: PleoOAuth, code: str, attempt: AuthorizationRequest) -> Tokens:
     try:
         return await exchange(block.registration, code, attempt.verifier, attempt.redirect_uri)
     except (PleoError, TokensRefused, TokensNotAsked, TokensUnknown) as error:
-        raise _Ends(
+        raise _Exit(
             f"not connected, Pleo gave no access for its code ({error}); run this again", NOT_CONNECTED
         ) from None
 
@@ -244,12 +251,12 @@ async def _tokens(block: PleoOAuth, code: str, attempt: Attempt) -> Tokens:
 async def _save(block: PleoOAuth, name: str, saved: PleoOAuth | None) -> None:
     """Save the block, while no run renews what it replaces."""
     try:
-        async with alone(str(saved._block_document_id if saved is not None else name)):
+        async with renewal_lock(str(saved._block_document_id if saved is not None else name)):
             await block.save(name, overwrite=True)
     except PleoError as error:
-        raise _Ends(f"not connected, the access was not saved: {error}", NOT_CONNECTED) from None
+        raise _Exit(f"not connected, the access was not saved: {error}", NOT_CONNECTED) from None
     except Exception as error:
-        raise _Ends(
+        raise _Exit(
             f"not connected, Prefect did not save the access ({type(error).__name__})", NOT_CONNECTED
         ) from error
 
@@ -259,10 +266,10 @@ async def _try(block: PleoOAuth) -> None:
     if "export-jobs:read" not in block.scopes.split():
         return
     try:
-        async with block.client() as client:
+        async with block.get_client() as client:
             await client.list_jobs()
     except PleoError as error:
-        raise _Ends(f"the access is saved, but does not work: {error}", NOT_CONNECTED) from None
+        raise _Exit(f"the access is saved, but does not work: {error}", NOT_CONNECTED) from None
 
 
 def _port(text: str) -> int:

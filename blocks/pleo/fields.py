@@ -56,7 +56,7 @@ def _exact_number(value: object) -> Decimal:
     return number
 
 
-def _moment(value: object) -> datetime:
+def _timestamp(value: object) -> datetime:
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, str) and len(value) <= 64:
@@ -90,7 +90,7 @@ def _no_longer_than_any(value: object) -> object:
     return value
 
 
-def _none_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+def _none_if_invalid(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
     """For what only informs: an odd value counts as absent and never costs us the record."""
     try:
         return handler(value)
@@ -98,8 +98,8 @@ def _none_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
         return None
 
 
-def _empty_if_odd(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    return _none_if_odd(value, handler) or ""
+def _empty_if_invalid(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    return _none_if_invalid(value, handler) or ""
 
 
 def _empty_if_null(value: object) -> object:
@@ -109,19 +109,19 @@ def _empty_if_null(value: object) -> object:
 Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 Text = Annotated[str, AfterValidator(_storable)]
 Amount = Annotated[Decimal, BeforeValidator(_exact_number)]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-SomeOf = (Strict(False), FailFast(), BeforeValidator(_no_longer_than_any))
+Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+Bounded = (Strict(False), FailFast(), BeforeValidator(_no_longer_than_any))
 """For a list of Pleo's as a tuple. Its length is looked at before its elements are, and the first odd one is enough."""
 
-Informative = WrapValidator(_none_if_odd)
-Count = Annotated[Annotated[int, Field(ge=0, le=MAX_COUNT)] | None, Informative]
-Instant = Annotated[Moment | None, Informative]
-Words = Annotated[Text | None, Informative]
+Lenient = WrapValidator(_none_if_invalid)
+LenientCount = Annotated[Annotated[int, Field(ge=0, le=MAX_COUNT)] | None, Lenient]
+LenientTime = Annotated[Timestamp | None, Lenient]
+LenientText = Annotated[Text | None, Lenient]
 TextOrEmpty = Annotated[Text, BeforeValidator(_empty_if_null)]
-Name = Annotated[Text, WrapValidator(_empty_if_odd)]
+LenientName = Annotated[Text, WrapValidator(_empty_if_invalid)]
 
 
-class Wire(BaseModel):
+class PleoModel(BaseModel):
     """What all models of Pleo's JSON have in common: frozen, strict, in camel case, unknown fields ignored."""
 
     model_config = ConfigDict(

@@ -15,17 +15,17 @@ from pydantic import Field, ValidationError
 
 from blocks.pleo.fields import (
     Amount,
-    Count,
-    Informative,
-    Instant,
-    Moment,
-    Name,
-    SomeOf,
+    Bounded,
+    Lenient,
+    LenientCount,
+    LenientName,
+    LenientText,
+    LenientTime,
+    PleoModel,
     Text,
     TextOrEmpty,
+    Timestamp,
     Uuid,
-    Wire,
-    Words,
     canonical_uuid,
 )
 from blocks.text import one_line
@@ -33,41 +33,41 @@ from blocks.text import one_line
 _WEB_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9/._~%?=&#+,;:@!$*()-]{0,400})?")
 
 
-class Money(Wire):
+class Money(PleoModel):
     """An amount in hundredths of the currency's unit, exact: 896.96 SEK is 89696."""
 
     currency: Text
     value: Amount
 
 
-class ItemAmount(Wire):
+class ItemAmount(PleoModel):
     """One amount as the supplier charged it and as the wallet paid it."""
 
     in_wallet_currency: Money | None = None
-    in_supplier_currency: Annotated[Money | None, Informative] = None
+    in_supplier_currency: Annotated[Money | None, Lenient] = None
 
 
-class ItemAccount(Wire):
+class ItemAccount(PleoModel):
     """An account as Pleo knows it: `code` is the general-ledger number, `identifier` the ERP's own id."""
 
     id: Text | None = None
-    name: Name = ""
+    name: LenientName = ""
     code: Text | None = None
     identifier: Text | None = None
 
 
-class ItemTax(Wire):
+class ItemTax(PleoModel):
     """The tax of one line; `rate` is a fraction (0.2 is 20 %), `type` inclusive, exclusive or reverse."""
 
     code: Text | None = None
-    rate: Annotated[Amount | None, Informative] = None
+    rate: Annotated[Amount | None, Lenient] = None
     type: TextOrEmpty = ""
     amount: ItemAmount | None = None
     ingoing_tax_account: Text | None = None
     outgoing_tax_account: Text | None = None
 
 
-class ItemTag(Wire):
+class ItemTag(PleoModel):
     """A value (`code`) of a dimension (`group_code`); without a code nobody chose one."""
 
     group_code: TextOrEmpty = ""
@@ -75,115 +75,115 @@ class ItemTag(Wire):
     id: Text | None = None
 
 
-class ItemLine(Wire):
+class ItemLine(PleoModel):
     """One line of an export item. Which of the two amounts is the gross, bookkeeping finds out."""
 
     account: ItemAccount | None = None
     line_amount: ItemAmount | None = None
     net_amount: ItemAmount | None = None
     tax: ItemTax | None = None
-    tags: Annotated[tuple[ItemTag | None, ...] | None, *SomeOf] = None
+    tags: Annotated[tuple[ItemTag | None, ...] | None, *Bounded] = None
 
 
-class ItemUser(Wire):
+class ItemUser(PleoModel):
     """The employee who made the expense; `code` is the employee's number in the accounting system."""
 
-    name: Name = ""
+    name: LenientName = ""
     code: Text | None = None
 
 
-class ItemTeam(Wire):
+class ItemTeam(PleoModel):
     """The team of the employee."""
 
-    name: Words = None
+    name: LenientText = None
     code: Text | None = None
 
 
-class ItemSupplier(Wire):
+class ItemSupplier(PleoModel):
     """The merchant as seen on the card; any number may lead to the vendor that it is in the accounting system."""
 
-    name: Words = None
+    name: LenientText = None
     code: Text | None = None
     account: Text | None = None
     tax_identifier: Text | None = None
 
 
-class ItemVendor(Wire):
+class ItemVendor(PleoModel):
     """The accounting system's vendor that the user chose."""
 
-    name: Name = ""
+    name: LenientName = ""
     code: Text | None = None
     external_id: Text | None = None
     tax_registration_number: Text | None = None
 
 
-class ItemBookkeeping(Wire):
+class ItemBookkeeping(PleoModel):
     """How the expense is to be recorded: `method` is journal, accounts_payable, none, or what Pleo adds to them."""
 
     method: Text
 
 
-class ItemFile(Wire):
+class ItemFile(PleoModel):
     """A receipt: a link that lives for 24 hours, and what Pleo says of the file (`size` in bytes)."""
 
-    url: Words = None
-    type: Words = None
-    size: Count = None
+    url: LenientText = None
+    type: LenientText = None
+    size: LenientCount = None
 
 
-class InvoiceInformation(Wire):
+class InvoiceInformation(PleoModel):
     """What is known of the invoice behind an expense."""
 
-    invoice_number: Words = None
-    invoice_date: Instant = None
-    status: Words = None
-    due_date: Instant = None
-    payment_date: Instant = None
+    invoice_number: LenientText = None
+    invoice_date: LenientTime = None
+    status: LenientText = None
+    due_date: LenientTime = None
+    payment_date: LenientTime = None
 
 
-class ServicePeriod(Wire):
+class ServicePeriod(PleoModel):
     """The time that an expense is for, for accruals; it never moves the posting date."""
 
-    from_: Annotated[Instant, Field(alias="from")] = None
-    to: Instant = None
+    from_: Annotated[LenientTime, Field(alias="from")] = None
+    to: LenientTime = None
 
 
-class AdditionalInformation(Wire):
+class AdditionalInformation(PleoModel):
     """Pleo's own reference of the expense, and what belongs to it."""
 
     reconciliation_id: Text | None = None
-    attendees: Annotated[tuple[Words, ...] | None, *SomeOf, Informative] = None
+    attendees: Annotated[tuple[LenientText, ...] | None, *Bounded, Lenient] = None
     invoice_information: InvoiceInformation | None = None
-    reconciled_entries: Annotated[tuple[Words, ...] | None, *SomeOf, Informative] = None
+    reconciled_entries: Annotated[tuple[LenientText, ...] | None, *Bounded, Lenient] = None
 
 
-class ItemLinks(Wire):
+class ItemLinks(PleoModel):
     """Pleo's own links to the expense, by where they lead and what to; `web` is for people."""
 
-    web: Annotated[dict[str, Words] | None, Informative] = None
+    web: Annotated[dict[str, LenientText] | None, Lenient] = None
 
 
-class ExportItem(Wire):
+class ExportItem(PleoModel):
     """One approved expense or movement with its accounting data: the data layer."""
 
     accounting_entry_id: Uuid
     company_id: Uuid
     type: Text
     sub_type: Text | None = None
-    date: Moment
+    date: Timestamp
     amount: ItemAmount | None = None
-    accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, *SomeOf] = None
+    accounting_entry_lines: Annotated[tuple[ItemLine, ...] | None, *Bounded] = None
     additional_information: AdditionalInformation | None = None
     contra_account: ItemAccount | None = None
-    note: Words = None
+    note: LenientText = None
     supplier: ItemSupplier | None = None
     user: ItemUser | None = None
     team: ItemTeam | None = None
     bookkeeping: ItemBookkeeping | None = None
     vendor: ItemVendor | None = None
-    files: Annotated[tuple[ItemFile | None, ...] | None, *SomeOf] = None
-    service_period: Annotated[ServicePeriod | None, Informative] = None
-    links: Annotated[ItemLinks | None, Informative, Field(alias="_links")] = None
+    files: Annotated[tuple[ItemFile | None, ...] | None, *Bounded] = None
+    service_period: Annotated[ServicePeriod | None, Lenient] = None
+    links: Annotated[ItemLinks | None, Lenient, Field(alias="_links")] = None
 
     @property
     def web_url(self) -> str | None:

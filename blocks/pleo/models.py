@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
-from blocks.pleo.fields import Count, Informative, Instant, Text, Uuid, Wire, Words
+from blocks.pleo.fields import Lenient, LenientCount, LenientText, LenientTime, PleoModel, Text, Uuid
 
 
 class JobStatus(StrEnum):
@@ -88,20 +88,20 @@ class ItemFailure(StrEnum):
     TAG_UNKNOWN = "tag_unknown"
 
 
-class ExportJob(Wire):
+class ExportJob(PleoModel):
     """One export job. `expires_in` is in seconds, counted from `last_updated_at`."""
 
     id: Uuid
     company_id: Uuid
     status: Text
-    created_at: Instant = None
-    number_of_items: Count = None
-    expires_in: Count = None
-    vendor_based_bookkeeping: Annotated[bool | None, Informative] = None
-    last_updated_at: Instant = None
-    expired_at: Instant = None
-    failure_reason: Words = None
-    failure_reason_type: Words = None
+    created_at: LenientTime = None
+    number_of_items: LenientCount = None
+    expires_in: LenientCount = None
+    vendor_based_bookkeeping: Annotated[bool | None, Lenient] = None
+    last_updated_at: LenientTime = None
+    expired_at: LenientTime = None
+    failure_reason: LenientText = None
+    failure_reason_type: LenientText = None
 
     @property
     def is_open(self) -> bool:
@@ -109,19 +109,19 @@ class ExportJob(Wire):
         return self.status in {JobStatus.PENDING, JobStatus.IN_PROGRESS} and self.expired_at is None
 
 
-class JobItem(Wire):
+class JobItem(PleoModel):
     """Where Pleo stands with one item of a job: the control layer, without accounting data."""
 
     accounting_entry_id: Uuid
     status: Text
-    export_job_id: Annotated[Uuid | None, Informative] = None
-    external_id: Words = None
-    external_url: Words = None
-    failure_reason: Words = None
-    failure_reason_type: Words = None
+    export_job_id: Annotated[Uuid | None, Lenient] = None
+    external_id: LenientText = None
+    external_url: LenientText = None
+    failure_reason: LenientText = None
+    failure_reason_type: LenientText = None
 
 
-class ItemUpdate(Wire):
+class ItemUpdate(PleoModel):
     """What we tell Pleo of one item: one element of an update batch."""
 
     accounting_entry_id: Uuid
@@ -140,12 +140,12 @@ class ItemUpdate(Wire):
         return document
 
 
-class UpdateError(Wire):
+class UpdateError(PleoModel):
     """An item that Pleo did not update, inside an answer of 200."""
 
     accounting_entry_id: Uuid
-    type: Words = None
-    message: Words = None
+    type: LenientText = None
+    message: LenientText = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blocks.text import is_formula, one_line, seen
+from blocks.text import is_formula, one_line, visible
 from flows.failures import invalid
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -15,7 +15,7 @@ _READ = 4096  # characters; of a longer one its beginning is too long already
 def clean(text: str | None) -> str:
     """A code as one line, of any sensible length and without what nobody sees in it; empty where there is none, or
     nobody chose one."""
-    code = one_line(seen((text or "")[:_READ]).strip(), 4 * MAX_CODE)
+    code = one_line(visible((text or "")[:_READ]).strip(), 4 * MAX_CODE)
     return "" if code == NOBODY else code
 
 

@@ -19,7 +19,7 @@ from blocks.erp.entries import Attachment
 from blocks.erp.policy import Attachments
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge
 from blocks.pleo.files.client import Downloaded, FileClient
-from blocks.pleo.files.types import extension
+from blocks.pleo.files.content import extension
 from blocks.pleo.items import ExportItem, ItemFile
 from blocks.pleo.models import ItemFailure
 from blocks.text import one_line

@@ -11,17 +11,22 @@ from uuid import uuid4
 import httpx
 import pytest
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentCreate
 from pydantic import SecretStr
 
-from blocks.collection import LedgerSettings, PleoCredentials
+from blocks.collection import LedgerSettings, PleoCredentials, PleoOAuth
 from blocks.erp.policy import ClosedPeriod
 from blocks.erp.settings import ErpSettings
+from blocks.pleo.credentials import PleoCredentialsBlock
 from tests.support.processes import PrefectServer
 
 KEY = "pleo-key-that-nobody-may-see"
 LOAD = """
 import json, sys
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentCreate
 assert "blocks" not in sys.modules
 block = Block.load(sys.argv[1])
 print(json.dumps([type(block).__module__, block.path]))
@@ -64,6 +69,46 @@ async def test_a_ledgers_settings_come_back_from_the_server_as_they_were_saved(
         "update_batch_size": 100,
         "kind": "ledger",
     }
+
+
+AS_SAVED_BEFORE: list[tuple[type[PleoCredentialsBlock], dict[str, str]]] = [
+    (PleoCredentials, {"base_url": "https://external.pleo.io", "api_key": KEY}),
+    (PleoCredentials, {"base_url": "https://pleo.example", "access_token": KEY}),
+    (
+        PleoOAuth,
+        {
+            "base_url": "https://pleo.example",
+            "auth_url": "https://auth.pleo.example",
+            "client_id": "acme",
+            "client_secret": KEY,
+            "client_auth": "header",
+            "scopes": "export-jobs:read",
+            "access_token": "access",
+            "refresh_token": "refresh",
+            "kind": "pleo-oauth",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("block", "fields"), AS_SAVED_BEFORE)
+async def test_blocks_that_users_have_saved_keep_loading_and_open_pleo(
+    prefect_api: PrefectServer, name: str, block: type[PleoCredentialsBlock], fields: dict[str, str]
+) -> None:
+    """The fields as they lie in users' databases, whatever base the classes have now."""
+    slug = {PleoCredentials: "pleo-credentials", PleoOAuth: "pleo-oauth"}[block]
+    async with get_client() as server:
+        type_ = await server.read_block_type_by_slug(slug)
+        schema = await server.get_most_recent_block_schema_for_block_type(type_.id)
+        assert schema is not None
+        await server.create_block_document(
+            BlockDocumentCreate(name=name, data=fields, block_type_id=type_.id, block_schema_id=schema.id)
+        )
+    loaded = await block.aload(name)
+    values = {field: getattr(loaded, field) for field in fields}
+    shown = {field: one.get_secret_value() if isinstance(one, SecretStr) else one for field, one in values.items()}
+    assert shown == fields
+    assert loaded.get_client(page_size=7).base_url == fields["base_url"]
 
 
 async def test_a_key_that_is_replaced_by_a_token_is_gone(prefect_api: PrefectServer, name: str) -> None:
@@ -133,8 +178,9 @@ def test_blocks_are_known_to_the_server_without_anybody_registering_them(prefect
         assert answer.raise_for_status().json()["name"] == name
 
 
-def test_what_all_accounting_systems_share_is_not_offered_as_a_block(prefect_server: PrefectServer) -> None:
-    answer = httpx.get(f"{prefect_server.api_url}/block_types/slug/erp-settings", trust_env=False)
+@pytest.mark.parametrize("slug", ["erp-settings", "pleocredentialsblock"])
+def test_what_several_blocks_share_is_not_offered_as_a_block(prefect_server: PrefectServer, slug: str) -> None:
+    answer = httpx.get(f"{prefect_server.api_url}/block_types/slug/{slug}", trust_env=False)
     assert answer.status_code == 404
 
 

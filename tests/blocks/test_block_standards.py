@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block, InvalidBlockRegistration
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect.utilities.dispatch import get_registry_for_type
@@ -11,7 +12,7 @@ from blocks import collection
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
-from blocks.pleo.credentials import PleoCredentials
+from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.oauth.block import PleoOAuth
 
 SUBSCRIBED = [LedgerSettings, TrytonSettings, PleoCredentials, PleoOAuth]
@@ -35,10 +36,22 @@ def test_the_collection_lists_every_block() -> None:
     assert {getattr(collection, name) for name in collection.__all__} == set(SUBSCRIBED)
 
 
-def test_what_all_accounting_systems_share_is_no_block_that_somebody_could_choose() -> None:
-    assert issubclass(LedgerSettings, ErpSettings)
+@pytest.mark.parametrize(
+    ("base", "blocks"),
+    [(ErpSettings, (LedgerSettings, TrytonSettings)), (PleoCredentialsBlock, (PleoCredentials, PleoOAuth))],
+)
+def test_what_several_blocks_share_is_no_block_that_somebody_could_choose(
+    base: type[Block], blocks: tuple[type[Block], ...]
+) -> None:
+    assert all(issubclass(block, base) for block in blocks)
     with pytest.raises(InvalidBlockRegistration):
-        ErpSettings.register_type_and_schema(_sync=True)
+        base.register_type_and_schema(_sync=True)
+
+
+def test_pleos_blocks_hand_out_a_client_in_prefects_usual_way() -> None:
+    assert issubclass(PleoCredentialsBlock, CredentialsBlock)
+    with pytest.raises(TypeError, match="abstract"):
+        PleoCredentialsBlock()
 
 
 @pytest.mark.parametrize("block", SUBSCRIBED)

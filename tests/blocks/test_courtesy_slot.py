@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -26,39 +27,30 @@ def _held(address: str) -> int:
     return int(httpx.get(address, trust_env=False).json()["active_slots"])
 
 
-async def test_a_slot_is_held_meanwhile_and_given_back(prefect_api: PrefectServer) -> None:
+async def test_a_slot_is_held_meanwhile_and_given_back_also_when_the_work_fails(prefect_api: PrefectServer) -> None:
     address = _slots(prefect_api, 1)
+    with suppress(ZeroDivisionError):
+        async with courtesy_slot(NAME, "the tests"):
+            assert _held(address) == 1
+            raise ZeroDivisionError
+    assert _held(address) == 0
     async with courtesy_slot(NAME, "the tests"):
         assert _held(address) == 1
     assert _held(address) == 0
 
 
-async def test_a_slot_is_given_back_also_when_the_work_fails(prefect_api: PrefectServer) -> None:
-    address = _slots(prefect_api, 1)
-    with pytest.raises(ZeroDivisionError):
-        async with courtesy_slot(NAME, "the tests"):
-            raise ZeroDivisionError
-    assert _held(address) == 0
-
-
-async def test_what_the_server_refuses_is_no_reason_to_wait(
-    prefect_api: PrefectServer, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "away"])
+async def test_a_server_that_refuses_or_is_away_is_no_reason_to_wait(
+    prefect_api: PrefectServer, caplog: pytest.LogCaptureFixture, refused: bool
 ) -> None:
     """A limit of 0 is answered with 422, which Prefect takes for something else than a slot that is taken."""
     _slots(prefect_api, 0)
-    done = []
-    with caplog.at_level(logging.WARNING, "blocks.slots"):
-        async with courtesy_slot(NAME, "the tests"):
-            done.append(True)
-    assert done == [True]
-    assert "the slot of the tests cannot be had (ConcurrencySlotAcquisitionError): going on" in caplog.text
-
-
-async def test_a_server_that_is_away_is_no_reason_to_wait(caplog: pytest.LogCaptureFixture) -> None:
-    done = []
-    away = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}
+    away = {} if refused else {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}
+    done = False
     with caplog.at_level(logging.WARNING, "blocks.slots"), temporary_settings(updates=away):
         async with courtesy_slot(NAME, "the tests"):
-            done.append(True)
-    assert done == [True]
-    assert "the slot of the tests cannot be had" in caplog.text
+            done = True
+    assert done
+    why = "ConcurrencySlotAcquisitionError" if refused else ""
+    assert f"the slot of the tests cannot be had ({why}" in caplog.text
+    assert "): going on" in caplog.text

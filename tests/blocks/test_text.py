@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.text import cut, is_formula, no_formula, one_line, seen
+from blocks.text import is_formula, no_formula, one_line, truncated, visible
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, deadline=None)
 ANY_TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=[]), max_size=60)
@@ -93,7 +93,7 @@ def test_of_megabytes_only_the_beginning_is_read(text: str) -> None:
 @SAME_EVERY_TIME
 @given(text=ANY_TEXT, limit=st.integers(0, 70))
 def test_a_cut_is_the_beginning_and_is_shown(text: str, limit: int) -> None:
-    short = cut(text, limit)
+    short = truncated(text, limit)
     assert len(short) <= limit
     if len(text) <= limit:
         assert short == text
@@ -121,7 +121,7 @@ def test_what_no_spreadsheet_would_compute_stays_as_it_is(text: str) -> None:
 
 
 def test_what_nobody_sees_is_taken_out_of_codes_alone() -> None:
-    assert seen("60\u200b10\u2060\u00ad\U000e0041") == "6010"
-    assert seen("ø漢 -_6010") == "ø漢 -_6010"
+    assert visible("60\u200b10\u2060\u00ad\U000e0041") == "6010"
+    assert visible("ø漢 -_6010") == "ø漢 -_6010"
     assert one_line("\u200b\u2060", 10) == ""
     assert one_line("👩\u200d🚀", 10) == "👩\u200d🚀"

@@ -17,6 +17,7 @@ import pytest
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger import Ledger
 from blocks.pleo.files.client import FileClient
+from blocks.pleo.http.auth import KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock
@@ -66,7 +67,7 @@ class OneJob:
     async def export(self, folder: Path, job_id: str | None = None) -> RunReport:
         report, seconds = RunReport(), iter(range(1_000_000))
         transport = httpx.MockTransport(self)
-        async with PleoClient("http://127.0.0.1", httpx.BasicAuth("key", ""), transport=transport) as pleo:
+        async with PleoClient("http://127.0.0.1", KeyAuth("key"), transport=transport) as pleo:
             ledger = Ledger(folder / "books.sqlite")
             files = FileClient("http://127.0.0.1")
             session = Session(pleo, files, ledger, plain_steps(), Stop(), clock=lambda: float(next(seconds)))
@@ -197,7 +198,7 @@ async def test_a_call_that_gets_no_answer_does_not_keep_a_run_that_was_asked_to_
 
     clock = Clock(sleep=stop.sleep, limit=stop.limit)
     transport = httpx.MockTransport(no_answer)
-    async with PleoClient("http://127.0.0.1", httpx.BasicAuth("k", ""), clock=clock, transport=transport) as pleo:
+    async with PleoClient("http://127.0.0.1", KeyAuth("k"), clock=clock, transport=transport) as pleo:
         with pytest.raises(Stopped):
             await asyncio.wait_for(pleo.get_job(JOB), 10)
         with pytest.raises(Stopped):  # nor does the next one, which reports what is recorded

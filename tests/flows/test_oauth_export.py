@@ -15,12 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.collection import PleoOAuth
-from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
-from blocks.pleo.oauth.grant import Saved, SavedGrant
+from blocks.pleo.oauth.grant import OAuthTokenProvider, StoredGrant
+from blocks.pleo.oauth.token_endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET
 from tests.flows.test_command_line import Shell
 from tests.support.exporting import Office, no_waiting, office, watched_steps
-from tests.support.pleo.oauth_world import RECONNECT, TOKEN_CALL, Drawer
+from tests.support.pleo.oauth_sandbox import RECONNECT, TOKEN_CALL, MemoryTokenStore
 from tests.support.processes import PrefectServer, until
 
 ITEMS = 60
@@ -41,14 +41,14 @@ class Turns:
             self._act()
 
 
-def connected(at_work: Office) -> Drawer:
+def connected(at_work: Office) -> MemoryTokenStore:
     """Give the office access by OAuth."""
     pair = at_work.sandbox.grant_access()
     registration = Registration(SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, ClientAuth.PARAMETERS, at_work.base_url)
-    drawer = Drawer(Saved(registration, Tokens(pair.access_token, pair.refresh_token)))
-    assert drawer.saved.tokens is not None
-    at_work.auth = SavedGrant(registration, drawer.saved.tokens, drawer, lambda: 0.0, no_waiting)
-    return drawer
+    store = MemoryTokenStore(StoredGrant(registration, Tokens(pair.access_token, pair.refresh_token)))
+    assert store.saved.tokens is not None
+    at_work.auth = OAuthTokenProvider(registration, store.saved.tokens, store, lambda: 0.0, no_waiting)
+    return store
 
 
 @pytest.mark.parametrize("turns_a_step", [5, pytest.param(1, marks=pytest.mark.slow)])

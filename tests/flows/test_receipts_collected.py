@@ -392,7 +392,7 @@ async def test_receipts_of_the_sandbox_are_followed_from_item_to_file(tmp_path: 
     with Sandbox(rate_limit=False) as sandbox, serve(sandbox) as url:
         job_id = sandbox.add_job(items=60, seed=5, failing=False)
         async with (
-            PleoCredentials(base_url=url, api_key=SecretStr(SANDBOX_API_KEY)).client() as pleo,
+            PleoCredentials(base_url=url, api_key=SecretStr(SANDBOX_API_KEY)).get_client() as pleo,
             FileClient(url) as files,
         ):
             page = await pleo.get_export_items(job_id)

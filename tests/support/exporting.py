@@ -12,13 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.access import Access
+from blocks.pleo.http.auth import Auth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import ExportItemsPage, read_page
 from blocks.pleo.http.transport import Clock
@@ -80,7 +78,7 @@ class Office:
     base_url: str
     books: Path
     api_key: str = SANDBOX_API_KEY
-    auth: httpx.Auth | Access | None = None
+    auth: Auth | None = None
 
     async def export(
         self,
@@ -102,7 +100,7 @@ class Office:
         """One run, as the command line makes it, without Prefect; `local_now` is this machine's belief."""
         report = RunReport()
         clock = Clock(monotonic=seconds, now=local_now, sleep=no_waiting, jitter=lambda: NO_JITTER)
-        auth = self.auth or httpx.BasicAuth(self.api_key, "")
+        auth = self.auth or KeyAuth(self.api_key)
         async with (
             PleoClient(self.base_url, auth, page_size=page_size, clock=clock) as pleo,
             FileClient(self.base_url, clock=clock) as files,

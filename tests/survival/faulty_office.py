@@ -24,7 +24,8 @@ from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Policy
 from blocks.pleo.files.client import FILE_S, FileClient
-from blocks.pleo.http.client import KeyAuth, PleoClient
+from blocks.pleo.http.auth import KeyAuth
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox
 from flows.outcome import RunReport

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from blocks.pleo.http.transport import MAX_KEPT_BYTES
+from blocks.pleo.http.answer_body import MAX_KEPT_BYTES
 from tests.support.pleo.hostile_pleo import hostile_office, with_items
 from tests.support.pleo.pleo_items import an_item, entry_id
 

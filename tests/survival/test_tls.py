@@ -19,7 +19,8 @@ from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.tryton.client import TrytonClient
 from blocks.pleo.errors import NotTrusted, PleoConfigurationError, PleoUnavailable
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.client import KeyAuth, PleoClient
+from blocks.pleo.http.auth import KeyAuth
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 from blocks.tls import CannotVerify, verifying_tls
 from tests.support.pleo.certificates import authority, server_tls

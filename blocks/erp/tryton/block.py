@@ -12,8 +12,8 @@ from blocks.erp.base import Erp
 from blocks.erp.codes import OptionalText
 from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton import Tryton
-from blocks.erp.tryton.client import Login, TrytonClient, can_be_sent_to
-from blocks.web_address import is_readable_on_the_way, usable_base_url
+from blocks.erp.tryton.client import Login, TrytonClient, is_http_url
+from blocks.web_address import is_unencrypted, usable_base_url
 
 _EXAMPLE = "https://tryton.example.com"
 _DATABASE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
@@ -58,7 +58,7 @@ class TrytonServer(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value, example=_EXAMPLE, can_be_sent_to=can_be_sent_to, plain_http=True)
+        return usable_base_url(value, example=_EXAMPLE, is_http_url=is_http_url, plain_http=True)
 
     @field_validator("database")
     @classmethod
@@ -118,7 +118,7 @@ class TrytonSettings(ErpSettings, TrytonServer):
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrytonSettings:
-        if not self.plain_http and is_readable_on_the_way(self.base_url):
+        if not self.plain_http and is_unencrypted(self.base_url):
             raise ValueError(
                 "plain http would send the key readable over the network: use https, or allow it with plain_http"
             )

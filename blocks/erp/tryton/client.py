@@ -25,7 +25,7 @@ from blocks.erp.errors import (
     ErpUnavailable,
 )
 from blocks.erp.tryton.wire import UnreadableValue, context_header, decode, encode
-from blocks.hiding import Hiding
+from blocks.redaction import Redactor
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
@@ -318,7 +318,7 @@ class TrytonClient:
 
     def _hide(self, text: str) -> str:
         """The text without what we log in with, should anybody quote it."""
-        return Hiding((self._key, self._login.password if self._login is not None else "", self._session or ""))(text)
+        return Redactor((self._key, self._login.password if self._login is not None else "", self._session or ""))(text)
 
     def _no_answer(self, why: str, changes: bool) -> ErpError:
         text = f"Tryton at {self.base_url}: {why}"
@@ -332,7 +332,7 @@ def _trusted_tls() -> ssl.SSLContext:
         raise ErpConfigurationError(str(error)) from None
 
 
-def can_be_sent_to(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Whether the HTTP library takes this address."""
     try:
         return bool(httpx.URL(url).host)

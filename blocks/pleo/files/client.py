@@ -1,13 +1,14 @@
 """Downloads receipts by the links in Pleo's items: from hosts that nobody vouches for, files that nobody has looked at.
 
 What goes out is a bare GET: no credentials, cookies or proxies, whatever the environment holds. What comes in is bound
-in size, time and memory. Where it may come from is told in `file_address`, how connections are made in `file_network`.
+in size, time and memory. Where it may come from and how connections are made is told in `network`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,19 @@ from pathlib import Path
 import httpcore
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileUnavailable, FileUnsafe
-from blocks.pleo.files.address import FileAddress, Origin, check_origin, loopback_origin, parse_address
-from blocks.pleo.files.body import ENCODINGS, BrokenBody, Spool, decoded, too_large
-from blocks.pleo.files.hosts import Hosts
-from blocks.pleo.files.network import CheckedNetwork, Resolver, is_ours, resolve, without_a_trace
-from blocks.pleo.files.types import NO_RECEIPTS, media_type
+from blocks.pleo.files.content import ENCODINGS, NO_RECEIPTS, BrokenBody, Spool, decoded, media_type, too_large
+from blocks.pleo.files.network import (
+    CheckedNetwork,
+    FileAddress,
+    Origin,
+    Resolver,
+    check_origin,
+    local_error,
+    loopback_origin,
+    no_http_logs,
+    parse_address,
+    resolve,
+)
 from blocks.pleo.http.retries import read_retry_after, wait_s
 from blocks.pleo.http.transport import Clock, trusted_tls
 from blocks.tls import tls_problem
@@ -30,6 +39,9 @@ AT_ONCE = 6
 CONNECT_S = 5.0
 SILENCE_S = 15.0
 FILE_S = 60.0
+MAX_TRIES = 3
+GIVEN_UP_IN_A_ROW = 3
+DOWN_S = 60.0
 
 _DEAD = frozenset({400, 401, 403, 404, 410})  # 400: how one storage says that a signature has expired
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -46,14 +58,14 @@ class Downloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoFile:
+class _FailedTry:
     """A try that brought none: why, whether the host kept silent, what it says of waiting, and if waiting is no use."""
 
     why: str
     silent: bool = False
     rate_limited: bool = False
     retry_after_s: float | None = None
-    hopeless: bool = False
+    final: bool = False
 
 
 class FileClient:
@@ -84,7 +96,7 @@ class FileClient:
         self._file_s = file_s
         self._timeouts = {"connect": connect_s, "read": silence_s, "write": silence_s}
         self._loopback = loopback_origin(pleo_base_url)
-        self._hosts = Hosts(self._clock.monotonic)
+        self._health = HostHealth(self._clock.monotonic)
         self._places = asyncio.Semaphore(at_once)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls or trusted_tls(),
@@ -112,19 +124,19 @@ class FileClient:
         address = parse_address(url)
         check_origin(address, self._loopback, None)
         async with self._places:
-            with without_a_trace():
+            with no_http_logs():
                 return await self._fetch(address, target, limit, stated_type)
 
     async def _fetch(self, address: FileAddress, target: Path, limit: int, stated: str | None) -> Downloaded:
         host, tries, deadline = address.origin.host, 0, self._clock.monotonic() + self._file_s
-        allowed = self._hosts.tries(host)
+        allowed = self._health.tries(host)
         if not allowed:
             raise FileUnavailable(f"{host} has not been answering; it is left alone for a minute")
         while True:
             tries += 1
             outcome = await self._try(address, target, limit, stated, deadline)
             if isinstance(outcome, Downloaded | FileNotFetched) or not outcome.silent:
-                self._hosts.answered(host)
+                self._health.answered(host)
             if isinstance(outcome, Downloaded):
                 return outcome
             if isinstance(outcome, FileNotFetched):
@@ -136,16 +148,16 @@ class FileClient:
                 jitter=self._clock.jitter,
             )
             late = self._clock.monotonic() + wait > deadline
-            if outcome.hopeless or late or tries >= min(allowed, self._hosts.tries(host) or tries):
+            if outcome.final or late or tries >= min(allowed, self._health.tries(host) or tries):
                 await self._clock.sleep(0)  # a run that was asked to end ends here, and blames no host
                 if outcome.silent:
-                    self._hosts.given_up(host)
+                    self._health.given_up(host)
                 raise FileUnavailable(f"{host}: {outcome.why}, after {tries} tries")
             await self._clock.sleep(wait)
 
     async def _try(
         self, address: FileAddress, target: Path, limit: int, stated: str | None, deadline: float
-    ) -> Downloaded | FileNotFetched | _NoFile:
+    ) -> Downloaded | FileNotFetched | _FailedTry:
         """One try. Its errors are told anew, in our own words: those of the library may quote what was sent."""
         try:
             async with self._clock.limit(max(0.1, deadline - self._clock.monotonic())):
@@ -153,22 +165,22 @@ class FileClient:
         except FileNotFetched as error:
             return error.with_traceback(None)
         except BrokenBody as error:
-            return _NoFile(str(error))
+            return _FailedTry(str(error))
         except (TimeoutError, httpcore.TimeoutException):
-            return _NoFile("no answer in time", silent=True)
+            return _FailedTry("no answer in time", silent=True)
         except httpcore.ConnectError as error:
-            trouble = is_ours(error)
+            trouble = local_error(error)
             if trouble is not None:  # no fault of the host's, nor of the expense's
                 raise OSError(trouble.errno, trouble.strerror) from None
             if tls_problem(error) is not None:
                 return FileUnsafe(f"not fetched: {address.origin.host} cannot prove that it is what it is called")
-            return _NoFile("no connection", silent=True)
+            return _FailedTry("no connection", silent=True)
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):
-            return _NoFile("the connection broke, or was cut off")
+            return _FailedTry("the connection broke, or was cut off")
 
     async def _follow(
         self, address: FileAddress, target: Path, limit: int, stated: str | None
-    ) -> Downloaded | FileNotFetched | _NoFile:
+    ) -> Downloaded | FileNotFetched | _FailedTry:
         coming_from: Origin | None = None
         for _ in range(MAX_REDIRECTS + 1):
             check_origin(address, self._loopback, coming_from)
@@ -182,14 +194,14 @@ class FileClient:
             if status not in _REDIRECTS or not location:
                 return _judge(address.origin.host, status, asked)
             address, coming_from = parse_address(address.follow(location)), address.origin
-        return _NoFile(f"more than {MAX_REDIRECTS} redirects", hopeless=True)
+        return _FailedTry(f"more than {MAX_REDIRECTS} redirects", final=True)
 
     async def _keep(
         self, response: httpcore.Response, target: Path, limit: int, stated: str | None
-    ) -> Downloaded | _NoFile:
+    ) -> Downloaded | _FailedTry:
         encoding = (_header(response, "content-encoding") or "").strip().lower()
         if encoding not in ENCODINGS:
-            return _NoFile("an encoding that was not asked for", hopeless=True)
+            return _FailedTry("an encoding that was not asked for", final=True)
         length = _header(response, "content-length") or ""
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise too_large(limit)
@@ -205,15 +217,15 @@ class FileClient:
         return Downloaded(target, spool.size, spool.sha256, kind)
 
 
-def _judge(host: str, status: int, asked_wait_s: float | None) -> FileNotFetched | _NoFile:
+def _judge(host: str, status: int, asked_wait_s: float | None) -> FileNotFetched | _FailedTry:
     """What an answer means that is neither the file nor a redirect."""
     if status in _DEAD:
         return FileLinkDead(f"{host} says that the link is no good (HTTP {status})")
     if status == 429:
-        return _NoFile("HTTP 429, too many requests", silent=True, rate_limited=True, retry_after_s=asked_wait_s)
+        return _FailedTry("HTTP 429, too many requests", silent=True, rate_limited=True, retry_after_s=asked_wait_s)
     if status >= 500 or status == 408:
-        return _NoFile(f"HTTP {status}", silent=True, retry_after_s=asked_wait_s)
-    return _NoFile(f"HTTP {status}", hopeless=True)
+        return _FailedTry(f"HTTP {status}", silent=True, retry_after_s=asked_wait_s)
+    return _FailedTry(f"HTTP {status}", final=True)
 
 
 def _url(address: FileAddress) -> httpcore.URL:
@@ -236,3 +248,38 @@ def _headers(origin: Origin) -> list[tuple[str, str]]:
 def _header(response: httpcore.Response, name: str) -> str | None:
     wanted = name.encode()
     return next((value.decode("utf-8", "replace") for key, value in response.headers if key.lower() == wanted), None)
+
+
+@dataclass(slots=True)
+class _Host:
+    given_up: int = 0
+    down_until: float = float("-inf")
+
+
+class HostHealth:
+    """Counts files, not tries: a host is down once three files in a row were given up with nothing in between.
+
+    For a minute its files get no try at all, after that one quick try each until one of them brings an answer, with
+    a minute's pause whenever one does not. `clock` gives seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._hosts: dict[str, _Host] = {}
+
+    def tries(self, host: str) -> int:
+        """How many tries a file of this host has now: 3, 1 or 0."""
+        known = self._hosts.get(host)
+        if known is None or known.given_up < GIVEN_UP_IN_A_ROW:
+            return MAX_TRIES
+        return 0 if self._clock() < known.down_until else 1
+
+    def answered(self, host: str) -> None:
+        """The host answered, whatever it said."""
+        self._hosts.pop(host, None)
+
+    def given_up(self, host: str) -> None:
+        """A file of this host was given up, as no answer came."""
+        known = self._hosts.setdefault(host, _Host())
+        known.given_up += 1
+        known.down_until = self._clock() + DOWN_S

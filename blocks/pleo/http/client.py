@@ -6,20 +6,18 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from blocks.pleo.errors import AnswerTooLarge, JobFinished, PleoOutcomeUnknown, PleoUnavailable
 from blocks.pleo.fields import canonical_uuid
-from blocks.pleo.http.access import Access
+from blocks.pleo.http.auth import Auth
 from blocks.pleo.http.pages import ExportItemsPage, JobItemsPage, Page, Paginator, read_page
-from blocks.pleo.http.retries import Effort, wait_s
-from blocks.pleo.http.transport import Answer, Check, Clock, Transport
+from blocks.pleo.http.retries import RetryState, wait_s
+from blocks.pleo.http.transport import Answer, Check, Clock, HttpTransport, Transport
 from blocks.pleo.http.wire import UnreadableAnswer
 from blocks.pleo.items import describe
 from blocks.pleo.models import (
@@ -44,38 +42,17 @@ STATUS_AFTER: dict[JobEvent, JobStatus] = {
 }
 
 
-class KeyAuth(httpx.BasicAuth):
-    """An API key: the user name of basic authentication, without a password. `secrets` must never be shown."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key, "")
-        self.secrets = (key, b64encode(f"{key}:".encode()).decode())
-
-
-class BearerAuth(httpx.Auth):
-    """An OAuth access token in the Authorization header. `secrets` must never be shown."""
-
-    def __init__(self, token: str) -> None:
-        self._header = f"Bearer {token}"
-        self.secrets = (token,)
-
-    def auth_flow(self, request: httpx.Request) -> Any:
-        """Add the token to the request."""
-        request.headers["Authorization"] = self._header
-        yield request
-
-
 class PleoClient:
     """Pleo's Export API v3 for one set of credentials. Use it as an asynchronous context manager."""
 
     def __init__(
         self,
         base_url: str,
-        auth: httpx.Auth | Access,
+        auth: Auth,
         *,
         page_size: int = 100,
         clock: Clock | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: HttpTransport | None = None,
     ) -> None:
         self.page_size = page_size
         self._clock = clock or Clock()
@@ -92,9 +69,9 @@ class PleoClient:
         """Where this client's Pleo is, without a slash at the end."""
         return self._transport.base_url
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the credentials, in whichever usual form it quotes them."""
-        return self._transport.hide(text)
+        return self._transport.redact(text)
 
     @property
     def requests_sent(self) -> int:
@@ -165,11 +142,11 @@ class PleoClient:
         if event is JobEvent.FAILED:
             body |= {"failureReason": reason or "", "failureReasonType": (reason_type or JobFailure.VALIDATION).value}
         may_have_arrived = event is not JobEvent.STARTED
-        effort = Effort(self._clock.monotonic())
+        retry = RetryState(self._clock.monotonic())
         while True:
             try:
                 answer = await self._transport.call(
-                    "POST", "/v3/export-job-events", body=body, repeatable=False, effort=effort
+                    "POST", "/v3/export-job-events", body=body, repeatable=False, retry=retry
                 )
                 if answer.status == 202:
                     return True
@@ -183,9 +160,9 @@ class PleoClient:
             may_have_arrived = True
             if await self._has_arrived(job_id, event, body.get("failureReasonType")):
                 return False
-            wait = wait_s(effort.tries, rate_limited=False, retry_after_s=asked_s, jitter=self._clock.jitter)
-            if not effort.allows(wait, self._clock.monotonic()):
-                raise PleoUnavailable(f"event {event.value}: {why}, after {effort.tries} tries")
+            wait = wait_s(retry.tries, rate_limited=False, retry_after_s=asked_s, jitter=self._clock.jitter)
+            if not retry.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"event {event.value}: {why}, after {retry.tries} tries")
             await self._clock.sleep(wait)
 
     async def _has_arrived(self, job_id: str, event: JobEvent, reason_type: str | None) -> bool:

@@ -15,7 +15,7 @@ _RATE_LIMIT_BACKOFF_S = (1.0, 5.0, 15.0, 25.0, 40.0)  # together longer than Ple
 
 
 @dataclass(slots=True)
-class Effort:
+class RetryState:
     """What one call has cost so far: when its first try began, by a clock that only grows, and how many there were."""
 
     started: float

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from blocks.hiding import Hiding
 from blocks.pleo.errors import (
     AlreadyInProgress,
     AnswerTooLarge,
@@ -34,20 +33,14 @@ from blocks.pleo.errors import (
     PleoRejected,
     PleoUnavailable,
 )
-from blocks.pleo.http.access import Access
-from blocks.pleo.http.long_texts import BEGIN_BYTES, LongTexts
+from blocks.pleo.http.answer_body import MAX_BODY_BYTES, MAX_KEPT_BYTES, read_body
+from blocks.pleo.http.auth import Auth, FixedAuth
 from blocks.pleo.http.pacing import Pacer
-from blocks.pleo.http.retries import Effort, http_date, read_retry_after, wait_s
+from blocks.pleo.http.retries import RetryState, http_date, read_retry_after, wait_s
 from blocks.pleo.http.wire import UnreadableAnswer, decode, decoded
+from blocks.redaction import Redactor
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""How much of an answer is read, decompressed. Where a page has more, a smaller one is asked for."""
-
-MAX_KEPT_BYTES = 16 * 1024 * 1024
-"""How much of it is kept, its longest texts cut: a full page is a fiftieth of that. What is made of it takes more
-memory, up to some thirty times as much where it is nothing but brackets."""
 
 ANSWER_TIMEOUT_S = 60.0
 RENEWAL_TIMEOUT_S = 240.0
@@ -56,7 +49,9 @@ REQUESTS_A_MINUTE = 590  # Pleo's limit is 600; the rest is reserve
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 _USER_AGENT = "pleo-export/0.1"
 _FIRST_YEAR, _LAST_YEAR = 2025, 2200  # a Date header beyond them is none
-_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
+
+HttpTransport = httpx.AsyncBaseTransport
+"""What carries requests to a server; tests and simulations bring their own."""
 
 Query = Sequence[tuple[str, str]]
 Check = Callable[[Any], object]
@@ -84,7 +79,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _NoAnswer:
+class _FailedTry:
     """A try that brought nothing to go on: why, what it says about waiting, and the error if waiting is no use.
 
     `refused` is the access token that Pleo answered 401 to, where it can be renewed.
@@ -93,33 +88,25 @@ class _NoAnswer:
     why: str
     rate_limited: bool = False
     retry_after_s: float | None = None
-    hopeless: PleoRejected | None = None
+    final: PleoRejected | None = None
     refused: str | None = None
 
 
 class Transport:
     """Sends the calls of one client. `requests_sent` counts every request that left, repeats included."""
 
-    def __init__(
-        self,
-        base_url: str,
-        auth: httpx.Auth | Access,
-        *,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, base_url: str, auth: Auth, *, clock: Clock, transport: HttpTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.requests_sent = 0
         self._clock = clock
         self._auth = auth
-        self._hiding = Hiding()
-        self._hidden: tuple[str, ...] = ()
-        self._access = None if isinstance(auth, httpx.Auth) else auth
+        self._provider = None if isinstance(auth, FixedAuth) else auth
+        self._redactor = Redactor()
+        self._secrets: tuple[str, ...] = ()
         self._known_as_pleo = False
         self._dated: tuple[datetime, float] | None = None
         self._pacer = Pacer(REQUESTS_A_MINUTE, clock=clock.monotonic, sleep=clock.sleep)
         self._http = httpx.AsyncClient(
-            auth=auth if isinstance(auth, httpx.Auth) else None,
             timeout=_TIMEOUT,
             verify=trusted_tls(),
             transport=transport,
@@ -131,8 +118,8 @@ class Transport:
     async def aclose(self) -> None:
         """Close the connections, and let a renewal of the access come to its end."""
         await self._http.aclose()
-        if self._access is not None:
-            await self._access.aclose()
+        if self._provider is not None:
+            await self._provider.aclose()
 
     def now(self) -> datetime:
         """The time of day at Pleo, as its last answer told it; by the local clock, which may be wrong, before that."""
@@ -141,15 +128,15 @@ class Transport:
         date, at = self._dated
         return date + timedelta(seconds=self._clock.monotonic() - at)
 
-    def hide(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the credentials, in whichever usual form it quotes them."""
-        return self._hiding_now()(text)
+        return self._redactor_now()(text)
 
-    def _hiding_now(self) -> Hiding:
-        secrets: tuple[str, ...] = getattr(self._auth, "secrets", ())
-        if secrets != self._hidden:  # tokens are renewed
-            self._hidden, self._hiding = secrets, Hiding({*self._hidden, *secrets})
-        return self._hiding
+    def _redactor_now(self) -> Redactor:
+        secrets = self._auth.secrets
+        if secrets != self._secrets:  # tokens are renewed
+            self._secrets, self._redactor = secrets, Redactor({*self._secrets, *secrets})
+        return self._redactor
 
     async def call(
         self,
@@ -160,52 +147,54 @@ class Transport:
         body: Any = None,
         check: Check | None = None,
         repeatable: bool = True,
-        effort: Effort | None = None,
+        retry: RetryState | None = None,
     ) -> Answer:
         """Make one call and return its readable answer.
 
         `check` turns the decoded document into a value and raises UnreadableAnswer for a foreign one; without it no
         body is expected. A call that is not `repeatable` is sent again only after a 429, or a 401 where the access can
-        be renewed, as both did nothing; in every other case it raises PleoOutcomeUnknown. `effort` is what the call has
+        be renewed, as both did nothing; in every other case it raises PleoOutcomeUnknown. `retry` is what the call has
         cost before, if it was made already.
         """
-        effort = effort or Effort(self._clock.monotonic())
+        retry = retry or RetryState(self._clock.monotonic())
         renewals, renewed = 0, False
         while True:
-            effort.tries += 1
-            answer = await self._try(method, path, query, body, check, deadline=effort.deadline)
+            retry.tries += 1
+            answer = await self._try(method, path, query, body, check, deadline=retry.deadline)
             if isinstance(answer, Answer):
                 return answer
-            if answer.refused is not None and self._access is not None:
+            if answer.refused is not None and self._provider is not None:
                 if renewed or renewals >= MAX_RENEWALS:
-                    raise self._access.given_up()
-                renewed = await self._patiently(self._access.renewed(answer.refused))
+                    raise self._provider.given_up()
+                renewed = await self._in_time(self._provider.renewed(answer.refused))
                 renewals += 1
-                effort.tries -= 1
+                retry.tries -= 1
                 continue
             if not repeatable and not answer.rate_limited:
                 raise PleoOutcomeUnknown(f"{method} {path}: {answer.why}", answer.retry_after_s)
-            if answer.hopeless is not None:
-                raise answer.hopeless
+            if answer.final is not None:
+                raise answer.final
             wait = wait_s(
-                effort.tries,
+                retry.tries,
                 rate_limited=answer.rate_limited,
                 retry_after_s=answer.retry_after_s,
                 jitter=self._clock.jitter,
             )
-            if not effort.allows(wait, self._clock.monotonic()):
-                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {effort.tries} tries")
+            if not retry.allows(wait, self._clock.monotonic()):
+                raise PleoUnavailable(f"{method} {path}: {answer.why}, after {retry.tries} tries")
             await self._clock.sleep(wait)
 
     async def _try(
         self, method: str, path: str, query: Query, body: Any, check: Check | None, *, deadline: float
-    ) -> Answer | _NoAnswer:
+    ) -> Answer | _FailedTry:
         content = None if body is None else json.dumps(body, ensure_ascii=True).encode()
         headers = {} if body is None else {"content-type": "application/json;charset=UTF-8"}
         url = self.base_url + path
         token = None
-        if self._access is not None:
-            token = await self._patiently(self._access.token())
+        if isinstance(self._auth, FixedAuth):
+            headers["authorization"] = self._auth.header
+        else:
+            token = await self._in_time(self._auth.token())
             headers["authorization"] = f"Bearer {token}"
         try:
             async with self._pacer.place():
@@ -215,23 +204,25 @@ class Transport:
                     async with self._http.stream(
                         method, url, params=list(query), content=content, headers=headers
                     ) as response:
-                        received = b"" if _says_all(response.status_code) else await _read(response)
+                        encoding = response.headers.get("content-encoding", "identity")
+                        enough = _status_is_enough(response.status_code)
+                        received = b"" if enough else await read_body(response.aiter_bytes(), encoding)
         except (httpx.TimeoutException, TimeoutError):
-            return _NoAnswer("no answer in time")
+            return _FailedTry("no answer in time")
         except httpx.LocalProtocolError:
-            return _NoAnswer("the request could not be put on the wire")  # its text quotes the header that was refused
+            return _FailedTry("the request could not be put on the wire")  # its text quotes the header that was refused
         except httpx.RequestError as error:
-            self._refuse_unproven(error)
-            why = self.hide(one_line(str(error), 4000))  # the library quotes what it could not read
-            return _NoAnswer(f"no connection ({one_line(why, 120) or type(error).__name__})")
+            self._raise_if_untrusted(error)
+            why = self.redact(one_line(str(error), 4000))  # the library quotes what it could not read
+            return _FailedTry(f"no connection ({one_line(why, 120) or type(error).__name__})")
         if response.status_code == 401 and token is not None:
-            return _NoAnswer("HTTP 401", refused=token)
+            return _FailedTry("HTTP 401", refused=token)
         if received is None:
             return self._classify(method, path, response, None, check)
-        received = self._hiding_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
+        received = self._redactor_now().in_bytes(received)  # whatever is made of it, the credentials are not in it
         return self._classify(method, path, response, decoded(received), check)
 
-    def _refuse_unproven(self, error: httpx.RequestError) -> None:
+    def _raise_if_untrusted(self, error: httpx.RequestError) -> None:
         """Raise NotTrusted where a server that was never known as Pleo cannot prove who it is."""
         problem = tls_problem(error)
         if problem is not None and not self._known_as_pleo:
@@ -240,7 +231,7 @@ class Transport:
                 "the base URL; an authority of your own is named by SSL_CERT_FILE"
             )
 
-    async def _patiently(self, renewal: Coroutine[Any, Any, _T]) -> _T:
+    async def _in_time(self, renewal: Coroutine[Any, Any, _T]) -> _T:
         """What the access answers, within a time that a run which is asked to end makes shorter."""
         try:
             async with self._clock.limit(RENEWAL_TIMEOUT_S):
@@ -250,7 +241,7 @@ class Transport:
 
     def _classify(
         self, method: str, path: str, response: httpx.Response, received: str | None, check: Check | None
-    ) -> Answer | _NoAnswer:
+    ) -> Answer | _FailedTry:
         status = response.status_code
         if status == 401:
             raise PleoAuthenticationError(
@@ -262,14 +253,16 @@ class Transport:
             )
         if status == 429:
             self._pacer.slow_down()
-            return _NoAnswer("HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response))
+            return _FailedTry(
+                "HTTP 429, too many requests", rate_limited=True, retry_after_s=self._asked_wait(response)
+            )
         if status >= 500 or status == 408:
-            return _NoAnswer(f"HTTP {status}", retry_after_s=self._asked_wait(response))
+            return _FailedTry(f"HTTP {status}", retry_after_s=self._asked_wait(response))
         if received is None:
             why = f"{method} {path}: more than {MAX_KEPT_BYTES >> 20} MiB, or {MAX_BODY_BYTES >> 20} with its texts"
-            return _NoAnswer(why, hopeless=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
+            return _FailedTry(why, final=AnswerTooLarge(status, "ANSWER_TOO_LARGE", why))
         try:
-            value = self._understand(status, received, check)
+            value = self._value(status, received, check)
         except PleoRejected:
             self._known_as_pleo = True
             raise
@@ -277,20 +270,20 @@ class Transport:
             if not self._known_as_pleo:
                 raise NotPleo(
                     f"{self.base_url} does not answer as Pleo does (HTTP {status}, "
-                    f"{one_line(self.hide(response.headers.get('content-type', 'no content type')), 60)}): "
+                    f"{one_line(self.redact(response.headers.get('content-type', 'no content type')), 60)}): "
                     "check the base URL"
                 ) from error
-            return _NoAnswer(f"an answer that cannot be read (HTTP {status})")
+            return _FailedTry(f"an answer that cannot be read (HTTP {status})")
         self._known_as_pleo |= check is not None or status == 202  # any web page is a 200
         date = http_date(response.headers.get("date", ""))
         if date is not None and _FIRST_YEAR <= date.year < _LAST_YEAR:
             self._dated = date, self._clock.monotonic()
         return Answer(status, received, value)
 
-    def _understand(self, status: int, received: str, check: Check | None) -> Any:
+    def _value(self, status: int, received: str, check: Check | None) -> Any:
         """What the check makes of the body; raises Pleo's refusal, or UnreadableAnswer for what is not Pleo's."""
         if status >= 400:
-            raise _refusal(status, decode(received), self.hide)
+            raise _refusal(status, decode(received), self.redact)
         if status >= 300:
             raise UnreadableAnswer("a redirect")  # never followed: it would carry the key elsewhere
         return check(decode(received)) if check is not None else None
@@ -307,7 +300,7 @@ def trusted_tls() -> ssl.SSLContext:
         raise PleoConfigurationError(str(error)) from None
 
 
-def can_be_sent_to(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Whether the HTTP library takes this URL."""
     try:
         return bool(httpx.URL(url).host)
@@ -315,42 +308,22 @@ def can_be_sent_to(url: str) -> bool:
         return False
 
 
-def _says_all(status: int) -> bool:
+def _status_is_enough(status: int) -> bool:
     """Whether the status alone tells what to do, so that a body cut off or without an end changes nothing."""
     return status in {401, 403, 408, 429} or status >= 500
 
 
-async def _read(response: httpx.Response) -> bytes | None:
-    """The whole body, its longest texts cut, or None when it is larger than we take."""
-    if response.headers.get("content-encoding", "identity").strip().lower() not in _ENCODINGS:
-        return b""  # encodings on top of each other let a few bytes become gigabytes before they can be counted
-    kept = bytearray()
-    sent = 0
-    texts: LongTexts | None = None
-    async for part in response.aiter_bytes():
-        sent += len(part)
-        kept += part if texts is None else texts.cut(part)
-        if texts is None and sent > BEGIN_BYTES:
-            texts = LongTexts()
-            kept = bytearray(texts.cut(bytes(kept)))
-        if len(kept) > MAX_KEPT_BYTES or sent > MAX_BODY_BYTES:
-            return None
-    if texts is not None:
-        kept += texts.end()
-    return bytes(kept)
-
-
-def _refusal(status: int, document: Any, hide: Callable[[str], str]) -> PleoRejected:
+def _refusal(status: int, document: Any, redact: Callable[[str], str]) -> PleoRejected:
     """Pleo's refusal as an error; raises UnreadableAnswer when the document is not Pleo's ExceptionInfo.
 
-    `hide` takes the credentials out of what is quoted, should the server quote what it was sent.
+    `redact` takes the credentials out of what is quoted, should the server quote what it was sent.
     """
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(kind, str) or ":" in kind:  # a URI is the type of RFC 9457, which Pleo does not use
         raise UnreadableAnswer("no ExceptionInfo")
     message = document.get("message")
-    text = hide(message) if isinstance(message, str) else ""
-    kind = hide(kind)
+    text = redact(message) if isinstance(message, str) else ""
+    kind = redact(kind)
     name = kind.upper()
     if name == "MISSING_CONTRA_ACCOUNTS":
         return MissingContraAccounts(status, kind, text)

@@ -10,19 +10,17 @@ from typing import Any, ClassVar, Literal, cast
 from uuid import UUID
 
 from prefect import get_client
-from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.exceptions import ObjectNotFound
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from blocks.pleo.credentials import PRODUCTION_URL, usable_secret
+from blocks.pleo.credentials import PRODUCTION_URL, STAGING_URL, PleoCredentialsBlock
 from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, PleoUnavailable
 from blocks.pleo.http.client import PleoClient
-from blocks.pleo.http.transport import Clock, can_be_sent_to
-from blocks.pleo.oauth.alone import alone
-from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
-from blocks.pleo.oauth.grant import Place, Saved, SavedGrant
+from blocks.pleo.http.transport import Clock, is_http_url
+from blocks.pleo.oauth.grant import LockedStore, OAuthTokenProvider, StoredGrant, renewal_lock
+from blocks.pleo.oauth.token_endpoint import ClientAuth, Registration, Tokens
 from blocks.slots import courtesy_slot
 from blocks.web_address import usable_base_url
 
@@ -31,39 +29,32 @@ log = logging.getLogger(__name__)
 SCOPES = "export-jobs:read export-jobs:write export-items:read"
 AUTH_URLS = {
     PRODUCTION_URL: "https://auth.pleo.io",
-    "https://external.staging.pleo.io": "https://auth.staging.pleo.io",
+    STAGING_URL: "https://auth.staging.pleo.io",
 }
 """The authorisation server of each of Pleo's environments."""
 
 _SAVE_WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
-class PleoOAuth(Block):
+class PleoOAuth(PleoCredentialsBlock):
     """Access to Pleo's Export API that a user has allowed, with the tokens of the last renewal.
 
-    `python -m blocks.pleo.authorize NAME` fills it; `client()` hands out a client that uses it and renews it.
+    `python -m blocks.pleo.authorize NAME` fills it. Its client renews the access when it runs out, and saves that.
 
     Example:
         Load a stored block:
         ```python
         from blocks.pleo.oauth.block import PleoOAuth
 
-        access = PleoOAuth.load("BLOCK_NAME")
+        credentials = PleoOAuth.load("BLOCK_NAME")
+        client = credentials.get_client()  # an asynchronous context manager
         ```
     """
 
     _block_type_name: ClassVar[str] = "Pleo OAuth"
     _block_type_slug: ClassVar[str] = "pleo-oauth"
-    _documentation_url = HttpUrl("https://developers.pleo.io/")
     _description: ClassVar[str] = "Access to the Pleo Export API by OAuth; python -m blocks.pleo.authorize fills it."
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    base_url: str = Field(
-        default=PRODUCTION_URL,
-        title="Base URL",
-        description="Where Pleo's API is. Staging: https://external.staging.pleo.io. Plain http is for loopback only.",
-    )
     auth_url: str = Field(
         default="",
         title="Authorisation server",
@@ -89,17 +80,12 @@ class PleoOAuth(Block):
         default="pleo-oauth", description="Tells this block from other ways to enter Pleo."
     )
 
-    @field_validator("base_url")
-    @classmethod
-    def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value, example=PRODUCTION_URL, can_be_sent_to=can_be_sent_to)
-
     @field_validator("auth_url")
     @classmethod
     def _usable_auth_url(cls, value: str) -> str:
         if not value.strip():
             return ""
-        return usable_base_url(value, example=AUTH_URLS[PRODUCTION_URL], can_be_sent_to=can_be_sent_to)
+        return usable_base_url(value, example=AUTH_URLS[PRODUCTION_URL], is_http_url=is_http_url)
 
     @field_validator("client_id")
     @classmethod
@@ -116,11 +102,6 @@ class PleoOAuth(Block):
         if not text or not text.isascii() or not text.isprintable():
             raise ValueError(f"name scopes as Pleo does, separated by spaces: {SCOPES}")
         return text
-
-    @field_validator("client_secret", "access_token", "refresh_token")
-    @classmethod
-    def _printable(cls, value: SecretStr | None) -> SecretStr | None:
-        return usable_secret(value)
 
     @model_validator(mode="after")
     def _has_an_authorization_server(self) -> PleoOAuth:
@@ -146,20 +127,20 @@ class PleoOAuth(Block):
             return None
         return Tokens(self.access_token.get_secret_value(), self.refresh_token.get_secret_value())
 
-    def client(self, *, page_size: int = 100, clock: Clock | None = None) -> PleoClient:
-        """A client with this access, which it renews and saves. `page_size` is as in `PleoCredentials.client`.
+    def get_client(self, *, page_size: int = 100, clock: Clock | None = None) -> PleoClient:
+        """A client with this access, which it renews and saves; else as in `PleoCredentialsBlock.get_client`.
 
         Raises PleoAuthenticationError where no user has allowed anything yet.
         """
-        name, number = self._block_document_name, self._block_document_id
-        if name is None or number is None:
+        name, document_id = self._block_document_name, self._block_document_id
+        if name is None or document_id is None:
             raise PleoConfigurationError("a Pleo OAuth block must be saved before it is used, as its tokens change")
         clock = clock or Clock()
-        store = BlockStore(name, number)
+        store = BlockStore(name, document_id)
         if self.tokens is None:
             raise PleoAuthenticationError(f"block pleo-oauth/{name} holds no access yet: {store.reconnect}")
-        grant = SavedGrant(self.registration, self.tokens, store, clock.monotonic)
-        return PleoClient(self.base_url, grant, page_size=page_size, clock=clock)
+        provider = OAuthTokenProvider(self.registration, self.tokens, store, clock.monotonic)
+        return PleoClient(self.base_url, provider, page_size=page_size, clock=clock)
 
 
 def reconnect(name: str) -> str:
@@ -168,27 +149,29 @@ def reconnect(name: str) -> str:
 
 
 class BlockStore:
-    """A saved block as the store of its tokens (see `blocks.pleo.oauth.grant.Store`)."""
+    """A saved block as the store of its tokens (see `blocks.pleo.oauth.grant.TokenStore`)."""
 
-    def __init__(self, name: str, number: UUID) -> None:
+    def __init__(self, name: str, document_id: UUID) -> None:
         self.reconnect = reconnect(name)
         self._name = name
-        self._number = number
+        self._document_id = document_id
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Place]:
+    async def locked(self) -> AsyncIterator[LockedStore]:
         """The block, with nobody else on this machine renewing it, and perhaps nobody on others.
 
         The server's slot `pleo-oauth-NAME` is held where one is set up.
         """
-        async with alone(str(self._number)), courtesy_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}"):
+        slot = courtesy_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}")
+        # The lock first: only it is certain, and who waits for it must not keep others from the slot meanwhile.
+        async with renewal_lock(str(self._document_id)), slot:
             held = AsyncExitStack()
             try:
                 try:
                     server = await held.enter_async_context(get_client())
                 except Exception as error:
                     raise _unavailable(error) from error
-                yield _BlockPlace(self._name, server)
+                yield _LockedBlock(self._name, server)
             finally:
                 try:
                     await held.aclose()
@@ -196,24 +179,24 @@ class BlockStore:
                     log.warning("a connection to Prefect's server was not closed (%s)", type(error).__name__)
 
 
-class _BlockPlace:
+class _LockedBlock:
     def __init__(self, name: str, server: PrefectClient) -> None:
         self._name = name
         self._server = server
-        self._number: UUID | None = None
+        self._document_id: UUID | None = None
 
-    async def load(self) -> Saved:
+    async def load(self) -> StoredGrant:
         """What is saved, read anew; some of it is then written back as it is, to see that saving works."""
         try:
             block = cast(PleoOAuth, await PleoOAuth.aload(self._name, client=self._server))
-            self._number = block._block_document_id
+            self._document_id = block._block_document_id
             await self._write({"kind": block.kind})
         except Exception as error:
             if isinstance(error, ValueError) and isinstance(error.__cause__, ObjectNotFound):
                 message = f"block pleo-oauth/{self._name} is gone: {reconnect(self._name)}"
                 raise PleoAuthenticationError(message) from None
             raise _unavailable(error) from error
-        return Saved(block.registration, block.tokens)
+        return StoredGrant(block.registration, block.tokens)
 
     async def save(self, tokens: Tokens) -> None:
         """Save new tokens: one request, again a few times where it fails."""
@@ -227,9 +210,10 @@ class _BlockPlace:
             await asyncio.sleep(wait_s)
 
     async def _write(self, values: dict[str, Any]) -> None:
-        if self._number is None:
+        if self._document_id is None:
             raise RuntimeError("nothing is saved before it was read")
-        await self._server.update_block_document(self._number, BlockDocumentUpdate(data=values))
+        # These fields alone: the server keeps the others as they are, which a user may be editing.
+        await self._server.update_block_document(self._document_id, BlockDocumentUpdate(data=values))
 
 
 def _unavailable(error: Exception) -> PleoUnavailable:

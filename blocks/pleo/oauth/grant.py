@@ -26,34 +26,51 @@ be refused: the 401 alone would do.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from blocks.pleo.errors import PleoAuthenticationError, PleoError, PleoUnavailable
-from blocks.pleo.oauth.endpoint import Registration, Sleep, Tokens, TokensNotAsked, TokensRefused, TokensUnknown, renew
+from blocks.file_lock import OsLock
+from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, PleoError, PleoUnavailable
+from blocks.pleo.oauth.token_endpoint import (
+    Registration,
+    Sleep,
+    Tokens,
+    TokensNotAsked,
+    TokensRefused,
+    TokensUnknown,
+    renew,
+)
 
 log = logging.getLogger(__name__)
 
 _MARGIN = 0.1  # of a token's life, but
 _MARGIN_S = 60.0  # no more than this
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.05
+
+LOCK_WAIT_S = 180.0
+"""Longer than any renewal takes that comes to an end; the lock of one that was killed is free at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class StoredGrant:
     """What the store holds: who we are for Pleo, and the tokens of the last renewal."""
 
     registration: Registration
     tokens: Tokens | None
 
 
-class Place(Protocol):
+class LockedStore(Protocol):
     """The store of one grant, while nobody else on this machine renews it. Both raise PleoUnavailable."""
 
-    async def load(self) -> Saved:
+    async def load(self) -> StoredGrant:
         """What is saved now, once it is known that saving works. Raises PleoAuthenticationError if it is gone."""
         ...
 
@@ -62,25 +79,25 @@ class Place(Protocol):
         ...
 
 
-class Store(Protocol):
+class TokenStore(Protocol):
     """Where the tokens of one grant are kept between runs."""
 
     reconnect: str
     """What a user does to connect again, as the end of a sentence."""
 
-    def alone(self) -> AbstractAsyncContextManager[Place]:
+    def locked(self) -> AbstractAsyncContextManager[LockedStore]:
         """The store, with nobody else on this machine in it."""
         ...
 
 
-class SavedGrant:
-    """The tokens of one grant in one process (see `blocks.pleo.http.access.Access`)."""
+class OAuthTokenProvider:
+    """The tokens of one grant in one process, for a client (see `blocks.pleo.http.auth.TokenProvider`)."""
 
     def __init__(
         self,
         registration: Registration,
         tokens: Tokens,
-        store: Store,
+        store: TokenStore,
         monotonic: Callable[[], float],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -138,13 +155,13 @@ class SavedGrant:
         if self._over is not None:
             raise self._over()
         if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._renew_alone())
-            self._renewal.add_done_callback(_seen)
+            self._renewal = asyncio.create_task(self._renew_locked())
+            self._renewal.add_done_callback(_retrieve_error)
         await asyncio.shield(self._renewal)  # whoever waits may be interrupted, what is renewed must be saved
 
-    async def _renew_alone(self) -> None:
-        async with self._store.alone() as place:
-            saved = await place.load()
+    async def _renew_locked(self) -> None:
+        async with self._store.locked() as store:
+            saved = await store.load()
             if saved.tokens is None:
                 raise self._end(
                     lambda: PleoAuthenticationError(
@@ -159,7 +176,7 @@ class SavedGrant:
             try:
                 tokens = await self._ask(saved.registration, saved.tokens)
                 self._secrets |= dict.fromkeys((tokens.access, tokens.refresh))
-                await self._save(place, tokens)
+                await self._save(store, tokens)
             finally:
                 self._asked = False
             self._hold(tokens, made_here=True)
@@ -178,9 +195,9 @@ class SavedGrant:
         except TokensNotAsked as error:
             raise PleoUnavailable(f"the access could not be renewed: {error}") from None
 
-    async def _save(self, place: Place, tokens: Tokens) -> None:
+    async def _save(self, store: LockedStore, tokens: Tokens) -> None:
         try:
-            await place.save(tokens)
+            await store.save(tokens)
         except PleoUnavailable as error:
             why = f"Pleo renewed the access, but the new tokens could not be saved, so they are not used ({error})"
             raise self._end(lambda: PleoAuthenticationError(f"{why}: {self._store.reconnect}")) from error
@@ -201,7 +218,53 @@ class SavedGrant:
         return error()
 
 
-def _seen(renewal: asyncio.Task[None]) -> None:
+def _retrieve_error(renewal: asyncio.Task[None]) -> None:
     """Look at the error of a renewal for which nobody waits any more, or asyncio would show it with a traceback."""
     if not renewal.cancelled() and (error := renewal.exception()) is not None:
         log.debug("the renewal ended: %s", error)
+
+
+@asynccontextmanager
+async def renewal_lock(name: str) -> AsyncIterator[None]:
+    """Let one program of this user renew the grant of that name at a time, by a lock file in a folder that is theirs.
+
+    Raises PleoUnavailable when another keeps the lock, PleoConfigurationError when there can be none.
+    """
+    lock = OsLock(_folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock")
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while not _acquired(lock):
+        if time.monotonic() > deadline:
+            raise PleoUnavailable("another run has been renewing the access to Pleo for minutes")
+        await asyncio.sleep(_LOOK_EVERY_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: OsLock) -> bool:
+    try:
+        return lock.acquire()
+    except OSError as error:
+        raise PleoConfigurationError(f"no lock for renewing the access to Pleo: {error.strerror or error}") from error
+
+
+def _folder() -> Path:
+    """The folder of lock files: the same for every program of this user, and closed to others."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        root = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+        folder = root / "pleo-export"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise PleoConfigurationError(
+            f"renewing the access to Pleo needs a folder for its lock, and there is none: {why} (set XDG_STATE_HOME)"
+        ) from error
+    if os.name == "posix":
+        if found.st_uid != os.geteuid():
+            raise PleoConfigurationError(f"{folder} belongs to another user (set XDG_STATE_HOME)")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(0o700)
+    return folder

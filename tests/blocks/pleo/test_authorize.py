@@ -30,7 +30,7 @@ from tests.support.processes import PrefectServer, free_port
 User = Callable[[str], None]
 
 
-class Desk:
+class Command:
     """A sandbox that knows the client at a port of ours, and the command, run in this process or in one of its own."""
 
     def __init__(
@@ -98,9 +98,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(prefect_api: PrefectServer, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def command(prefect_api: PrefectServer, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     with Sandbox(rate_limit=False) as sandbox, serve(sandbox) as url:
-        yield Desk(sandbox, url, prefect_api, capsys, monkeypatch)
+        yield Command(sandbox, url, prefect_api, capsys, monkeypatch)
 
 
 def press(decision: str) -> User:
@@ -128,94 +128,94 @@ def only_line(text: str) -> str:
     return line
 
 
-def test_a_user_who_presses_allow_is_connected_and_no_token_is_shown(desk: Desk) -> None:
-    desk.sandbox.add_job(3)
-    status, out, err = desk.run(press("allow"))
+def test_a_user_who_presses_allow_is_connected_and_no_token_is_shown(command: Command) -> None:
+    command.sandbox.add_job(3)
+    status, out, err = command.run(press("allow"))
     assert (status, err) == (0, "")
-    block = desk.load()
-    assert (block.base_url, block.client_id, block.scopes) == (desk.url, SANDBOX_CLIENT_ID, " ".join(SCOPES))
+    block = command.load()
+    assert (block.base_url, block.client_id, block.scopes) == (command.url, SANDBOX_CLIENT_ID, " ".join(SCOPES))
     assert block.access_token is not None
     assert block.refresh_token is not None
-    assert f"--pleo pleo-oauth/{desk.name}" in out
+    assert f"--pleo pleo-oauth/{command.name}" in out
     for secret in (block.access_token, block.refresh_token, SecretStr(SANDBOX_CLIENT_SECRET)):
         assert secret.get_secret_value() not in out
-    assert desk.sandbox.received().by_call["GET /v3/export-jobs"] == 1
-    assert desk.sandbox.oauth_grants()[0].revoked is None
+    assert command.sandbox.received().by_call["GET /v3/export-jobs"] == 1
+    assert command.sandbox.oauth_grants()[0].revoked is None
 
 
-def test_the_name_alone_connects_again_with_what_was_saved(desk: Desk) -> None:
-    assert desk.run(press("allow"))[0] == 0
-    before = desk.load()
-    desk.sandbox.revoke_access()
-    assert desk.run(press("allow"), desk.name, "--port", str(desk.port), secret=None)[0] == 0
-    now = desk.load()
+def test_the_name_alone_connects_again_with_what_was_saved(command: Command) -> None:
+    assert command.run(press("allow"))[0] == 0
+    before = command.load()
+    command.sandbox.revoke_access()
+    assert command.run(press("allow"), command.name, "--port", str(command.port), secret=None)[0] == 0
+    now = command.load()
     assert now.refresh_token != before.refresh_token
     assert now.client_secret == before.client_secret
-    assert [grant.revoked for grant in desk.sandbox.oauth_grants()] == ["it was revoked in Pleo", None]
+    assert [grant.revoked for grant in command.sandbox.oauth_grants()] == ["it was revoked in Pleo", None]
 
 
 @pytest.mark.parametrize("way", ["header", "parameters"])
-def test_scopes_and_the_way_to_show_the_secret_can_be_chosen(desk: Desk, way: str) -> None:
-    desk.sandbox.add_oauth_client(
+def test_scopes_and_the_way_to_show_the_secret_can_be_chosen(command: Command, way: str) -> None:
+    command.sandbox.add_oauth_client(
         SANDBOX_CLIENT_ID,
         SANDBOX_CLIENT_SECRET,
         client_auth=way,  # type: ignore[arg-type]
-        redirect_uris=[desk.redirect_uri],
+        redirect_uris=[command.redirect_uri],
     )
-    chosen = [*desk.arguments, "--client-auth", way, "--scopes", "export-items:read"]
-    assert desk.run(press("allow"), *chosen)[0] == 0
-    assert desk.load().client_auth.value == way
-    assert desk.sandbox.oauth_grants()[0].scopes == ("export-items:read",)
-    assert desk.sandbox.received().total == 0  # no scope for a call to try it with
+    chosen = [*command.arguments, "--client-auth", way, "--scopes", "export-items:read"]
+    assert command.run(press("allow"), *chosen)[0] == 0
+    assert command.load().client_auth.value == way
+    assert command.sandbox.oauth_grants()[0].scopes == ("export-items:read",)
+    assert command.sandbox.received().total == 0  # no scope for a call to try it with
 
 
-def test_a_public_client_needs_no_secret(desk: Desk) -> None:
-    desk.sandbox.add_oauth_client(SANDBOX_CLIENT_ID, None, redirect_uris=[desk.redirect_uri])
-    assert desk.run(press("allow"), secret=None)[0] == 0
-    assert desk.load().client_secret is None
+def test_a_public_client_needs_no_secret(command: Command) -> None:
+    command.sandbox.add_oauth_client(SANDBOX_CLIENT_ID, None, redirect_uris=[command.redirect_uri])
+    assert command.run(press("allow"), secret=None)[0] == 0
+    assert command.load().client_secret is None
 
 
-def test_a_user_who_presses_deny_is_not_connected(desk: Desk) -> None:
-    status, _, err = desk.run(press("deny"))
+def test_a_user_who_presses_deny_is_not_connected(command: Command) -> None:
+    status, _, err = command.run(press("deny"))
     assert status == 1
     assert "access_denied" in only_line(err)
     with pytest.raises(ValueError):
-        desk.load()
+        command.load()
 
 
-def test_nobody_who_answers_is_a_line_after_a_while(desk: Desk) -> None:
-    status, _, err = desk.run(nothing, *desk.arguments[:-1], "1")
+def test_nobody_who_answers_is_a_line_after_a_while(command: Command) -> None:
+    status, _, err = command.run(nothing, *command.arguments[:-1], "1")
     assert (status, only_line(err)) == (1, "authorize: not connected, nobody answered within 1 seconds")
 
 
 @pytest.mark.parametrize(
     ("fault", "said"), [("none", "invalid_client"), ("drop", "no answer"), ("html", "without tokens")]
 )
-def test_a_code_that_brings_nothing_is_a_line_and_nothing_is_saved(desk: Desk, fault: Any, said: str) -> None:
+def test_a_code_that_brings_nothing_is_a_line_and_nothing_is_saved(command: Command, fault: Any, said: str) -> None:
     if fault != "none":
-        desk.sandbox.inject(fault, "POST /oauth/token")
-    status, _, err = desk.run(press("allow"), secret="wrong-secret" if fault == "none" else SANDBOX_CLIENT_SECRET)
+        command.sandbox.inject(fault, "POST /oauth/token")
+    status, _, err = command.run(press("allow"), secret="wrong-secret" if fault == "none" else SANDBOX_CLIENT_SECRET)
     assert status == 1
     assert said in only_line(err)
-    assert desk.sandbox.received().by_call["POST /oauth/token"] == 1
+    assert command.sandbox.received().by_call["POST /oauth/token"] == 1
     with pytest.raises(ValueError):
-        desk.load()
+        command.load()
 
 
-def test_an_access_that_does_not_work_is_said_to_be(desk: Desk) -> None:
-    desk.sandbox.inject("status", "GET /v3/export-jobs", status=403)
-    status, _, err = desk.run(press("allow"))
+def test_an_access_that_does_not_work_is_said_to_be(command: Command) -> None:
+    command.sandbox.inject("status", "GET /v3/export-jobs", status=403)
+    status, _, err = command.run(press("allow"))
     assert status == 1
     assert "the access is saved, but does not work" in only_line(err)
 
 
-def test_a_port_in_use_is_a_line_before_any_browser_opens(desk: Desk) -> None:
+def test_a_port_in_use_is_a_line_before_any_browser_opens(command: Command) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", desk.port))
+        taken.bind(("127.0.0.1", command.port))
         taken.listen()
-        status, out, err = desk.run(nothing)
+        status, out, err = command.run(nothing)
     assert (status, out) == (2, "")
-    assert f"cannot listen on 127.0.0.1:{desk.port}" in only_line(err)
+    assert f"cannot listen on 127.0.0.1:{command.port}" in only_line(err)
     assert "--port" in err
 
 
@@ -251,22 +251,22 @@ def test_wrong_usage_is_one_line_and_status_2(
         (["--client-id", "x", "--scopes", " "], "--scopes: name scopes"),
     ],
 )
-def test_a_wrong_configuration_is_one_line_and_status_2(desk: Desk, arguments: list[str], said: str) -> None:
-    status, out, err = desk.run(nothing, desk.name, *arguments)
+def test_a_wrong_configuration_is_one_line_and_status_2(command: Command, arguments: list[str], said: str) -> None:
+    status, out, err = command.run(nothing, command.name, *arguments)
     assert (status, out) == (2, "")
     assert said in only_line(err)
 
 
-def test_a_secret_that_no_header_can_hold_is_named_by_its_variable(desk: Desk) -> None:
-    status, _, err = desk.run(nothing, secret="hunter2 hunter2")
+def test_a_secret_that_no_header_can_hold_is_named_by_its_variable(command: Command) -> None:
+    status, _, err = command.run(nothing, secret="hunter2 hunter2")
     assert status == 2
     assert only_line(err).startswith("authorize: PLEO_CLIENT_SECRET: ")
     assert "hunter2" not in err
 
 
-def test_where_prefects_server_is_away_nobody_is_sent_anywhere(desk: Desk) -> None:
+def test_where_prefects_server_is_away_nobody_is_sent_anywhere(command: Command) -> None:
     with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
-        status, out, err = desk.run(nothing)
+        status, out, err = command.run(nothing)
     assert (status, out) == (2, "")
     assert "does Prefect's server answer" in only_line(err)
 
@@ -281,8 +281,8 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_a_line_and_saves_nothing(desk: Desk, number: signal.Signals) -> None:
-    process = desk.start("--no-browser")
+def test_a_signal_ends_it_with_a_line_and_saves_nothing(command: Command, number: signal.Signals) -> None:
+    process = command.start("--no-browser")
     _address(process)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -291,13 +291,13 @@ def test_a_signal_ends_it_with_a_line_and_saves_nothing(desk: Desk, number: sign
 
 
 @pytest.mark.slow
-def test_a_browser_that_the_environment_names_is_opened(desk: Desk, tmp_path: Path) -> None:
+def test_a_browser_that_the_environment_names_is_opened(command: Command, tmp_path: Path) -> None:
     opened = tmp_path / "opened"
     script = tmp_path / "browser"
     script.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
     script.chmod(0o755)
-    desk.environment["BROWSER"] = f"{script} %s"
-    process = desk.start()
+    command.environment["BROWSER"] = f"{script} %s"
+    process = command.start()
     address = _address(process)
     press("allow")(address)
     _, err = process.communicate(timeout=60)
@@ -307,8 +307,8 @@ def test_a_browser_that_the_environment_names_is_opened(desk: Desk, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
-def test_a_person_in_a_real_browser_presses_allow_and_is_connected(desk: Desk) -> None:
-    process = desk.start("--no-browser")
+def test_a_person_in_a_real_browser_presses_allow_and_is_connected(command: Command) -> None:
+    process = command.start("--no-browser")
     address = _address(process)
     with a_page() as page:
         page.open(address)
@@ -320,16 +320,16 @@ def test_a_person_in_a_real_browser_presses_allow_and_is_connected(desk: Desk) -
         assert page.run("location.pathname") == "/callback"
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
-    block = desk.load()
+    block = command.load()
     assert block.refresh_token is not None
     assert block.refresh_token.get_secret_value() not in out + text
-    assert desk.sandbox.oauth_grants()[0].revoked is None
+    assert command.sandbox.oauth_grants()[0].revoked is None
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
-def test_a_person_in_a_real_browser_presses_deny_and_is_not(desk: Desk) -> None:
-    process = desk.start("--no-browser")
+def test_a_person_in_a_real_browser_presses_deny_and_is_not(command: Command) -> None:
+    process = command.start("--no-browser")
     address = _address(process)
     with a_page() as page:
         page.open(address)
@@ -343,16 +343,16 @@ def test_a_person_in_a_real_browser_presses_deny_and_is_not(desk: Desk) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_the_secret_is_asked_for_where_a_person_sits_and_is_not_echoed(desk: Desk) -> None:
+def test_the_secret_is_asked_for_where_a_person_sits_and_is_not_echoed(command: Command) -> None:
     import fcntl
     import pty
     import termios
 
-    desk.environment.pop("PLEO_CLIENT_SECRET")
+    command.environment.pop("PLEO_CLIENT_SECRET")
     main_end, other_end = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "blocks.pleo.authorize", *desk.arguments, "--no-browser"],
-        env=desk.environment,
+        [sys.executable, "-m", "blocks.pleo.authorize", *command.arguments, "--no-browser"],
+        env=command.environment,
         stdin=other_end,
         stdout=subprocess.PIPE,
         stderr=other_end,
@@ -373,4 +373,4 @@ def test_the_secret_is_asked_for_where_a_person_sits_and_is_not_echoed(desk: Des
     assert process.stdout is not None
     assert SANDBOX_CLIENT_SECRET not in process.stdout.read()
     process.stdout.close()
-    assert desk.load().client_secret == SecretStr(SANDBOX_CLIENT_SECRET)
+    assert command.load().client_secret == SecretStr(SANDBOX_CLIENT_SECRET)

@@ -119,29 +119,24 @@ async def test_an_answer_without_a_body_to_check_does_not_prove_that_it_was_pleo
     assert len(pleo.requests) == 2
 
 
+ANOTHER_SYSTEMS_404 = [
+    {"type": "about:blank", "title": "Not Found", "status": 404},
+    {"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found"},
+    {"detail": "Not Found"},
+    {"type": 404},
+    {"type": None, "message": "x"},
+    *(["type"], "type", None),
+]
+OTHER_JSON = [[], {}, {"data": None}, {"data": []}, {"data": [job()]}, 5, "x", None, True]
+
+
 @pytest.mark.parametrize(
-    "first",
-    [
-        {"type": "about:blank", "title": "Not Found", "status": 404},
-        {"type": "https://tools.ietf.org/html/rfc9110#section-15.5.5", "title": "Not Found"},
-        {"detail": "Not Found"},
-        {"type": 404},
-        {"type": None, "message": "x"},
-        ["type"],
-        "type",
-        None,
-    ],
+    ("status", "wrong"), [*((404, wrong) for wrong in ANOTHER_SYSTEMS_404), *((200, wrong) for wrong in OTHER_JSON)]
 )
-async def test_another_systems_404_is_not_an_unknown_job(first: Any) -> None:
-    async with scripted([answer(first if first is not None else "null", 404)]) as pleo, pleo.client() as client:
-        with pytest.raises(NotPleo):
-            await client.get_job(JOB_ID)
-    assert len(pleo.requests) == 1
-
-
-@pytest.mark.parametrize("wrong", [[], {}, {"data": None}, {"data": []}, {"data": [job()]}, 5, "x", None, True])
-async def test_json_of_another_shape_is_not_pleos(wrong: Any) -> None:
-    async with scripted([answer(wrong if wrong is not None else "null")]) as pleo, pleo.client() as client:
+async def test_json_of_another_shape_is_not_pleos_nor_is_another_systems_404_an_unknown_job(
+    status: int, wrong: Any
+) -> None:
+    async with scripted([answer(wrong if wrong is not None else "null", status)]) as pleo, pleo.client() as client:
         with pytest.raises(NotPleo):
             await client.get_job(JOB_ID)
     assert len(pleo.requests) == 1

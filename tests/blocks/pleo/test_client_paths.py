@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from blocks.pleo.http.client import BearerAuth
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobEvent, JobFailure, JobStatus
-from tests.support.pleo.scripted_pleo import COMPANY_ID, ENTRY_ID, JOB_ID, KEY, answer, job, page, scripted
+from tests.support.pleo.scripted_pleo import COMPANY_ID, ENTRY_ID, JOB_ID, answer, job, page, scripted
 
 ROW = {"accountingEntryId": ENTRY_ID, "exportJobId": JOB_ID, "status": "pending"}
 
@@ -159,19 +157,6 @@ async def test_a_batch_of_none_or_over_a_hundred_is_refused_before_it_is_sent(co
         with pytest.raises(ValueError, match="1 to 100"):
             await client.update_job_items(JOB_ID, [update] * count)
     assert pleo.requests == []
-
-
-async def test_the_api_key_is_the_user_name_and_the_password_is_empty() -> None:
-    async with scripted([answer(page())]) as pleo, pleo.client() as client:
-        await client.list_jobs()
-    expected = "Basic " + base64.b64encode(f"{KEY}:".encode()).decode()
-    assert pleo.requests[0].header("authorization") == expected
-
-
-async def test_an_access_token_is_a_bearer() -> None:
-    async with scripted([answer(page())]) as pleo, pleo.client(BearerAuth("t0ken/+==")) as client:
-        await client.list_jobs()
-    assert pleo.requests[0].header("authorization") == "Bearer t0ken/+=="
 
 
 async def test_every_call_asks_for_json_and_a_body_says_that_it_is_json() -> None:

@@ -16,21 +16,21 @@ import httpcore
 import pytest
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge, FileUnavailable
-from blocks.pleo.files.body import decoded
 from blocks.pleo.files.client import MAX_FILE_BYTES, Downloaded, FileClient
-from tests.support.pleo.file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
+from blocks.pleo.files.content import decoded
+from tests.support.pleo.internet import ADDRESS, HOST, PDF, URL, Internet, a_file, held
 from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, endless
 
 MB = 1_000_000
 
 
 async def fetched(
-    tmp_path: Path, *steps: Step, world: World | None = None, **settings: object
+    tmp_path: Path, *steps: Step, internet: Internet | None = None, **settings: object
 ) -> Downloaded | FileNotFetched:
     """What becomes of a file whose host answers like this, the last step repeated."""
-    world = world or World()
+    internet = internet or Internet()
     target = tmp_path / "file"
-    async with world.host(steps), world.client(**settings) as client:
+    async with internet.host(steps), internet.client(**settings) as client:
         try:
             file = await client.download(URL, target)
         except FileNotFetched as error:
@@ -70,8 +70,8 @@ async def test_nothing_but_the_link_goes_to_the_host(tmp_path: Path, monkeypatch
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    world = World()
-    async with world.host([a_file(set_cookie="a=b"), a_file()]), world.client() as client:
+    internet = Internet()
+    async with internet.host([a_file(set_cookie="a=b"), a_file()]), internet.client() as client:
         await client.download(URL, tmp_path / "1")
         await client.download(URL, tmp_path / "2")
     wanted = (
@@ -81,62 +81,60 @@ async def test_nothing_but_the_link_goes_to_the_host(tmp_path: Path, monkeypatch
         ("accept-encoding", "identity"),
         ("connection", "close"),
     )
-    assert [request.headers for request in world.requests] == [wanted, wanted]
-    assert world.dialled == [(ADDRESS, 443)] * 2  # past any proxy
+    assert [request.headers for request in internet.requests] == [wanted, wanted]
+    assert internet.dialled == [(ADDRESS, 443)] * 2  # past any proxy
 
 
 async def test_a_file_that_is_there_already_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
-    world = World()
-    async with world.host([a_file()]), world.client() as client:
+    internet = Internet()
+    async with internet.host([a_file()]), internet.client() as client:
         with pytest.raises(FileExistsError):
             await client.download(URL, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-async def test_a_dead_link_is_told_apart_and_not_tried_again(tmp_path: Path, status: int) -> None:
-    world = World()
-    error = await fetched(tmp_path, answer(b"<Error/>", status), world=world)
-    assert isinstance(error, FileLinkDead)
-    assert str(error) == f"{HOST} says that the link is no good (HTTP {status})"
-    assert len(world.requests) == 1
+DEAD = "{host} says that the link is no good (HTTP {status})"
+GIVEN_UP = "{host}: HTTP {status}{why}, after {tries} tries"
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_host_in_trouble_gets_three_tries(tmp_path: Path, status: int) -> None:
-    world = World()
-    error = await fetched(tmp_path, answer(b"", status), world=world)
-    assert isinstance(error, FileUnavailable)
-    assert f"HTTP {status}" in str(error)
-    assert str(error).endswith("after 3 tries")
-    assert len(world.requests) == 3
-
-
-@pytest.mark.parametrize("status", [204, 206, 304, 402, 405, 451])
-async def test_an_answer_that_will_stay_as_it_is_is_not_asked_for_again(tmp_path: Path, status: int) -> None:
-    world = World()
-    error = await fetched(tmp_path, answer(None, status), world=world)
-    assert str(error) == f"{HOST}: HTTP {status}, after 1 tries"
-    assert len(world.requests) == 1
+@pytest.mark.parametrize(
+    ("status", "kind", "said", "tries"),
+    [
+        *((status, FileLinkDead, DEAD, 1) for status in (400, 401, 403, 404, 410)),
+        *((status, FileUnavailable, GIVEN_UP, 3) for status in (408, 429, 500, 502, 503, 504)),
+        *((status, FileUnavailable, GIVEN_UP, 1) for status in (204, 206, 304, 402, 405, 451)),
+    ],
+)
+async def test_a_dead_link_is_told_apart_and_only_a_host_in_trouble_is_tried_again(
+    tmp_path: Path, status: int, kind: type[FileNotFetched], said: str, tries: int
+) -> None:
+    internet = Internet()
+    error = await fetched(tmp_path, answer(None, status), internet=internet)
+    why = ", too many requests" if status == 429 else ""
+    assert type(error) is kind
+    assert str(error) == said.format(host=HOST, status=status, why=why, tries=tries)
+    assert len(internet.requests) == tries
 
 
 async def test_a_short_trouble_is_overcome(tmp_path: Path) -> None:
-    world = World()
-    file = await fetched(tmp_path, answer(b"", 503), cut(a_file()), a_file(), world=world)
+    internet = Internet()
+    file = await fetched(tmp_path, answer(b"", 503), cut(a_file()), a_file(), internet=internet)
     assert isinstance(file, Downloaded)
-    assert (file.size, world.time.sleeps) == (len(PDF), [1.0, 2.0])
+    assert (file.size, internet.time.sleeps) == (len(PDF), [1.0, 2.0])
 
 
 async def test_the_host_says_how_long_to_wait_but_not_beyond_the_files_time(tmp_path: Path) -> None:
-    world = World()
-    assert isinstance(await fetched(tmp_path, answer(b"", 429, retry_after="7"), a_file(), world=world), Downloaded)
-    assert world.time.sleeps == [7.0]
+    internet = Internet()
+    assert isinstance(
+        await fetched(tmp_path, answer(b"", 429, retry_after="7"), a_file(), internet=internet), Downloaded
+    )
+    assert internet.time.sleeps == [7.0]
     (tmp_path / "file").unlink()
-    world = World()
-    error = await fetched(tmp_path, answer(b"", 429, retry_after="3600"), world=world, file_s=50.0)
+    internet = Internet()
+    error = await fetched(tmp_path, answer(b"", 429, retry_after="3600"), internet=internet, file_s=50.0)
     assert str(error) == f"{HOST}: HTTP 429, too many requests, after 1 tries"
-    assert sum(world.time.sleeps) == 0
+    assert sum(internet.time.sleeps) == 0
 
 
 BROKEN: dict[str, Step] = {
@@ -159,9 +157,9 @@ BROKEN: dict[str, Step] = {
 
 @pytest.mark.parametrize("step", BROKEN.values(), ids=BROKEN.keys())
 async def test_what_is_no_whole_file_is_tried_again_and_then_given_up(tmp_path: Path, step: Step) -> None:
-    world = World()
-    assert isinstance(await fetched(tmp_path, step, world=world), FileUnavailable)
-    assert len(world.requests) == 3
+    internet = Internet()
+    assert isinstance(await fetched(tmp_path, step, internet=internet), FileUnavailable)
+    assert len(internet.requests) == 3
 
 
 @pytest.mark.parametrize("size", [MAX_FILE_BYTES - 1, MAX_FILE_BYTES])
@@ -196,28 +194,28 @@ BIG = {
 
 @pytest.mark.parametrize("step", BIG.values(), ids=BIG.keys())
 async def test_a_larger_file_is_refused_after_one_request(tmp_path: Path, step: Step) -> None:
-    world = World()
-    error = await fetched(tmp_path, step, world=world)
+    internet = Internet()
+    error = await fetched(tmp_path, step, internet=internet)
     assert isinstance(error, FileTooLarge)
     assert str(error) == "the file is larger than 30000000 bytes"
-    assert len(world.requests) == 1
+    assert len(internet.requests) == 1
 
 
 async def test_the_callers_limit_can_only_be_lower(tmp_path: Path) -> None:
-    world = World()
-    async with world.host([a_file()]), world.client(max_bytes=len(PDF)) as client:
+    internet = Internet()
+    async with internet.host([a_file()]), internet.client(max_bytes=len(PDF)) as client:
         with pytest.raises(FileTooLarge, match=f"than {len(PDF) - 1} bytes"):
             await client.download(URL, tmp_path / "1", len(PDF) - 1)
         assert (await client.download(URL, tmp_path / "2", 10 * MB)).size == len(PDF)
-    async with world.host([a_file(PDF + b"%")]), world.client(max_bytes=len(PDF)) as client:
+    async with internet.host([a_file(PDF + b"%")]), internet.client(max_bytes=len(PDF)) as client:
         with pytest.raises(FileTooLarge):
             await client.download(URL, tmp_path / "3", 10 * MB)
 
 
 async def test_a_length_that_is_too_small_ends_the_file_there_and_spoils_no_other(tmp_path: Path) -> None:
-    world = World()
+    internet = Internet()
     lie = claims(len(PDF), PDF + b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n%PDF-evil")
-    async with world.host([lie, a_file(b"%PDF-good")]), world.client() as client:
+    async with internet.host([lie, a_file(b"%PDF-good")]), internet.client() as client:
         first = await client.download(URL, tmp_path / "1")
         second = await client.download(URL, tmp_path / "2")
     assert (first.size, (tmp_path / "2").read_bytes(), second.size) == (len(PDF), b"%PDF-good", 9)
@@ -244,9 +242,9 @@ async def test_a_bomb_is_never_inflated_by_more_than_a_step_at_a_time() -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "rot13"])
 async def test_an_encoding_that_nobody_asked_for_is_refused(tmp_path: Path, encoding: str) -> None:
-    world = World()
-    assert isinstance(await fetched(tmp_path, a_file(content_encoding=encoding), world=world), FileUnavailable)
-    assert len(world.requests) == 1
+    internet = Internet()
+    assert isinstance(await fetched(tmp_path, a_file(content_encoding=encoding), internet=internet), FileUnavailable)
+    assert len(internet.requests) == 1
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/pdf\r\n\r\n%PDF-"
@@ -272,7 +270,7 @@ async def test_a_file_that_never_ends_is_stopped_at_the_limit(tmp_path: Path) ->
 
 
 async def test_a_hundred_files_at_once_come_six_at_a_time(tmp_path: Path) -> None:
-    world, open_now, most = World(), 0, 0
+    internet, open_now, most = Internet(), 0, 0
 
     async def slowly(writer: asyncio.StreamWriter) -> None:
         nonlocal open_now, most
@@ -283,13 +281,13 @@ async def test_a_hundred_files_at_once_come_six_at_a_time(tmp_path: Path) -> Non
         writer.write(a_file())
         await writer.drain()
 
-    async with world.host(lambda _: slowly), world.client() as client:
+    async with internet.host(lambda _: slowly), internet.client() as client:
         files = await asyncio.gather(*(client.download(URL, tmp_path / str(n)) for n in range(100)))
     assert (len(files), len(held(tmp_path)), most) == (100, 100, 6)
 
 
 async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
-    world, begun = World(), asyncio.Event()
+    internet, begun = Internet(), asyncio.Event()
 
     async def dribble(writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD)
@@ -297,7 +295,7 @@ async def test_a_cancelled_download_leaves_nothing(tmp_path: Path) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    async with world.host([dribble]), world.client() as client:
+    async with internet.host([dribble]), internet.client() as client:
         task = asyncio.create_task(client.download(URL, tmp_path / "file"))
         await begun.wait()
         task.cancel()

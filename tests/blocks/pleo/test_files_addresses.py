@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from blocks.pleo.errors import FileUnavailable, FileUnsafe
-from blocks.pleo.files.address import is_public, parse_address
 from blocks.pleo.files.client import MAX_REDIRECTS
-from tests.support.pleo.file_world import ADDRESS, HOST, PDF, PLEO, URL, World, a_file, held, redirect
+from blocks.pleo.files.network import is_public, parse_address
+from tests.support.pleo.internet import ADDRESS, HOST, PDF, PLEO, URL, Internet, a_file, held, redirect
 from tests.support.pleo.scripted_pleo import scripted
 
 INWARD = [
@@ -132,11 +132,11 @@ DECEIVING = [
 
 @pytest.mark.parametrize("url", DECEIVING, ids=lambda url: url[:40].encode("unicode_escape").decode())
 async def test_a_link_that_leads_elsewhere_is_refused_without_a_word_to_anybody(tmp_path: Path, url: str) -> None:
-    world = World()
-    async with world.client() as client:
+    internet = Internet()
+    async with internet.client() as client:
         with pytest.raises(FileUnsafe):
             await client.download(url, tmp_path / "file")
-    assert (world.asked, world.dialled) == ([], [])
+    assert (internet.asked, internet.dialled) == ([], [])
 
 
 # A redirect may be relative, `https:///r.pdf` is so by the rules of old, and no header holds line breaks.
@@ -145,97 +145,97 @@ ABSOLUTE = [url for url in DECEIVING if "://" in url and "\r" not in url and not
 
 @pytest.mark.parametrize("url", ABSOLUTE, ids=lambda url: url[:40].encode("unicode_escape").decode())
 async def test_a_redirect_to_such_a_link_is_refused_too(tmp_path: Path, url: str) -> None:
-    world = World()
-    async with world.host([redirect(url)]), world.client() as client:
+    internet = Internet()
+    async with internet.host([redirect(url)]), internet.client() as client:
         with pytest.raises(FileUnsafe):
             await client.download(URL, tmp_path / "file")
-    assert (world.asked, world.dialled) == ([HOST], [(ADDRESS, 443)])
+    assert (internet.asked, internet.dialled) == ([HOST], [(ADDRESS, 443)])
 
 
 @pytest.mark.parametrize("inward", INWARD)
 @pytest.mark.parametrize("by_redirect", [False, True], ids=["link", "redirect"])
 async def test_a_name_is_refused_for_a_single_inward_address(tmp_path: Path, inward: str, by_redirect: bool) -> None:
-    world = World()
-    world.names["inside.example"] = [["8.8.8.8", inward]]
+    internet = Internet()
+    internet.names["inside.example"] = [["8.8.8.8", inward]]
     url = URL if by_redirect else "https://inside.example/r.pdf"
-    async with world.host([redirect("https://inside.example/r.pdf")]), world.client() as client:
+    async with internet.host([redirect("https://inside.example/r.pdf")]), internet.client() as client:
         with pytest.raises(FileUnsafe, match=r"^not fetched: inside\.example has an address"):
             await client.download(url, tmp_path / "file")
-    assert world.dialled == ([(ADDRESS, 443)] if by_redirect else [])
+    assert internet.dialled == ([(ADDRESS, 443)] if by_redirect else [])
     assert held(tmp_path) == []
 
 
 async def test_a_name_that_resolves_differently_the_next_time_gains_nothing(tmp_path: Path) -> None:
-    world = World()
-    world.names[HOST] = [[ADDRESS], ["127.0.0.1"]]
-    async with world.host([a_file()]), world.client() as client:
+    internet = Internet()
+    internet.names[HOST] = [[ADDRESS], ["127.0.0.1"]]
+    async with internet.host([a_file()]), internet.client() as client:
         await client.download(URL, tmp_path / "1")
-        assert (world.asked, world.dialled) == ([HOST], [(ADDRESS, 443)])  # resolved once, and dialled by number
+        assert (internet.asked, internet.dialled) == ([HOST], [(ADDRESS, 443)])  # resolved once, and dialled by number
         with pytest.raises(FileUnsafe):
             await client.download(URL, tmp_path / "2")
-    assert world.dialled == [(ADDRESS, 443)]
+    assert internet.dialled == [(ADDRESS, 443)]
 
 
 async def test_each_try_and_each_redirect_is_checked_anew(tmp_path: Path) -> None:
-    world = World()
-    world.names[HOST] = [[ADDRESS], ["10.0.0.1"]]
-    async with world.host([redirect("/elsewhere")]), world.client() as client:
+    internet = Internet()
+    internet.names[HOST] = [[ADDRESS], ["10.0.0.1"]]
+    async with internet.host([redirect("/elsewhere")]), internet.client() as client:
         with pytest.raises(FileUnsafe):
             await client.download(URL, tmp_path / "file")
-    assert len(world.requests) == 1
+    assert len(internet.requests) == 1
 
 
 async def test_other_addresses_of_a_name_are_tried_where_one_does_not_answer(tmp_path: Path) -> None:
-    world = World()
-    world.names[HOST] = [["2600:9000::1", "2600:9000::2", "2600:9000::3", "8.8.8.8", ADDRESS, "8.8.4.4"]]
-    world.silent = {"2600:9000::1"}
-    async with world.host([a_file()]), world.client(connect_s=0.4) as client:
+    internet = Internet()
+    internet.names[HOST] = [["2600:9000::1", "2600:9000::2", "2600:9000::3", "8.8.8.8", ADDRESS, "8.8.4.4"]]
+    internet.silent = {"2600:9000::1"}
+    async with internet.host([a_file()]), internet.client(connect_s=0.4) as client:
         await client.download(URL, tmp_path / "file")
-    assert [address for address, _ in world.dialled] == ["2600:9000::1", "2600:9000::2", "8.8.8.8", ADDRESS]
+    assert [address for address, _ in internet.dialled] == ["2600:9000::1", "2600:9000::2", "8.8.8.8", ADDRESS]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_followed_up_to_five(tmp_path: Path, status: int) -> None:
-    world = World()
+    internet = Internet()
     hops = [redirect(f"/hop-{n}?é", status) for n in range(MAX_REDIRECTS)]
-    async with world.host([*hops, a_file()]), world.client() as client:
+    async with internet.host([*hops, a_file()]), internet.client() as client:
         assert (await client.download(URL, tmp_path / "file")).size == len(PDF)
-    assert world.targets[1:] == [f"{HOST}/hop-{n}?%C3%A9" for n in range(MAX_REDIRECTS)]
+    assert internet.targets[1:] == [f"{HOST}/hop-{n}?%C3%A9" for n in range(MAX_REDIRECTS)]
 
 
 async def test_a_redirect_to_another_host_is_made_to_that_host(tmp_path: Path) -> None:
-    world = World()
+    internet = Internet()
     async with (
-        world.host([redirect("https://other.example/end?a=b#part")]),
-        world.host([redirect("x"), a_file()], "other.example", "8.8.8.8"),
-        world.client() as client,
+        internet.host([redirect("https://other.example/end?a=b#part")]),
+        internet.host([redirect("x"), a_file()], "other.example", "8.8.8.8"),
+        internet.client() as client,
     ):
         file = await client.download(URL, tmp_path / "file")
     assert file.size == len(PDF)
-    assert world.targets[1] == "other.example/end?a=b"
+    assert internet.targets[1] == "other.example/end?a=b"
 
 
 @pytest.mark.parametrize("hops", [["/again"], ["/a", "/b"], ["https://files.example:443/s3cr3t-path/receipt.pdf"]])
 async def test_redirects_without_end_are_given_up(tmp_path: Path, hops: list[str]) -> None:
-    world = World()
-    async with world.host(lambda _: redirect(hops[len(world.requests) % len(hops)])), world.client() as client:
+    internet = Internet()
+    async with internet.host(lambda _: redirect(hops[len(internet.requests) % len(hops)])), internet.client() as client:
         with pytest.raises(FileUnavailable, match="more than 5 redirects"):
             await client.download(URL, tmp_path / "file")
-    assert len(world.requests) == MAX_REDIRECTS + 1
+    assert len(internet.requests) == MAX_REDIRECTS + 1
 
 
 async def test_a_host_with_another_hosts_certificate_is_refused(tmp_path: Path) -> None:
-    world = World()
-    async with world.host([a_file()], certified_for="other.example"), world.client() as client:
+    internet = Internet()
+    async with internet.host([a_file()], certified_for="other.example"), internet.client() as client:
         with pytest.raises(FileUnsafe, match=r"^not fetched: files\.example cannot prove"):
             await client.download(URL, tmp_path / "file")
-    assert world.requests == []
-    assert len(world.dialled) == 1
+    assert internet.requests == []
+    assert len(internet.dialled) == 1
 
 
 async def test_an_authority_that_nobody_knows_is_not_believed(tmp_path: Path) -> None:
-    world = World()
-    async with world.host([a_file()]), world.client(tls=None) as client:
+    internet = Internet()
+    async with internet.host([a_file()]), internet.client(tls=None) as client:
         with pytest.raises(FileUnsafe, match="cannot prove"):
             await client.download(URL, tmp_path / "file")
 
@@ -243,7 +243,7 @@ async def test_an_authority_that_nobody_knows_is_not_believed(tmp_path: Path) ->
 async def test_a_pleo_on_loopback_may_have_its_files_there_and_nowhere_else(tmp_path: Path) -> None:
     async with scripted(lambda _: a_file()) as pleo, scripted(lambda _: a_file()) as other:
         port = int(pleo.url.rpartition(":")[2])
-        async with World().client(pleo.url, dialler=None) as client:
+        async with Internet().client(pleo.url, dialler=None) as client:
             file = await client.download(f"{pleo.url}/receipts/1", tmp_path / "file")
             assert file.size == len(PDF)
             for number, url in enumerate(
@@ -258,7 +258,7 @@ async def test_a_pleo_on_loopback_may_have_its_files_there_and_nowhere_else(tmp_
             ):
                 with pytest.raises(FileUnsafe):
                     await client.download(f"{url}/r.pdf", tmp_path / str(number))
-        async with World().client(PLEO, dialler=None) as client:
+        async with Internet().client(PLEO, dialler=None) as client:
             with pytest.raises(FileUnsafe):
                 await client.download(f"{pleo.url}/receipts/1", tmp_path / "again")
         assert (len(pleo.requests), len(other.requests)) == (1, 0)
@@ -266,18 +266,18 @@ async def test_a_pleo_on_loopback_may_have_its_files_there_and_nowhere_else(tmp_
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1", "8.8.8.8"], ["8.8.8.8"], ["10.0.0.1"]])
 async def test_localhost_must_be_this_machine(tmp_path: Path, addresses: list[str]) -> None:
-    world = World()
-    world.names["localhost"] = [addresses]
-    async with world.client("http://localhost:8000") as client:
+    internet = Internet()
+    internet.names["localhost"] = [addresses]
+    async with internet.client("http://localhost:8000") as client:
         with pytest.raises(FileUnsafe):
             await client.download("http://localhost:8000/r.pdf", tmp_path / "file")
-    assert world.dialled == []
+    assert internet.dialled == []
 
 
 async def test_a_public_host_does_not_lead_to_a_pleo_on_loopback(tmp_path: Path) -> None:
     async with scripted(lambda _: a_file()) as pleo:
-        world = World()
-        async with world.host([redirect(f"{pleo.url}/v3/export-jobs")]), world.client(pleo.url) as client:
+        internet = Internet()
+        async with internet.host([redirect(f"{pleo.url}/v3/export-jobs")]), internet.client(pleo.url) as client:
             with pytest.raises(FileUnsafe, match=r"^not fetched: plain http to 127\.0\.0\.1$"):
                 await client.download(URL, tmp_path / "file")
         assert pleo.requests == []
@@ -286,7 +286,7 @@ async def test_a_public_host_does_not_lead_to_a_pleo_on_loopback(tmp_path: Path)
 async def test_a_pleo_on_loopback_may_redirect_within_itself_and_no_further_inward(tmp_path: Path) -> None:
     async with scripted(lambda _: a_file()) as other:
         steps = [redirect("/moved"), a_file(), redirect(other.url)]
-        async with scripted(steps) as pleo, World().client(pleo.url, dialler=None) as client:
+        async with scripted(steps) as pleo, Internet().client(pleo.url, dialler=None) as client:
             assert (await client.download(f"{pleo.url}/r", tmp_path / "1")).size == len(PDF)
             with pytest.raises(FileUnsafe):
                 await client.download(f"{pleo.url}/r", tmp_path / "2")

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileUnavailable
-from blocks.pleo.files.client import FileClient
-from blocks.pleo.files.hosts import DOWN_S, Hosts
+from blocks.pleo.files.client import DOWN_S, FileClient, HostHealth
 from blocks.pleo.http.transport import Clock
-from tests.support.pleo.file_world import ADDRESS, HOST, PDF, URL, World, a_file, held
+from tests.support.pleo.internet import ADDRESS, HOST, PDF, URL, Internet, a_file, held
 from tests.support.pleo.scripted_pleo import VirtualClock, answer, drop, endless, scripted
 
 LEFT_ALONE = f"{HOST} has not been answering; it is left alone for a minute"
@@ -30,37 +29,40 @@ async def said(client: FileClient, folder: Path, url: str = URL) -> str:
 
 
 async def test_after_three_files_a_silent_host_is_left_alone_for_a_minute(tmp_path: Path) -> None:
-    world = World()
-    world.names[HOST] = [[ADDRESS]]
-    async with world.client() as client:
+    internet = Internet()
+    internet.names[HOST] = [[ADDRESS]]
+    async with internet.client() as client:
         for _ in range(3):
             assert await said(client, tmp_path) == f"{HOST}: no connection, after 3 tries"
-        assert len(world.dialled) == 9
+        assert len(internet.dialled) == 9
         for _ in range(1000):
             assert await said(client, tmp_path) == LEFT_ALONE
-        assert len(world.dialled) == 9
-        world.time.seconds += DOWN_S
+        assert len(internet.dialled) == 9
+        internet.time.seconds += DOWN_S
         assert await said(client, tmp_path) == f"{HOST}: no connection, after 1 tries"
         assert await said(client, tmp_path) == LEFT_ALONE
-        world.time.seconds += DOWN_S
-        async with world.host([a_file(), answer(b"", 503), a_file()]):
+        internet.time.seconds += DOWN_S
+        async with internet.host([a_file(), answer(b"", 503), a_file()]):
             assert await said(client, tmp_path) == ""
             assert await said(client, tmp_path) == ""  # with three tries again
-        assert len(world.dialled) == 13
+        assert len(internet.dialled) == 13
 
 
 async def test_a_host_that_is_down_does_not_hold_up_another(tmp_path: Path) -> None:
-    world = World()
-    world.names["down.example"] = [["8.8.8.8"]]
-    async with world.host([a_file()]), world.client() as client:
+    internet = Internet()
+    internet.names["down.example"] = [["8.8.8.8"]]
+    async with internet.host([a_file()]), internet.client() as client:
         for _ in range(5):
             await said(client, tmp_path, "https://down.example/r.pdf")
         assert await said(client, tmp_path) == ""
 
 
 async def test_an_answer_in_between_shows_that_the_host_is_there(tmp_path: Path) -> None:
-    world = World()
-    async with world.host([*[answer(b"", 503)] * 6, answer(b"", 404), answer(b"", 503)]), world.client() as client:
+    internet = Internet()
+    async with (
+        internet.host([*[answer(b"", 503)] * 6, answer(b"", 404), answer(b"", 503)]),
+        internet.client() as client,
+    ):
         for _ in range(2):
             assert await said(client, tmp_path) == f"{HOST}: HTTP 503, after 3 tries"
         with pytest.raises(FileLinkDead):
@@ -72,7 +74,7 @@ async def test_an_answer_in_between_shows_that_the_host_is_there(tmp_path: Path)
 
 def test_hosts_are_counted_by_files_in_a_row() -> None:
     time = VirtualClock()
-    hosts = Hosts(lambda: time.seconds)
+    hosts = HostHealth(lambda: time.seconds)
     for _ in range(2):
         hosts.given_up("a")
     assert (hosts.tries("a"), hosts.tries("b")) == (3, 3)
@@ -90,29 +92,29 @@ class Ends(Exception):
 async def test_a_run_that_is_asked_to_end_waits_for_no_file_and_blames_no_host(
     tmp_path: Path, tries_before: int
 ) -> None:
-    world, waits = World(), list[float]()
+    internet, waits = Internet(), list[float]()
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) > tries_before:
             raise Ends
 
-    async with world.host([drop]), world.client(clock=Clock(sleep=sleep)) as client:
+    async with internet.host([drop]), internet.client(clock=Clock(sleep=sleep)) as client:
         with pytest.raises(Ends):
             await client.download(URL, tmp_path / "file")
-    assert len(world.requests) == tries_before + 1
+    assert len(internet.requests) == tries_before + 1
 
 
 async def test_connecting_and_silence_have_limits_of_their_own(tmp_path: Path) -> None:
-    world = World()
-    world.silent = {ADDRESS}
-    async with world.host([a_file()]), world.client(connect_s=0.05) as client:
+    internet = Internet()
+    internet.silent = {ADDRESS}
+    async with internet.host([a_file()]), internet.client(connect_s=0.05) as client:
         assert await said(client, tmp_path) == f"{HOST}: no answer in time, after 3 tries"
-    assert len(world.dialled) == 3
-    world = World()
-    async with world.host([endless(b"", b"", 0.01)]), world.client(silence_s=0.05) as client:
+    assert len(internet.dialled) == 3
+    internet = Internet()
+    async with internet.host([endless(b"", b"", 0.01)]), internet.client(silence_s=0.05) as client:
         assert await said(client, tmp_path) == f"{HOST}: no answer in time, after 3 tries"
-    assert len(world.requests) == 3
+    assert len(internet.requests) == 3
 
 
 async def test_a_name_service_that_does_not_answer_has_a_limit_too(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ async def test_a_name_service_that_does_not_answer_has_a_limit_too(tmp_path: Pat
         await asyncio.Event().wait()
         return []
 
-    async with World().client(resolver=never, connect_s=0.05) as client:
+    async with Internet().client(resolver=never, connect_s=0.05) as client:
         with pytest.raises(FileUnavailable, match="no answer in time, after 3 tries"):
             await client.download(URL, tmp_path / "file")
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from blocks.pleo.files.types import DOC, DOCX, HEAD_BYTES, JSON, OLE, TAIL_BYTES, XLS, XLSX, extension, media_type
+from blocks.pleo.files.content import DOC, DOCX, HEAD_BYTES, JSON, OLE, TAIL_BYTES, XLS, XLSX, extension, media_type
 
 
 def zipped(*names: str) -> bytes:

@@ -73,24 +73,16 @@ def amount_of(json_number: str) -> ExportItem | BrokenItem:
 
 def value_of(found: ExportItem | BrokenItem) -> Decimal:
     amount = good(found).amount
-    assert amount is not None
-    assert amount.in_wallet_currency is not None
     return amount.in_wallet_currency.value
 
 
 def test_an_item_is_read_with_all_that_bookkeeping_needs() -> None:
     read = good(item())
     assert read.date == datetime(2026, 3, 2, tzinfo=UTC)
-    assert read.accounting_entry_lines is not None
     (line,) = read.accounting_entry_lines
-    assert line.tax is not None
     assert (line.tax.rate, line.tax.code) == (Decimal("0.25"), "S1")
-    assert line.account is not None
     assert (line.account.code, line.account.identifier) == ("4000", None)
-    assert line.tags is not None
     assert [tag and (tag.group_code, tag.code) for tag in line.tags] == [("P", "1"), None]
-    assert read.contra_account is not None
-    assert read.additional_information is not None
     assert read.additional_information.reconciliation_id == "R1"
 
 
@@ -125,12 +117,9 @@ def test_an_amount_beyond_reason_is_kept_exact_for_bookkeeping_to_refuse(huge: s
 
 
 @pytest.mark.parametrize("kind", ["a_type_of_tomorrow", "", "x" * 10_000_000, "CARD_PURCHASE"])
-def test_unknown_types_parse(kind: str) -> None:
+def test_unknown_types_and_states_parse(kind: str) -> None:
     read = good(item(type=kind, subType=kind))
     assert (read.type, read.sub_type) == (kind, kind)
-
-
-def test_unknown_states_parse() -> None:
     assert ExportJob.model_validate(job("archived")).status == "archived"
     row = {"accountingEntryId": ENTRY_ID, "status": "on_hold", "failureReasonType": "new_reason"}
     assert JobItem.model_validate(row).failure_reason_type == "new_reason"
@@ -217,9 +206,7 @@ def test_what_is_only_shown_counts_as_absent_when_it_is_odd(odd: Any) -> None:
     assert read.service_period in (None, ServicePeriod())
     people = (read.supplier, read.user, read.team, read.vendor, read.contra_account)
     assert [(one.name or "", one.code) for one in people if one is not None] == [("", "C1")] * 5
-    assert read.amount is not None
     assert read.amount.in_supplier_currency is None
-    assert read.amount.in_wallet_currency is not None
 
 
 def test_null_counts_as_absent_for_names_tax_types_and_tags_that_nobody_chose() -> None:
@@ -234,7 +221,6 @@ def test_null_counts_as_absent_for_names_tax_types_and_tags_that_nobody_chose() 
 @given(st.text(alphabet=st.characters(codec=None, exclude_categories=[]), max_size=20))
 def test_any_text_becomes_storable_and_what_was_storable_stays(text: str) -> None:
     note = good(item(note=text)).note
-    assert note is not None
     note.encode()
     try:
         text.encode()

@@ -20,10 +20,10 @@ from pydantic import SecretStr, ValidationError
 
 from blocks.collection import PleoOAuth
 from blocks.pleo.errors import PleoAuthenticationError, PleoConfigurationError, PleoUnavailable
-from blocks.pleo.oauth.alone import alone
-from blocks.pleo.oauth.endpoint import ClientAuth
+from blocks.pleo.oauth.grant import renewal_lock
+from blocks.pleo.oauth.token_endpoint import ClientAuth
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, Sandbox, serve
-from tests.support.pleo.oauth_world import TOKEN_CALL
+from tests.support.pleo.oauth_sandbox import TOKEN_CALL
 from tests.support.processes import PrefectServer, free_port, until
 
 WORK = """
@@ -32,7 +32,7 @@ from blocks.pleo.oauth.block import PleoOAuth
 
 async def main():
     block = await PleoOAuth.aload(sys.argv[1])
-    async with block.client() as client:
+    async with block.get_client() as client:
         print("ready", flush=True)
         while sys.stdin.readline():
             await client.list_jobs()
@@ -47,14 +47,14 @@ from blocks.pleo.oauth import block
 async def die(*_):
     os.kill(os.getpid(), 9)
 
-block._BlockPlace.save = die
+block._LockedBlock.save = die
 """
 HOLDS_THE_LOCK = """
 import asyncio, sys
-from blocks.pleo.oauth.alone import alone
+from blocks.pleo.oauth.grant import renewal_lock
 
 async def main():
-    async with alone(sys.argv[1]):
+    async with renewal_lock(sys.argv[1]):
         print("held", flush=True)
         await asyncio.sleep(600)
 
@@ -157,14 +157,14 @@ async def test_new_tokens_are_in_the_block_and_the_rest_of_it_stays_as_it_was_ed
     edited.client_auth = ClientAuth.HEADER
     await edited.save(name, overwrite=True)
     made.expire_access_tokens()
-    async with block.client() as client:
+    async with block.get_client() as client:
         await client.list_jobs()
     now = await PleoOAuth.aload(name)
     assert now.client_auth is ClientAuth.HEADER
     assert now.client_secret == block.client_secret
     assert None not in (now.access_token, now.refresh_token)
     assert {now.access_token, now.refresh_token}.isdisjoint({block.access_token, block.refresh_token})
-    async with now.client() as client:
+    async with now.get_client() as client:
         await client.list_jobs()
     assert made.oauth_grants()[0].renewals == 1
 
@@ -176,7 +176,7 @@ async def test_the_lock_of_a_program_that_is_killed_is_free_at_once(
     sandbox[0].expire_access_tokens()
     with program(HOLDS_THE_LOCK, str(block._block_document_id), prefect_api) as holder:
         await asyncio.to_thread(holder.says, "held")
-        async with block.client() as client:
+        async with block.get_client() as client:
             call = asyncio.create_task(client.list_jobs())
             await asyncio.to_thread(until, lambda: sandbox[0].received().total == 1, within_s=60)
             await asyncio.sleep(0.3)  # time enough to take a lock that was not held
@@ -197,7 +197,7 @@ async def test_the_run_after_one_that_was_killed_before_it_saved_says_how_to_con
         dying.go_on()
         assert await asyncio.to_thread(dying.process.wait, 60) == -signal.SIGKILL
     assert sandbox[0].oauth_grants()[0].renewals == 1
-    async with (await PleoOAuth.aload(name)).client() as client:
+    async with (await PleoOAuth.aload(name)).get_client() as client:
         with pytest.raises(PleoAuthenticationError) as caught:
             await client.list_jobs()
     assert f"authorise again with `python -m blocks.pleo.authorize {name}`" in str(caught.value)
@@ -209,7 +209,7 @@ async def test_where_prefects_server_is_away_pleo_is_not_asked_and_nothing_is_lo
 ) -> None:
     block = await saved(*sandbox)
     sandbox[0].expire_access_tokens()
-    async with block.client() as client:
+    async with block.get_client() as client:
         with (
             temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}),
             pytest.raises(PleoUnavailable, match="Prefect's server"),
@@ -225,7 +225,7 @@ async def test_a_block_that_is_deleted_meanwhile_is_not_renewed(
 ) -> None:
     block = await saved(*sandbox)
     sandbox[0].expire_access_tokens()
-    async with block.client() as client:
+    async with block.get_client() as client:
         await Block.adelete(f"pleo-oauth/{block._block_document_name}")
         with pytest.raises(PleoAuthenticationError, match=r"is gone: authorise again with"):
             await client.list_jobs()
@@ -241,7 +241,7 @@ async def test_a_slot_that_is_held_for_good_is_waited_for_a_moment_only(
     async with get_client() as server:
         await server.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=slot, limit=1))
     sandbox[0].expire_access_tokens()
-    async with concurrency(slot, occupy=1), block.client() as client:
+    async with concurrency(slot, occupy=1), block.get_client() as client:
         await client.list_jobs()
     assert sandbox[0].oauth_grants()[0].renewals == 1
     assert "going on" in caplog.text
@@ -250,11 +250,11 @@ async def test_a_slot_that_is_held_for_good_is_waited_for_a_moment_only(
 async def test_a_block_without_access_says_what_to_do(prefect_api: PrefectServer) -> None:
     block = PleoOAuth(client_id="acme")
     with pytest.raises(PleoConfigurationError, match="must be saved"):
-        block.client()
+        block.get_client()
     name = f"access-{uuid4().hex[:12]}"
     await block.save(name)
     with pytest.raises(PleoAuthenticationError, match=f"holds no access yet: .*authorize {name}`"):
-        block.client()
+        block.get_client()
 
 
 def test_each_of_pleos_environments_has_its_authorisation_server() -> None:
@@ -289,7 +289,7 @@ def test_what_cannot_be_used_is_refused_and_not_shown(fields: dict[str, str]) ->
 async def test_locks_of_different_blocks_are_different_and_their_folder_is_private(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "state" / "pleo-export").mkdir(parents=True, mode=0o755)
-    async with alone("one"), alone("../other"):
+    async with renewal_lock("one"), renewal_lock("../other"):
         folder = tmp_path / "state" / "pleo-export"
         assert folder.stat().st_mode & 0o777 == 0o700
         assert len(list(folder.iterdir())) == 2
@@ -297,5 +297,5 @@ async def test_locks_of_different_blocks_are_different_and_their_folder_is_priva
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(PleoConfigurationError, match="XDG_STATE_HOME"):
-        async with alone("one"):
+        async with renewal_lock("one"):
             pass

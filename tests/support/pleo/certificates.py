@@ -25,11 +25,16 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
     name: x509.Name
 
+    @property
+    def pem(self) -> str:
+        """Its own certificate."""
+        certificate = _signed(self.name, self.key, self, datetime.now(UTC) + _DAY, None)
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
     def file(self, folder: Path) -> Path:
         """Its own certificate, as SSL_CERT_FILE takes it."""
         path = folder / "authority.pem"
-        certificate = _signed(self.name, self.key, self, datetime.now(UTC) + _DAY, None)
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        path.write_text(self.pem)
         return path
 
 
@@ -39,12 +44,15 @@ def authority() -> Authority:
     return Authority(ec.generate_private_key(ec.SECP256R1()), _name("an authority of tests"))
 
 
-def server_tls(*, expired: bool = False, wrong_host: bool = False, self_signed: bool = False) -> ssl.SSLContext:
-    """TLS for a server at 127.0.0.1, with something wrong about its certificate where that is wanted."""
+@cache
+def server_tls(
+    host: str = "127.0.0.1", *, expired: bool = False, wrong_host: bool = False, self_signed: bool = False
+) -> ssl.SSLContext:
+    """TLS for a server of this address or name, with something wrong about its certificate where that is wanted."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("127.0.0.1")
+    name = _name(host)
     issuer = Authority(key, name) if self_signed else authority()
-    host = "192.0.2.1" if wrong_host else "127.0.0.1"
+    host = "192.0.2.1" if wrong_host else host
     until = datetime.now(UTC) + (-_DAY if expired else _DAY)
     certificate = _signed(name, key, issuer, until, host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -82,6 +90,7 @@ def _signed(
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = builder.add_extension(usage, critical=True)
     else:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        builder = builder.add_extension(names, critical=False)
+        is_number = host[0].isdigit()
+        name_or_number = x509.IPAddress(ipaddress.ip_address(host)) if is_number else x509.DNSName(host)
+        builder = builder.add_extension(x509.SubjectAlternativeName([name_or_number]), critical=False)
     return builder.sign(issuer.key, hashes.SHA256())

@@ -13,10 +13,7 @@ from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.items import ExportItem, parse_item
 from tests.support.pleo.pleo_items import an_item, receipt
-
-
-async def no_waiting(_seconds: float) -> None:
-    """Waits for nothing."""
+from tests.support.pleo.scripted_pleo import no_waiting
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 from hypothesis import settings
 
+from blocks.pleo.http.auth import Auth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 
@@ -23,6 +24,10 @@ KEY = "k3y-Of-A-Test"
 JOB_ID = "11111111-2222-4333-8444-555555555555"
 COMPANY_ID = "99999999-8888-4777-8666-555555555555"
 ENTRY_ID = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+async def no_waiting(_seconds: float) -> None:
+    """Waits for nothing: between tries, tests need the order of things and not the time."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +169,10 @@ class ScriptedPleo:
         self.url = ""
         self.time = VirtualClock()
 
-    def client(self, auth: httpx.Auth | None = None, *, page_size: int = 100, jitter: float = 1.0) -> PleoClient:
+    def client(self, auth: Auth | None = None, *, page_size: int = 100, jitter: float = 1.0) -> PleoClient:
         """A client of this Pleo, whose clock is the virtual one."""
         clock = self.time.clock(jitter)
-        return PleoClient(self.url, auth or httpx.BasicAuth(KEY, ""), page_size=page_size, clock=clock)
+        return PleoClient(self.url, auth or KeyAuth(KEY), page_size=page_size, clock=clock)
 
     @property
     def lines(self) -> list[str]:
@@ -192,7 +197,7 @@ class ScriptedPleo:
                     break
                 writer.write(step)
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass  # the client has had enough
         finally:
             writer.close()
@@ -211,8 +216,10 @@ async def _read_request(reader: asyncio.StreamReader) -> Request | None:
 
 
 @asynccontextmanager
-async def scripted(script: Sequence[Step] | Behaviour) -> AsyncIterator[ScriptedPleo]:
-    """A scripted Pleo behind a free port of its own while the context lasts."""
+async def scripted(
+    script: Sequence[Step] | Behaviour, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedPleo]:
+    """A scripted Pleo behind a free port of its own while the context lasts; with `tls` it speaks https."""
     pleo = ScriptedPleo(script)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -221,8 +228,8 @@ async def scripted(script: Sequence[Step] | Behaviour) -> AsyncIterator[Scripted
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    pleo.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    pleo.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield pleo
     finally:

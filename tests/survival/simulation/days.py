@@ -17,13 +17,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-import httpx
-
 from blocks.erp.base import Writers
 from blocks.erp.entries import EntryState
 from blocks.erp.policy import AllFailedEvent, Attachments, ClosedPeriod, Policy
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.client import BearerAuth, KeyAuth, PleoClient
+from blocks.pleo.http.auth import BearerAuth, FixedAuth, KeyAuth
+from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock
 from flows.outcome import RunReport
@@ -286,17 +285,17 @@ class Days:
         if not process.dead:
             world.ended(process, report)
 
-    def _credentials(self) -> httpx.Auth:
+    def _credentials(self) -> FixedAuth:
         """An API key, or an access token that lives for a quarter of an hour."""
         allowed = self.world.pleo.authorizations
         if not self.uses_tokens:
-            auth: httpx.Auth = KeyAuth("a-key")
-            allowed.add(_header(auth))
+            auth: FixedAuth = KeyAuth("a-key")
+            allowed.add(auth.header)
             return auth
         token = f"token-{len(self.processes)}"
         auth = BearerAuth(token)
-        allowed.add(_header(auth))
-        asyncio.get_running_loop().call_later(900.0, allowed.discard, _header(auth))
+        allowed.add(auth.header)
+        asyncio.get_running_loop().call_later(900.0, allowed.discard, auth.header)
         return auth
 
     # -- what goes wrong ----------------------------------------------------------------------------------------
@@ -346,12 +345,6 @@ class Days:
 
 class _Enough(Exception):
     """There is a violation: no need to go on."""
-
-
-def _header(auth: httpx.Auth) -> str:
-    request = httpx.Request("GET", BASE_URL)
-    next(auth.sync_auth_flow(request))
-    return str(request.headers["authorization"])
 
 
 def tell(world: World, seed: int) -> str:

@@ -7,51 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import math
-import selectors
-from collections.abc import Coroutine
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, TypeVar
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blocks.pleo.http.auth import KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pacing import Pacer
 from blocks.pleo.http.transport import REQUESTS_A_MINUTE, Clock
+from tests.support.network import jumping_loop
+from tests.support.network.jumping_loop import run as simulate
 from tests.support.pleo.scripted_pleo import JOB_ID, SAME_EVERY_TIME, job
 
 LIMIT, WINDOW_S = 600, 60.0
-_T = TypeVar("_T")
 
 
-class _NoWaiting(selectors.DefaultSelector):
-    """Waits for nothing; what the loop wanted to wait passes at once."""
-
-    passed_s = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise AssertionError("the simulation waits for something that will never happen")
-        if not ready:
-            self.passed_s += max(timeout or 0.0, 0.0)
-        return ready
-
-
-class _VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._waits = _NoWaiting()
-        super().__init__(self._waits)
-
-    def time(self) -> float:
-        return 5000.0 + self._waits.passed_s
-
-
-def simulate(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end in virtual time."""
-    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
-        return runner.run(coroutine)
+@pytest.fixture(autouse=True, scope="module")
+def _days_may_pass() -> Iterator[None]:
+    """One worker behind a slow network takes a day for requests that others make in minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jumping_loop, "LONGEST_S", 7 * 86_400.0)
+        yield
 
 
 def now() -> float:
@@ -235,9 +215,9 @@ class _Network(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"data": job()})
 
 
-def _client(network: _Network) -> PleoClient:
+def _client(network: httpx.AsyncBaseTransport) -> PleoClient:
     clock = Clock(monotonic=now, sleep=asyncio.sleep, jitter=lambda: 0.5)
-    return PleoClient("https://pleo.test", httpx.BasicAuth("k", ""), clock=clock, transport=network)
+    return PleoClient("https://pleo.test", KeyAuth("k"), clock=clock, transport=network)
 
 
 def test_the_whole_client_makes_no_429_of_its_own_and_uses_the_minute() -> None:
@@ -261,23 +241,18 @@ def test_the_whole_client_makes_no_429_of_its_own_and_uses_the_minute() -> None:
 
 
 def test_a_429_slows_the_whole_client_down() -> None:
-    class Once(httpx.AsyncBaseTransport):
-        def __init__(self) -> None:
-            self.arrivals: list[float] = []
+    arrivals: list[float] = []
 
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            self.arrivals.append(now())
-            return httpx.Response(429 if len(self.arrivals) == 20 else 200, json={"data": job()})
+    def once(_: httpx.Request) -> httpx.Response:
+        arrivals.append(now())
+        return httpx.Response(429 if len(arrivals) == 20 else 200, json={"data": job()})
 
-    async def run() -> list[float]:
-        network = Once()
-        clock = Clock(monotonic=now, sleep=asyncio.sleep, jitter=lambda: 0.5)
-        async with PleoClient("https://pleo.test", httpx.BasicAuth("k", ""), clock=clock, transport=network) as client:
+    async def run() -> None:
+        async with _client(httpx.MockTransport(once)) as client:
             for _ in range(60):
                 await client.get_job(JOB_ID)
-        return network.arrivals
 
-    arrivals = simulate(run())
+    simulate(run())
     assert arrivals[19] == arrivals[0]
     after = [later - at for at, later in pairwise(arrivals[20:])]
     assert len(after) == 40

@@ -1,4 +1,6 @@
-"""The end of the redirect on this machine: waits on loopback for what the authorisation server says of one attempt.
+"""How a user is sent to the authorisation server, and comes back to this machine with a code, or with its refusal.
+
+The address they open holds one-time secrets; the listener on loopback waits for the answer to that very request.
 
 Browsers connect ahead of time, fetch ahead, ask for icons and load pages twice, and other programs may knock too. So
 only a request for the right path with the right `state` counts, and only the first. Every page is without scripts.
@@ -7,12 +9,15 @@ only a request for the right path with the right `state` counts, and only the fi
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import html
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from blocks.text import one_line
 
@@ -39,12 +44,39 @@ h1 {{ font-size: 1.5rem; margin: 0 0 .5rem }} p {{ margin: 0; opacity: .75 }}
 """
 
 
-class PortTaken(Exception):
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """One request to be authorised. The verifier proves later that the code was meant for us (RFC 7636)."""
+
+    redirect_uri: str
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(64), repr=False)  # 86 of 43 to 128 characters
+
+    @property
+    def challenge(self) -> str:
+        """The SHA-256 of the verifier, in base64url without padding."""
+        return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
+
+    def url(self, authorization_server: str, client_id: str, scopes: str) -> str:
+        """Where the user allows it."""
+        query = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": self.redirect_uri,
+            "scope": scopes,
+            "state": self.state,
+            "code_challenge": self.challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{authorization_server}/oauth/authorize?{urlencode(query)}"
+
+
+class PortInUse(Exception):
     """Nobody can listen there; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Redirected:
+class Redirect:
     """What came back: a code, or the server's error in one line."""
 
     code: str | None = field(default=None, repr=False)
@@ -52,12 +84,12 @@ class Redirected:
     description: str = ""
 
 
-class Listener:
-    """Waits for the answer to one attempt, which is known by its state."""
+class RedirectListener:
+    """Waits for the answer to one authorisation request, which is known by its state."""
 
     def __init__(self, state: str) -> None:
         self._state = state
-        self.answer: asyncio.Future[Redirected] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Redirect] = asyncio.get_running_loop().create_future()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection."""
@@ -74,7 +106,7 @@ class Listener:
         finally:
             writer.close()
 
-    def _read(self, head: str) -> tuple[int, str, str, Redirected | None]:
+    def _read(self, head: str) -> tuple[int, str, str, Redirect | None]:
         """What a request gets, and what it brings."""
         first, *lines = head.split("\r\n")
         method, _, rest = first.partition(" ")
@@ -100,9 +132,9 @@ class Listener:
                 None,
             )
         if given.get("code"):
-            redirected = Redirected(code=given["code"])
+            redirected = Redirect(code=given["code"])
             return 200, "Thank you", "You may close this window. The terminal says how it went on.", redirected
-        redirected = Redirected(
+        redirected = Redirect(
             error=one_line(given["error"], 60), description=one_line(given.get("error_description", ""), 200)
         )
         return 200, "Nothing was allowed", "You may close this window. Nothing has changed.", redirected
@@ -125,9 +157,9 @@ def _response(status: int, title: str, text: str) -> bytes:
 
 
 @asynccontextmanager
-async def listening(port: int, state: str) -> AsyncIterator[Listener]:
-    """A listener on loopback while the context lasts. Raises PortTaken."""
-    listener = Listener(state)
+async def redirect_listener(port: int, state: str) -> AsyncIterator[RedirectListener]:
+    """A listener on loopback while the context lasts. Raises PortInUse."""
+    listener = RedirectListener(state)
     connections: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +170,7 @@ async def listening(port: int, state: str) -> AsyncIterator[Listener]:
     try:
         server = await asyncio.start_server(connected, HOST, port, limit=_MAX_HEAD_BYTES)
     except OSError as error:
-        raise PortTaken(f"cannot listen on {HOST}:{port}: {error.strerror or error}") from error
+        raise PortInUse(f"cannot listen on {HOST}:{port}: {error.strerror or error}") from error
     try:
         yield listener
     finally:

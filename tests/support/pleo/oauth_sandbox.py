@@ -10,60 +10,57 @@ from dataclasses import dataclass, field
 from blocks.pleo.errors import PleoUnavailable
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
-from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
-from blocks.pleo.oauth.grant import Saved, SavedGrant
+from blocks.pleo.oauth.grant import OAuthTokenProvider, StoredGrant
+from blocks.pleo.oauth.token_endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, OAuthGrant, Sandbox, serve
+from tests.support.pleo.scripted_pleo import no_waiting
 
 RECONNECT = "authorise again with `python -m blocks.pleo.authorize acme`"
 TOKEN_CALL = "POST /oauth/token"
 
 
-async def no_waiting(_seconds: float) -> None:
-    """The order of things is tested, not the time."""
-
-
 @dataclass
-class Drawer:
+class MemoryTokenStore:
     """A store in memory: what is in it outlives the grants of one test, and can be made to refuse."""
 
-    saved: Saved
+    saved: StoredGrant
     reconnect: str = RECONNECT
     saves: int = 0
     refuses_to_save: bool = False
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Drawer]:
-        async with self._turn:
+    async def locked(self) -> AsyncIterator[MemoryTokenStore]:
+        async with self._lock:
             yield self
 
-    async def load(self) -> Saved:
+    async def load(self) -> StoredGrant:
         return self.saved
 
     async def save(self, tokens: Tokens) -> None:
         await asyncio.sleep(0)
         if self.refuses_to_save:
-            raise PleoUnavailable("the drawer is stuck")
+            raise PleoUnavailable("the store is stuck")
         self.saves += 1
-        self.saved = Saved(self.saved.registration, tokens)
+        self.saved = StoredGrant(self.saved.registration, tokens)
 
 
 @dataclass
-class World:
+class OAuthSandbox:
     """The sandbox, and one client of it with access."""
 
     sandbox: Sandbox
     url: str
-    drawer: Drawer
+    store: MemoryTokenStore
     seconds: float = 0.0
 
-    def grant(self) -> SavedGrant:
+    def grant(self) -> OAuthTokenProvider:
         """The access of one process, as it finds it saved when it starts."""
-        tokens = self.drawer.saved.tokens
+        tokens = self.store.saved.tokens
         assert tokens is not None
-        return SavedGrant(self.drawer.saved.registration, tokens, self.drawer, lambda: self.seconds, no_waiting)
+        return OAuthTokenProvider(self.store.saved.registration, tokens, self.store, lambda: self.seconds, no_waiting)
 
-    def client(self, grant: SavedGrant | None = None) -> PleoClient:
+    def client(self, grant: OAuthTokenProvider | None = None) -> PleoClient:
         """A client with that access, or one of its own."""
         clock = Clock(sleep=no_waiting, jitter=lambda: 0.0)
         return PleoClient(self.url, grant or self.grant(), clock=clock)
@@ -81,13 +78,13 @@ class World:
 
 
 @contextmanager
-def a_world(
+def oauth_sandbox(
     client_auth: ClientAuth = ClientAuth.PARAMETERS, *, secret: str | None = SANDBOX_CLIENT_SECRET
-) -> Iterator[World]:
+) -> Iterator[OAuthSandbox]:
     """A sandbox on a free port, one of whose users has allowed access."""
     with Sandbox(rate_limit=False) as sandbox, serve(sandbox) as url:
         sandbox.add_oauth_client(SANDBOX_CLIENT_ID, secret)
         pair = sandbox.grant_access()
         registration = Registration(SANDBOX_CLIENT_ID, secret, client_auth, url)
         tokens = Tokens(pair.access_token, pair.refresh_token)
-        yield World(sandbox, url, Drawer(Saved(registration, tokens)))
+        yield OAuthSandbox(sandbox, url, MemoryTokenStore(StoredGrant(registration, tokens)))

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from blocks.pleo.errors import NotTrusted
-from blocks.pleo.oauth.endpoint import (
+from blocks.pleo.oauth.token_endpoint import (
     ClientAuth,
     Registration,
     Tokens,
@@ -20,9 +20,8 @@ from blocks.pleo.oauth.endpoint import (
     exchange,
     renew,
 )
-from tests.support.pleo.file_world import server_tls
-from tests.support.pleo.oauth_world import no_waiting
-from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, html, scripted
+from tests.support.pleo.certificates import server_tls
+from tests.support.pleo.scripted_pleo import Step, answer, cut, drop, html, no_waiting, scripted
 
 CLIENT, SECRET, REFRESH = "acme & sons", "s3cret:+/%&=", "r3fresh"
 NEW: dict[str, Any] = {"access_token": "a2", "refresh_token": "r2", "token_type": "Bearer", "expires_in": 900}

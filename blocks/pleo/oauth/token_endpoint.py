@@ -19,10 +19,10 @@ from urllib.parse import quote_plus
 
 import httpx
 
-from blocks.hiding import Hiding
 from blocks.pleo.errors import NotTrusted
 from blocks.pleo.http.retries import read_retry_after, wait_s
 from blocks.pleo.http.transport import trusted_tls
+from blocks.redaction import Redactor
 from blocks.text import one_line
 from blocks.tls import tls_problem
 
@@ -123,7 +123,7 @@ async def _ask(
     sleep: Sleep = asyncio.sleep,
 ) -> Tokens:
     url = f"{registration.authorization_server}/oauth/token"
-    hide = Hiding((*secrets, *registration.secrets))
+    hide = Redactor((*secrets, *registration.secrets))
     async with httpx.AsyncClient(
         timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=10.0),
         verify=trusted_tls(),
@@ -177,7 +177,7 @@ def _plain(headers: httpx.Headers) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers.items() if name in kept]
 
 
-def _tokens(response: httpx.Response, hide: Hiding, refresh: str | None) -> Tokens:
+def _tokens(response: httpx.Response, hide: Redactor, refresh: str | None) -> Tokens:
     status = response.status_code
     document = _document(response.content)
     if 300 <= status < 500 and status != 408:
@@ -201,7 +201,7 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _said(document: dict[str, Any], hide: Hiding) -> str:
+def _said(document: dict[str, Any], hide: Redactor) -> str:
     """The error in the server's words, RFC 6749's code first."""
     texts = [document.get(name) for name in ("error", "error_description")]
     said = ": ".join(text for text in texts if isinstance(text, str) and text)
