@@ -34,7 +34,7 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
 from blocks import collection
-from blocks.erp.settings import ErpSettings
+from blocks.erp.block import ErpBlock
 from blocks.hiding import Hiding
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
@@ -184,7 +184,7 @@ async def export(
             stop,
             time.monotonic,
             chosen.update_batch_size,
-            chosen.policy(),
+            chosen,
             dry_run,
             client.now,
         )
@@ -237,7 +237,7 @@ async def _credentials(name: str | None) -> PleoCredentials | PleoOAuth:
     return block
 
 
-async def _settings(name: str | None, ledger: str | None, file: str | None) -> ErpSettings:
+async def _settings(name: str | None, ledger: str | None, file: str | None) -> ErpBlock:
     """The settings block of that name, else those of the embedded ledger, from a file where one is given.
 
     Raises PleoConfigurationError or SettingsError.
@@ -245,7 +245,7 @@ async def _settings(name: str | None, ledger: str | None, file: str | None) -> E
     if not name:
         return _ledger_settings(ledger, file)
     block = await _block(name)
-    if not isinstance(block, ErpSettings):
+    if not isinstance(block, ErpBlock):
         raise PleoConfigurationError(f"block {one_line(name, 100)} holds no settings of an accounting system")
     return block
 

@@ -86,7 +86,9 @@ class _JobRun:
     def __init__(self, session: Session, job: ExportJob) -> None:
         self.session = session
         self.job = job
-        self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
+        self.report = JobReport(
+            job.id, job.company_id, dry_run=session.dry_run, minor_units=session.settings.minor_units
+        )
         self.control = ControlList()
         self.deadline = Deadline(job, session.clock, session.now())
         self._warned = False
@@ -109,11 +111,11 @@ class _JobRun:
 
     def desk(self, reference: Reference) -> Desk:
         """What pages are recorded with, once the accounting system's reference data is known."""
-        session, policy = self.session, self.session.policy
-        today = session.now().astimezone(policy.time_zone).date()
+        session, settings = self.session, self.session.settings
+        today = session.now().astimezone(settings.zone).date()
         return Desk(
             session.erp,
-            Books(self.job.id, self.job.company_id, reference, session.erp.describe(), policy, today),
+            Books(self.job.id, self.job.company_id, reference, session.erp.describe(), settings, today),
             session.files,
             session.clock,
             session.stop,
@@ -149,7 +151,7 @@ class _JobRun:
         A job that is resumed may be half done already: it stays open, as it does when this happens in mid-run.
         """
         try:
-            return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.policy)
+            return await self.session.runner.call(validate_job, self.session.erp, self.job, self.session.settings)
         except ErpRateLimited as error:
             if self.is_resumed and (error.clears_in_s or 0.0) <= self.deadline.life_s:
                 raise
@@ -334,7 +336,7 @@ class _JobRun:
         types.update(item.type.value for item in self.report.failures)
         successful = control.successful + self.report.successful
         not_successful = control.not_successful + self.report.failed
-        await self.complete(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
+        await self.complete(final_event(successful, not_successful, types, self.session.settings.all_failed_event))
 
     async def fail(self, error: JobFails) -> None:
         """End a job that cannot be done: as a whole, unless items of it have come to their end already.

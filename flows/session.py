@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from blocks.erp.base import Erp
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
 from flows.runner import Runner
@@ -28,6 +28,6 @@ class Session:
     stop: Stop
     clock: Callable[[], float]
     update_batch_size: int = 100
-    policy: Policy = field(default_factory=Policy)
+    settings: ErpSettings = field(default_factory=ErpSettings)
     dry_run: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -90,7 +90,7 @@ def test_the_settings_example_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "acme.toml").write_text(example)
     settings = read_settings(tmp_path / "acme.toml")
     assert settings.path == "acme.sqlite"
-    assert settings.policy().accepts("5a4db0c5-0000-4000-8000-000000000001")
+    assert settings.accepts("5a4db0c5-0000-4000-8000-000000000001")
 
 
 def test_every_setting_is_told() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blocks.erp.entries import Account, Document, DocumentKind, Line, Vendor
-from blocks.erp.policy import Policy, Settlement, UnknownVendor
 from blocks.erp.reference import JournalUse, Role
+from blocks.erp.settings import ErpSettings, Settlement, UnknownVendor
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
 from blocks.text import no_formula
@@ -36,14 +36,14 @@ class BillAccounts:
 
 def bill_accounts(item: ExportItem, rule: Rule, accounts: Accounts, books: Books) -> BillAccounts:
     """The vendor and accounts of an item; fails it where the vendor is unknown or an account is missing."""
-    policy = books.policy
+    settings = books.settings
     vendor = vendor_of(item, books.reference.vendors)
     if vendor is not None:
         payable = vendor.payable or accounts.of_role(Role.PAYABLE)
-    elif policy.unknown_vendor is not UnknownVendor.FALLBACK:
+    elif settings.unknown_vendor is not UnknownVendor.FALLBACK:
         raise ItemFails(ItemFailure.VENDOR_UNKNOWN, VENDOR_UNKNOWN)
-    elif policy.unknown_vendor_account:
-        payable = accounts.by_code(policy.unknown_vendor_account, Role.PAYABLE)
+    elif settings.unknown_vendor_account:
+        payable = accounts.by_code(settings.unknown_vendor_account, Role.PAYABLE)
     else:
         payable = accounts.of_role(Role.PAYABLE)
     mains = accounts.main(None) if rule.main is None else None
@@ -61,7 +61,7 @@ def documents_of(
     documents = []
     size = abs(amounts.header_minor)
     if on.mains is not None:
-        costs = expense_lines(item, on.mains, amounts, not turned, accounts, books.policy)
+        costs = expense_lines(item, on.mains, amounts, not turned, accounts, books.settings)
         lines = (*costs, line_of(on.payable, size, turned, counter=on.counter is None))
         kind, use = (
             (DocumentKind.CREDIT_NOTE, JournalUse.CREDIT_NOTES) if turned else (DocumentKind.BILL, JournalUse.BILLS)
@@ -80,13 +80,13 @@ def documents_of(
     return tuple(documents)
 
 
-def invoice_number(item: ExportItem, policy: Policy) -> str:
+def invoice_number(item: ExportItem, settings: ErpSettings) -> str:
     """The number by which a bill and its payment find each other; empty where there is none to go by.
 
     A number too long to be kept whole is none: cut, it would be another invoice's.
     """
     invoice = invoice_of(item)
-    if policy.settlement is Settlement.NEVER or invoice is None:
+    if settings.settlement is Settlement.NEVER or invoice is None:
         return ""
     number = no_formula(clean(invoice.invoice_number), 2 * _MAX_INVOICE_NUMBER)
     return number if len(number) <= _MAX_INVOICE_NUMBER else ""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from blocks.erp.base import Capabilities
-from blocks.erp.policy import Policy
 from blocks.erp.reference import JournalUse, Reference
+from blocks.erp.settings import ErpSettings
 from flows.failures import missing
 
 
@@ -22,7 +22,7 @@ class Books:
     company_id: str
     reference: Reference
     limits: Capabilities
-    policy: Policy = field(default_factory=Policy)
+    settings: ErpSettings = field(default_factory=ErpSettings)
     today: date | None = None
 
     def journal(self, use: JournalUse) -> str:

@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from blocks.erp.entries import Dimension
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.items import ExportItem, ItemLine
 from flows.bookkeeping.codes import NOBODY, clean, fitting
 
 
-def dimensions_of(item: ExportItem, line: ItemLine, policy: Policy) -> tuple[Dimension, ...]:
+def dimensions_of(item: ExportItem, line: ItemLine, settings: ErpSettings) -> tuple[Dimension, ...]:
     """The dimensions of one line, each once: the line's tags, then employee and team where the settings name theirs.
 
     A tag group is the dimension that the settings say, else the one of its own name. A tag that stands for "I don't
     know" (an id of zeros, no code) is none. Where a tag names the employee's or the team's dimension, the tag counts.
     """
-    found = dict.fromkeys(_tags(line, policy))
+    found = dict.fromkeys(_tags(line, settings))
     groups = {dimension.group for dimension in found}
-    for name, person in ((policy.employee_dimension, item.user), (policy.team_dimension, item.team)):
+    for name, person in ((settings.employee_dimension, item.user), (settings.team_dimension, item.team)):
         code = clean(person.code) if person is not None else ""
         if name and code and name not in groups:
             found[Dimension(name, fitting(code, f"code of the {name}"))] = None
     return tuple(found)
 
 
-def _tags(line: ItemLine, policy: Policy) -> Iterator[Dimension]:
+def _tags(line: ItemLine, settings: ErpSettings) -> Iterator[Dimension]:
     for tag in line.tags or ():
         if tag is None or (tag.id or "").strip() == NOBODY:
             continue
         group, code = clean(tag.group_code), clean(tag.code)
-        name = policy.dimensions.get(group, group)
+        name = settings.dimensions.get(group, group)
         if code and (name or not group):
             yield Dimension(fitting(name, "tag group"), fitting(code, "tag code"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from blocks.erp.policy import MoneyBackSign
 from blocks.erp.reference import Role
+from blocks.erp.settings import MoneyBackSign
 from blocks.text import one_line
 from flows.failures import invalid
 

@@ -38,7 +38,7 @@ def _entry(item: ExportItem, books: Books) -> Entry:
         )
     rule = rule_for(item.type, item.sub_type)
     payable = is_payable(item, rule, books)
-    currency, _ = wallet_minor(item.amount, "The expense", books.policy.minor_units)
+    currency, _ = wallet_minor(item.amount, "The expense", books.settings.minor_units)
     accounts = Accounts(item, currency, books.reference)
     entry = _bill(item, rule, accounts, books) if payable else _journal_entry(item, rule, accounts, books)
     return _checked(_exchanged(entry, books), books)
@@ -48,10 +48,10 @@ def _journal_entry(item: ExportItem, rule: Rule, accounts: Accounts, books: Book
     mains = accounts.main(rule.main)
     counter = accounts.of_role(rule.counter)
     journal = books.journal(JournalUse.GENERAL)
-    amounts = amounts_of(item, books.policy.minor_units)
-    turned = is_turned(rule, amounts.header_minor, books.policy.money_back_sign)
+    amounts = amounts_of(item, books.settings.minor_units)
+    turned = is_turned(rule, amounts.header_minor, books.settings.money_back_sign)
     if rule.main is None:
-        lines = expense_lines(item, mains, amounts, not turned, accounts, books.policy)
+        lines = expense_lines(item, mains, amounts, not turned, accounts, books.settings)
     else:
         lines = transfer_lines(item, mains, amounts, not turned)
     settling = line_of(counter, abs(amounts.header_minor), turned, counter=True)
@@ -60,15 +60,15 @@ def _journal_entry(item: ExportItem, rule: Rule, accounts: Accounts, books: Book
 
 def _bill(item: ExportItem, rule: Rule, accounts: Accounts, books: Books) -> Bill:
     on = bill_accounts(item, rule, accounts, books)
-    amounts = amounts_of(item, books.policy.minor_units)
-    turned = is_turned(rule, amounts.header_minor, books.policy.money_back_sign)
+    amounts = amounts_of(item, books.settings.minor_units)
+    turned = is_turned(rule, amounts.header_minor, books.settings.money_back_sign)
     documents = documents_of(item, on, amounts, turned, accounts, books)
     return Bill(
         **_head(item, rule, amounts, turned, books),
         vendor=on.vendor,
         payable=on.payable,
         documents=documents,
-        invoice_number=invoice_number(item, books.policy),
+        invoice_number=invoice_number(item, books.settings),
         stays_open=stays_open(item),
     )
 
@@ -93,8 +93,8 @@ class _Head(TypedDict):
 
 
 def _head(item: ExportItem, rule: Rule, amounts: Amounts, turned: bool, books: Books) -> _Head:
-    limits, policy = books.limits, books.policy
-    original = accounting_date(item, policy.time_zone)
+    limits, settings = books.limits, books.settings
+    original = accounting_date(item, settings.zone)
     rounding = amounts.rounding_minor if rule.main is None else 0  # only a cost is ever rounded
     return _Head(
         accounting_entry_id=item.accounting_entry_id,
@@ -107,16 +107,16 @@ def _head(item: ExportItem, rule: Rule, amounts: Amounts, turned: bool, books: B
         amount_minor=amounts.header_minor,
         description=description_of(item, limits.max_description),
         reference=reference_of(item, limits.max_reference),
-        state=policy.posting,
+        state=settings.posting,
         supplier=supplier_money(item.amount),
-        details=details_of(item, limits.max_detail, policy.time_zone),
+        details=details_of(item, limits.max_detail, settings.zone),
         rounding_minor=-rounding if turned else rounding,
     )
 
 
 def _exchanged(entry: JournalEntry | Bill, books: Books) -> JournalEntry | Bill:
     """The entry with its amounts in the company's currency too, where that is another one."""
-    exchange = exchange_for(entry.currency, entry.posting_date, books.reference, books.policy.minor_units)
+    exchange = exchange_for(entry.currency, entry.posting_date, books.reference, books.settings.minor_units)
     if exchange is None:
         return entry
     company = exchange.company_currency
@@ -129,7 +129,7 @@ def _exchanged(entry: JournalEntry | Bill, books: Books) -> JournalEntry | Bill:
 def _checked(entry: JournalEntry | Bill, books: Books) -> Entry:
     """The entry, if each of its parts balances in both currencies and it settles the item's amount."""
     parts = [entry.lines] if isinstance(entry, JournalEntry) else [document.lines for document in entry.documents]
-    units = books.policy.minor_units
+    units = books.settings.minor_units
     for lines in parts:
         difference = sum(line.amount_minor for line in lines)
         if difference:

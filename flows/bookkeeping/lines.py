@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blocks.erp.entries import Account, Dimension, Line, Money
-from blocks.erp.policy import Policy
 from blocks.erp.reference import Role
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.items import ExportItem, ItemLine
 from flows.bookkeeping.accounts import Accounts
 from flows.bookkeeping.amounts import Amounts, LineAmounts, supplier_money
@@ -24,14 +24,14 @@ def transfer_lines(item: ExportItem, mains: Sequence[Account], amounts: Amounts,
 
 
 def expense_lines(
-    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, accounts: Accounts, policy: Policy
+    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, accounts: Accounts, settings: ErpSettings
 ) -> tuple[Line, ...]:
     """Cost and tax of each line on its own account in `mains`, in the debit column or with `debit` false in credit."""
     return tuple(
         made
         for line, account, split in zip(item.accounting_entry_lines or (), mains, amounts.lines, strict=True)
-        for made in _Expense(line, split, debit, _tax_code(line, policy)).lines(
-            account, dimensions_of(item, line, policy), accounts
+        for made in _Expense(line, split, debit, _tax_code(line, settings)).lines(
+            account, dimensions_of(item, line, settings), accounts
         )
     )
 
@@ -76,10 +76,10 @@ class _Expense:
         return Line(account, debit_minor, credit_minor, tax_code=self.tax_code, tax=True)
 
 
-def _tax_code(line: ItemLine, policy: Policy) -> str | None:
+def _tax_code(line: ItemLine, settings: ErpSettings) -> str | None:
     """The accounting system's tax code of a line, as the settings translate Pleo's."""
     code = clean(line.tax.code) if line.tax is not None else ""
-    return fitting(policy.tax_codes.get(code, code), "tax code") or None
+    return fitting(settings.tax_codes.get(code, code), "tax code") or None
 
 
 def _columns(amount_minor: int, debit: bool) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, tzinfo
 
-from blocks.erp.policy import ClosedPeriod
+from blocks.erp.settings import ClosedPeriod
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
 from flows.bookkeeping.books import Books
@@ -32,7 +32,7 @@ def posting_date(original: date, books: Books) -> date:
     periods = books.reference.periods
     if periods is None or periods.is_open(original):
         return original
-    match books.policy.closed_period:
+    match books.settings.closed_period:
         case ClosedPeriod.NEXT_OPEN:
             later = periods.next_open(original)
             if later is None:

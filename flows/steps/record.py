@@ -23,7 +23,7 @@ from blocks.erp.errors import (
     RefusalKind,
     Refused,
 )
-from blocks.erp.policy import Attachments
+from blocks.erp.settings import Attachments
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
@@ -113,7 +113,7 @@ class _PageRun:
         self._desk = desk
         self._erp = desk.erp
         self._books = desk.books
-        self._policy = desk.books.policy
+        self._settings = desk.books.settings
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
 
@@ -199,8 +199,8 @@ class _PageRun:
 
     def _wants_receipts(self) -> bool:
         # A dry run asks for receipts only where a missing one would fail its expense.
-        return self._policy.attachments is not Attachments.SKIP and (
-            not self._desk.dry_run or self._policy.attachments is Attachments.REQUIRED
+        return self._settings.attachments is not Attachments.SKIP and (
+            not self._desk.dry_run or self._settings.attachments is Attachments.REQUIRED
         )
 
     async def _portion(self, portion: list[_Work]) -> None:
@@ -224,12 +224,12 @@ class _PageRun:
         """The receipts of these expenses, but for those that hang on their entries already."""
         skip = {one.id_: one.found.attached for one in portion if one.found is not None}
         items = [one.item for one in portion if not (self._desk.dry_run and one.found is not None)]
-        stop, policy = self._desk.stop, self._policy.attachments
+        stop, attachments = self._desk.stop, self._settings.attachments
         folder: Path | None = None
         try:
             folder = until_recorded.enter_context(receipts_folder())
             async with stop.limit(None):
-                return await collect_page(items, self._desk.files, self._books.limits, policy, folder, skip)
+                return await collect_page(items, self._desk.files, self._books.limits, attachments, folder, skip)
         except OSError as error:
             stop.check()  # a limit that ran out is an OSError, too
             where = error.filename or folder
@@ -241,7 +241,7 @@ class _PageRun:
         entries: list[Entry] = []
         for one in new:
             files = collected.get(one.id_)
-            required = self._policy.attachments is Attachments.REQUIRED
+            required = self._settings.attachments is Attachments.REQUIRED
             assert isinstance(one.outcome, Entry)  # noqa: S101 - _prepared lets no failure through without an entry
             if files is not None and files.problems and required:
                 self._page.rows.append(failed(one.id_, files.problems[0]))
@@ -251,7 +251,7 @@ class _PageRun:
                 entries.append(one.outcome)
         if self._desk.dry_run:
             self._page.entries += entries
-            self._page.rows += [preview_row(entry, self._policy.minor_units) for entry in entries]
+            self._page.rows += [preview_row(entry, self._settings.minor_units) for entry in entries]
             return
         outcomes, stands = await self._record(entries)
         by_id, found = {one.id_: one for one in new}, list[_Work]()
@@ -295,7 +295,7 @@ class _PageRun:
         if isinstance(outcome, Refused):
             return failed(entry.accounting_entry_id, refusal(outcome))
         now = stands[entry.accounting_entry_id]
-        row = recorded_row(replace(now, found=outcome.found), entry, self._policy.minor_units)
+        row = recorded_row(replace(now, found=outcome.found), entry, self._settings.minor_units)
         problems = [*(files.problems if files is not None else ()), *map(_as_failure, outcome.not_attached)]
         return with_notices(row, _lacking(now.external_id, problems))
 
@@ -315,14 +315,14 @@ class _PageRun:
                     if files is not None and files.attachments:
                         touched[one.id_] = one
                     problems = await self._attach_missing(one, files)
-                    if problems and is_draft and self._policy.attachments is Attachments.REQUIRED:
+                    if problems and is_draft and self._settings.attachments is Attachments.REQUIRED:
                         reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
                         row = failed(one.id_, Failure(problems[0].type, reason))
                     lacking[one.id_] = _lacking(one.found.external_id, problems)
                 rows[one.id_] = row
                 if row.status is ItemStatus.SUCCESSFUL and is_draft:
                     drafts[one.id_] = one
-            if drafts and self._policy.posting is EntryState.POSTED:
+            if drafts and self._settings.posting is EntryState.POSTED:
                 refused = await self._post(drafts)
                 rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
                 touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
@@ -332,7 +332,7 @@ class _PageRun:
             self._page.closing = self._closing(error)
             if self._page.closing is None:
                 raise
-            if self._policy.posting is EntryState.POSTED:
+            if self._settings.posting is EntryState.POSTED:
                 rows = {id_: row for id_, row in rows.items() if id_ not in drafts}  # whether posted, nobody can say
         self._page.rows += [
             with_notices(row, lacking.get(id_, []) if row.status is ItemStatus.SUCCESSFUL else [])

@@ -27,7 +27,7 @@ def recorded_row(recorded: Recorded, entry: Entry, units: MinorUnits) -> Row:
 
 def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, books: Books) -> Row:
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
-    units = books.policy.minor_units
+    units = books.settings.minor_units
     if isinstance(outcome, Entry):
         return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units)
     try:

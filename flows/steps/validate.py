@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from blocks.erp.base import Capabilities, Erp
 from blocks.erp.errors import ErpConfigurationError, ErpLoginRefused
-from blocks.erp.policy import Policy
 from blocks.erp.reference import Reference
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.models import ExportJob, JobFailure
 from flows.failures import JOB_FAILURES, JobFails
 
 
-async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
+async def validate_job(erp: Erp, job: ExportJob, settings: ErpSettings) -> Reference:
     """The accounting system's reference data, once it is known to take entries. Raises JobFails with what to change."""
-    if not policy.accepts(job.company_id):
+    if not settings.accepts(job.company_id):
         raise JobFails(
             JobFailure.INVALID_CONFIGURATION,
             f"Company {job.company_id} is mapped to no company of the accounting system: add it to the settings.",
@@ -20,7 +20,7 @@ async def validate_job(erp: Erp, job: ExportJob, policy: Policy) -> Reference:
     try:
         await erp.validate()
         _check_bills(job, erp.describe())
-        return policy.applied_to(await erp.load_reference())
+        return settings.applied_to(await erp.load_reference())
     except ErpConfigurationError as error:
         raise JobFails(JOB_FAILURES[error.problem], str(error)) from error
     except ErpLoginRefused as error:

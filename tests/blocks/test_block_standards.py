@@ -8,8 +8,8 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect.utilities.dispatch import get_registry_for_type
 
 from blocks import collection
+from blocks.erp.block import ErpBlock
 from blocks.erp.ledger.block import LedgerSettings
-from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials
 from blocks.pleo.oauth.block import PleoOAuth
@@ -36,9 +36,9 @@ def test_the_collection_lists_every_block() -> None:
 
 
 def test_what_all_accounting_systems_share_is_no_block_that_somebody_could_choose() -> None:
-    assert issubclass(LedgerSettings, ErpSettings)
+    assert issubclass(LedgerSettings, ErpBlock)
     with pytest.raises(InvalidBlockRegistration):
-        ErpSettings.register_type_and_schema(_sync=True)
+        ErpBlock.register_type_and_schema(_sync=True)
 
 
 @pytest.mark.parametrize("block", SUBSCRIBED)

@@ -13,8 +13,8 @@ import pytest
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.charts import ChartFiles, Charts, read_charts
-from blocks.erp.policy import Attachments, ClosedPeriod, UnknownVendor
 from blocks.erp.reference import Chart, JournalUse, Periods, Reference, Role, Vendors, check_names
+from blocks.erp.settings import Attachments, ClosedPeriod, UnknownVendor
 from blocks.pleo.items import ExportItem, parse_item
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, company
 from flows.bookkeeping import Books, book
@@ -42,9 +42,8 @@ def _books(job_id: str) -> Books:
         vendors=Vendors(charts.vendors or ()),
         periods=Periods(charts.periods or ()),
     )
-    policy = settings.policy()
     limits = Capabilities("test", 100, 255, 255, 10**15, bills=True)
-    return Books(job_id, SANDBOX_COMPANY_ID, policy.applied_to(reference), limits, policy, date(2026, 11, 1))
+    return Books(job_id, SANDBOX_COMPANY_ID, settings.applied_to(reference), limits, settings, date(2026, 11, 1))
 
 
 def _failure(item: ExportItem, books: Books) -> Failure | None:
@@ -105,13 +104,12 @@ def test_two_years_are_open_but_for_one_month() -> None:
 
 def test_the_settings_are_strict_and_lack_a_journal_and_an_account(tmp_path: Path) -> None:
     settings = demo_settings(tmp_path / "mine.sqlite")
-    policy = settings.policy()
     assert settings.path == str(tmp_path / "mine.sqlite")
-    assert (policy.posting, policy.attachments) == (EntryState.POSTED, Attachments.REQUIRED)
-    assert (policy.closed_period, policy.unknown_vendor) == (ClosedPeriod.FAIL, UnknownVendor.FAIL)
-    assert set(JournalUse) - set(policy.journals) == {JournalUse.CREDIT_NOTES}
-    assert set(Role) - set(policy.accounts) == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
-    assert policy.accepts(SANDBOX_COMPANY_ID)
+    assert (settings.posting, settings.attachments) == (EntryState.POSTED, Attachments.REQUIRED)
+    assert (settings.closed_period, settings.unknown_vendor) == (ClosedPeriod.FAIL, UnknownVendor.FAIL)
+    assert set(JournalUse) - set(settings.journals) == {JournalUse.CREDIT_NOTES}
+    assert set(Role) - set(settings.role_accounts) == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
+    assert settings.accepts(SANDBOX_COMPANY_ID)
 
 
 def test_the_files_are_installed_with_the_package() -> None:

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
-from blocks.erp.policy import Attachments
+from blocks.erp.settings import Attachments
 from blocks.pleo.credentials import PleoCredentials
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import items_of

@@ -15,7 +15,7 @@ import httpx
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.access import Access
 from blocks.pleo.http.client import PleoClient
@@ -60,7 +60,7 @@ class Office:
         erp: Erp | None = None,
         runner: Runner | None = None,
         stop: Stop | None = None,
-        policy: Policy | None = None,
+        settings: ErpSettings | None = None,
         now: Callable[[], datetime] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = _now,
@@ -81,7 +81,7 @@ class Office:
                 stop or Stop(),
                 seconds,
                 update_batch_size,
-                policy or Policy(),
+                settings or ErpSettings(),
                 dry_run,
                 now or pleo.now,
             )

@@ -22,7 +22,7 @@ import httpcore
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FILE_S, FileClient
 from blocks.pleo.http.client import KeyAuth, PleoClient
 from blocks.pleo.http.transport import Clock
@@ -153,7 +153,7 @@ class FaultyOffice:
         erp: Erp | None = None,
         job_id: str | None = None,
         page_size: int = 3,
-        policy: Policy | None = None,
+        settings: ErpSettings | None = None,
     ) -> tuple[RunReport, float]:
         """One run with everything that a process of its own would have anew; and the seconds that it took."""
         self.runs += 1
@@ -175,7 +175,7 @@ class FaultyOffice:
         ):
             session = Session(
                 pleo, files, erp or self.ledger(), PlainRunner(clock.sleep), stop, loop.time, page_size,
-                policy or Policy(), now=self.local_time,
+                settings or ErpSettings(), now=self.local_time,
             )  # fmt: skip
             await export(session, report, company_id=None, job_id=job_id)
             report.pleo_requests = pleo.requests_sent

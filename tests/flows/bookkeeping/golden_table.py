@@ -14,8 +14,8 @@ from typing import Any
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Vendor
-from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, Settlement, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, JournalUse, KnownVendor, Period, Periods, Reference, Role, Vendors
+from blocks.erp.settings import ClosedPeriod, ErpSettings, MoneyBackSign, Settlement, UnknownVendor
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import Books
 from tests.flows.bookkeeping.golden_items import METHODS, Json, item_of, line_of
@@ -110,7 +110,7 @@ class Case:
     def books(self) -> Books:
         """The books that golden/books.txt describes, as this case has them."""
         reference = replace(the_books(self.without), **self.reference)
-        return Books(JOB, COMPANY, reference, LIMITS, Policy(**self.settings), self.today)
+        return Books(JOB, COMPANY, reference, LIMITS, ErpSettings(**self.settings), self.today)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,9 @@ def _by_name() -> dict[str, Run]:
     return {str(run): run for run in runs()}
 
 
-def books(**policy: Any) -> Books:
-    """The books of the table, with a policy."""
-    return Books(JOB, COMPANY, the_books(), LIMITS, Policy(**policy))
+def books(**settings: Any) -> Books:
+    """The books of the table, with these settings."""
+    return Books(JOB, COMPANY, the_books(), LIMITS, ErpSettings(**settings))
 
 
 def the_books(without: tuple[str, ...] = ()) -> Reference:

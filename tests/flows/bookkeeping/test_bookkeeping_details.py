@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from blocks.erp.entries import NO_DETAILS, Bill, Details, JournalEntry
 from blocks.pleo.items import ExportItem, parse_item
@@ -36,7 +35,7 @@ TALKATIVE: dict[str, Any] = {
 def details(limit: int = 255, zone: str = "UTC", **changes: Any) -> Details:
     made = parse_item({**PURCHASE, **changes})
     assert isinstance(made, ExportItem)
-    entry = book(made, replace(books(time_zone=ZoneInfo(zone)), limits=replace(LIMITS, max_detail=limit)))
+    entry = book(made, replace(books(time_zone=zone), limits=replace(LIMITS, max_detail=limit)))
     assert isinstance(entry, JournalEntry), entry
     return entry.details
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Bill, Document, JournalEntry, Line
-from blocks.erp.policy import Policy
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
+from blocks.erp.settings import ErpSettings
 from flows.bookkeeping import Books, book
 from tests.flows.bookkeeping.accountant import DOCUMENTS_OF, RAISES_DEBT, read
 from tests.flows.bookkeeping.bookkeeping_items import (
@@ -48,7 +48,7 @@ _VARIANTS = tuple(product(METHODS[:2], MinorUnits, DECIMALS))
 
 def books(units: MinorUnits = MinorUnits.HUNDREDTHS, company: str | None = None, rate: Decimal | None = None) -> Books:
     reference = dataclasses.replace(REFERENCE, company_currency=company, rates=lambda currency, day: rate)
-    return Books("job", COMPANY, reference, LIMITS, Policy(minor_units=units), date(2026, 11, 3))
+    return Books("job", COMPANY, reference, LIMITS, ErpSettings(minor_units=units), date(2026, 11, 3))
 
 
 def entry_of(figures: Figures, of: Books) -> JournalEntry | Bill:
