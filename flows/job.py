@@ -23,7 +23,7 @@ from blocks.pleo.errors import (
 )
 from blocks.pleo.http.wire import Cursors
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
-from flows.bookkeeping import Books
+from flows.bookkeeping import BookingContext
 from flows.deadline import Deadline
 from flows.elsewhere import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
@@ -115,7 +115,7 @@ class _JobRun:
         today = session.now().astimezone(settings.zone).date()
         return Desk(
             session.erp,
-            Books(self.job.id, self.job.company_id, reference, session.erp.describe(), settings, today),
+            BookingContext(self.job.id, self.job.company_id, reference, session.erp.describe(), settings, today),
             session.files,
             session.clock,
             session.stop,

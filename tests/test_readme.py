@@ -15,7 +15,7 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.pleo.authorize import PORT
 from blocks.pleo.oauth.block import SCOPES
-from flows.bookkeeping.direction import RULES
+from flows.bookkeeping.accounts import RULES
 from flows.settings import read_settings
 
 ROOT = Path(__file__).parents[1]

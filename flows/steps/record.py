@@ -27,7 +27,7 @@ from blocks.erp.settings import Attachments
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.failures import Failure, refusal
 from flows.receipts.collect import Collected, collect_page
 from flows.receipts.folder import receipts_folder
@@ -61,7 +61,7 @@ class Desk:
     """
 
     erp: Erp
-    books: Books
+    context: BookingContext
     files: FileClient
     clock: Callable[[], float]
     stop: Stop
@@ -112,8 +112,8 @@ class _PageRun:
     def __init__(self, desk: Desk, links_are_fresh: bool) -> None:
         self._desk = desk
         self._erp = desk.erp
-        self._books = desk.books
-        self._settings = desk.books.settings
+        self._context = desk.context
+        self._settings = desk.context.settings
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
 
@@ -174,7 +174,7 @@ class _PageRun:
     def _book(self, item: ExportItem) -> Entry | Failure:
         """The item's entry, checked against the accounting system's limits, or why there is none."""
         try:
-            outcome = book(item, self._books)
+            outcome = book(item, self._context)
             refused = self._erp.check(outcome) if isinstance(outcome, Entry) else None
         except Exception:  # an item that nobody foresaw must not take its job with it
             log.exception("Unexpected while booking %s", item.accounting_entry_id)
@@ -184,7 +184,7 @@ class _PageRun:
     def _portions(self, work: list[_Work]) -> Iterator[list[_Work]]:
         """The work in the accounting system's batches, smaller ones where files have to be fetched."""
         receipts = self._wants_receipts() and any(one.item.files for one in work)
-        most = min(self._books.limits.max_entries, PORTION) if receipts else self._books.limits.max_entries
+        most = min(self._context.limits.max_entries, PORTION) if receipts else self._context.limits.max_entries
         portion: list[_Work] = []
         weight = 0
         for one in work:
@@ -229,7 +229,7 @@ class _PageRun:
         try:
             folder = until_recorded.enter_context(receipts_folder())
             async with stop.limit(None):
-                return await collect_page(items, self._desk.files, self._books.limits, attachments, folder, skip)
+                return await collect_page(items, self._desk.files, self._context.limits, attachments, folder, skip)
         except OSError as error:
             stop.check()  # a limit that ran out is an OSError, too
             where = error.filename or folder
@@ -308,7 +308,7 @@ class _PageRun:
         try:
             for one in found:
                 assert one.found is not None  # noqa: S101 - the caller chose them so
-                row = found_row(one.item, one.outcome, one.found, self._books)
+                row = found_row(one.item, one.outcome, one.found, self._context)
                 is_draft = one.found.state is EntryState.DRAFT
                 if row.status is ItemStatus.SUCCESSFUL and not self._desk.dry_run:
                     files = collected.get(one.id_)
@@ -344,7 +344,7 @@ class _PageRun:
         an entry since it was found."""
         stands = await self._in_the_books([one.found for one in touched.values() if one.found is not None])
         return {
-            id_: found_row(touched[id_].item, touched[id_].outcome, now, self._books)
+            id_: found_row(touched[id_].item, touched[id_].outcome, now, self._context)
             for id_, now in stands.items()
             if rows[id_].status is ItemStatus.SUCCESSFUL
         }
@@ -364,7 +364,7 @@ class _PageRun:
 
     def _closed_since(self, one: _Work) -> Refused | None:
         """Why a draft could not be posted: its period was closed after it was recorded."""
-        periods = self._books.reference.periods
+        periods = self._context.reference.periods
         if periods is None or one.found is None or periods.is_open(one.found.posting_date):
             return None
         day = one.found.posting_date.isoformat()

@@ -11,8 +11,8 @@ from blocks.erp.errors import Refused
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
 from blocks.text import one_line
-from flows.bookkeeping import Books
-from flows.bookkeeping.money import wallet_minor
+from flows.bookkeeping import BookingContext
+from flows.bookkeeping.amounts import wallet_minor
 from flows.failures import Failure, ItemFails, refusal
 from flows.results import Row, failed
 
@@ -25,9 +25,9 @@ def recorded_row(recorded: Recorded, entry: Entry, units: MinorUnits) -> Row:
     return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, _rounding(entry, units))
 
 
-def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, books: Books) -> Row:
+def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, context: BookingContext) -> Row:
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
-    units = books.settings.minor_units
+    units = context.settings.minor_units
     if isinstance(outcome, Entry):
         return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units)
     try:

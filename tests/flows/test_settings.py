@@ -13,8 +13,8 @@ import pytest
 from blocks.erp.entries import EntryState
 from blocks.erp.settings import AllFailedEvent, ErpSettings, MoneyBackSign
 from blocks.pleo.items import ExportItem
-from flows.bookkeeping.direction import is_turned, rule_for
-from flows.bookkeeping.period import accounting_date
+from flows.bookkeeping.accounts import is_turned, rule_for
+from flows.bookkeeping.context import accounting_date
 from tests.support.exporting import Office, office
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"

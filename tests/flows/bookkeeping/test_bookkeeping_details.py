@@ -9,7 +9,7 @@ from typing import Any
 from blocks.erp.entries import NO_DETAILS, Bill, Details, JournalEntry
 from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import book
-from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
+from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with
 
 PURCHASE = item_with("card_purchase, tax none, positive")
 TALKATIVE: dict[str, Any] = {
@@ -35,7 +35,7 @@ TALKATIVE: dict[str, Any] = {
 def details(limit: int = 255, zone: str = "UTC", **changes: Any) -> Details:
     made = parse_item({**PURCHASE, **changes})
     assert isinstance(made, ExportItem)
-    entry = book(made, replace(books(time_zone=zone), limits=replace(LIMITS, max_detail=limit)))
+    entry = book(made, replace(context(time_zone=zone), limits=replace(LIMITS, max_detail=limit)))
     assert isinstance(entry, JournalEntry), entry
     return entry.details
 
@@ -65,7 +65,7 @@ def test_a_bill_has_the_same_details() -> None:
         {**item_with("card_purchase, tax none, positive, by accounts payable", "known_supplier"), **TALKATIVE}
     )
     assert isinstance(made, ExportItem)
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, Bill)
     assert entry.details == details(**TALKATIVE)
 
@@ -108,7 +108,7 @@ def test_attendees_and_references_of_a_hundred_characters_stay_whole() -> None:
 def test_a_reference_of_fifty_characters_stays_whole() -> None:
     made = parse_item({**PURCHASE, "additionalInformation": {"reconciliationId": "R" * 50}})
     assert isinstance(made, ExportItem)
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, JournalEntry)
     assert entry.reference == "R" * 50
 

@@ -15,7 +15,7 @@ from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Reference,
 from blocks.erp.settings import ClosedPeriod, ErpSettings, UnknownVendor
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.failures import MAX_REASON, Failure
 from tests.flows.bookkeeping.accountant import read
 from tests.flows.bookkeeping.bookkeeping_items import (
@@ -31,7 +31,7 @@ from tests.flows.bookkeeping.bookkeeping_items import (
     thoroughly,
     wild,
 )
-from tests.flows.bookkeeping.test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, books, parts
+from tests.flows.bookkeeping.test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, context, parts
 
 FAILURES = {
     ItemFailure.VALIDATION,
@@ -65,7 +65,7 @@ def shown(minor: int) -> str:
 def assert_as_designed(figures: Figures) -> None:
     """Booked in balance on the gross that a reading finds, or failed with the figures where none does."""
     possible = readings(figures)
-    outcome = book(export_item(figures), books())
+    outcome = book(export_item(figures), context())
     if isinstance(outcome, Failure):
         assert possible == []
         assert outcome.type is ItemFailure.VALIDATION
@@ -111,7 +111,7 @@ def test_any_figures_on_several_lines_are_booked_or_refused_as_designed(figures:
 )
 def test_no_item_however_wild_raises(item: ExportItem, limit: int, reference: Reference, settings: ErpSettings) -> None:
     limits = dataclasses.replace(LIMITS, max_description=limit, max_reference=limit, max_detail=limit)
-    outcome = book(item, Books("job", COMPANY, reference, limits, settings))
+    outcome = book(item, BookingContext("job", COMPANY, reference, limits, settings))
     if isinstance(outcome, Failure):
         assert outcome.type in FAILURES
         assert 0 < len(outcome.reason) <= MAX_REASON

@@ -15,7 +15,7 @@ from blocks.pleo.items import ExportItem, parse_item
 from flows.bookkeeping import book
 from flows.failures import MAX_REASON, Failure
 from tests.flows.bookkeeping.bookkeeping_items import thoroughly
-from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
+from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with
 
 PURCHASE = item_with("card_purchase, tax exclusive, positive")
 ASTRONAUT = "👩🏽‍🚀"  # four characters of Unicode that are one for people
@@ -31,7 +31,7 @@ def item(**changes: Any) -> ExportItem:
 
 def said(*, supplier: Any = None, user: Any = None, note: Any = None, limit: int = 200) -> str:
     made = item(supplier={"name": supplier}, user={"name": user or "", "code": None}, note=note)
-    entry = book(made, replace(books(), limits=replace(LIMITS, max_description=limit)))
+    entry = book(made, replace(context(), limits=replace(LIMITS, max_description=limit)))
     assert isinstance(entry, JournalEntry)
     return entry.description
 
@@ -63,7 +63,7 @@ def test_markup_and_numbers_stay_the_text_that_they_are() -> None:
         assert said(note=note) == note
 
 
-def test_half_a_character_never_reaches_the_books() -> None:
+def test_half_a_character_never_reaches_the_reference() -> None:
     assert said(note="a\ud83db").encode("utf-8").decode("utf-8").startswith("a")
 
 
@@ -106,10 +106,10 @@ def test_a_description_is_one_line_within_the_limit_whatever_is_sent(supplier: s
 
 def test_the_reference_is_pleos_reconciliation_id_on_one_line() -> None:
     for sent, kept in (("BOOK-7", "BOOK-7"), (" BOOK\n7\u202e", "BOOK 7"), ("7" * 99, "7" * 49 + "…"), (None, "")):
-        entry = book(item(additionalInformation={"reconciliationId": sent}), books())
+        entry = book(item(additionalInformation={"reconciliationId": sent}), context())
         assert isinstance(entry, JournalEntry)
         assert entry.reference == kept
-    entry = book(item(additionalInformation=None), books())
+    entry = book(item(additionalInformation=None), context())
     assert isinstance(entry, JournalEntry)
     assert entry.reference == ""
 
@@ -120,7 +120,7 @@ def test_accounts_tax_codes_and_tags_are_cleaned_too() -> None:
     tax = {**line["tax"], "code": "\u2066DKK25\n", "ingoingTaxAccount": "26\u200f41"}
     tags = [{"groupCode": "pro\tject", "code": "P-17\u202c"}, None]
     made = item(accountingEntryLines=[{**line, "account": account, "tax": tax, "tags": tags}])
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, JournalEntry)
     cost, input_tax, counter = entry.lines
     assert (cost.account.code, cost.account.name) == ("61 00", "Off ice supplies")
@@ -133,7 +133,7 @@ def test_accounts_tax_codes_and_tags_are_cleaned_too() -> None:
 def test_a_failure_is_one_line_that_pleo_takes_whatever_it_quotes() -> None:
     for hostile in ("a\nb\u202ec" + "x" * 10_000_000, ASTRONAUT * 1000, "\x00", "<b>"):
         for changes in ({"type": hostile}, {"type": "invoice_payment", "subType": hostile}):
-            failure = book(item(**changes), books())
+            failure = book(item(**changes), context())
             assert isinstance(failure, Failure)
             assert len(failure.reason) <= MAX_REASON
             assert failure.reason.splitlines() == [failure.reason]
@@ -151,7 +151,7 @@ def test_tags_become_dimensions_and_those_that_say_nothing_do_not() -> None:
         {"groupCode": "project", "code": " P-17\u200e"},
     ]
     made = item(accountingEntryLines=[{**PURCHASE["accountingEntryLines"][0], "tags": tags}])
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, JournalEntry)
     assert entry.lines[0].dimensions == (Dimension("project", "P-17"),)
 
@@ -159,7 +159,7 @@ def test_tags_become_dimensions_and_those_that_say_nothing_do_not() -> None:
 def test_words_that_a_spreadsheet_would_compute_are_marked_as_words() -> None:
     formula = '=HYPERLINK("http://evil.example","x")'
     information = {"reconciliationId": formula, "attendees": [formula], "invoiceInformation": {"invoiceNumber": "@a"}}
-    entry = book(item(supplier={"name": formula}, note="-1+1", additionalInformation=information), books())
+    entry = book(item(supplier={"name": formula}, note="-1+1", additionalInformation=information), context())
     assert isinstance(entry, JournalEntry)
     assert entry.description.startswith(f"'{formula}")
     assert (entry.reference[:12], entry.details.attendees[:12]) == ("'=HYPERLINK(", "'=HYPERLINK(")
@@ -170,7 +170,7 @@ def test_words_that_a_spreadsheet_would_compute_are_marked_as_words() -> None:
 def test_an_account_that_nobody_has_and_that_is_a_formula_is_not_opened(code: str) -> None:
     line = PURCHASE["accountingEntryLines"][0]
     lines = [{**line, "account": {**line["account"], "code": code}}]
-    outcome = book(item(accountingEntryLines=lines), books())
+    outcome = book(item(accountingEntryLines=lines), context())
     assert isinstance(outcome, Failure)
     assert outcome.reason == f"The account number {code} would be a formula in a spreadsheet, and is no code."
 
@@ -179,7 +179,7 @@ def test_a_code_with_characters_that_nobody_sees_is_the_code_that_is_seen() -> N
     line = PURCHASE["accountingEntryLines"][0]
     codes = []
     for code in ("6010", "60\u200b10\u2060"):
-        entry = book(item(accountingEntryLines=[{**line, "account": {**line["account"], "code": code}}]), books())
+        entry = book(item(accountingEntryLines=[{**line, "account": {**line["account"], "code": code}}]), context())
         assert isinstance(entry, JournalEntry)
         codes.append(entry.accounts)
     assert codes[0] == codes[1]
