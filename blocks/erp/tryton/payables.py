@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind
-from blocks.erp.matching import SETTLED_BY
+from blocks.erp.settlement import SETTLED_BY
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import Directory
 from blocks.erp.tryton.marks import (

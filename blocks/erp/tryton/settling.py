@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from blocks.erp.matching import matched
+from blocks.erp.settlement import settled_pairs
 from blocks.erp.tryton.client import TrytonClient, TrytonRefused
 from blocks.erp.tryton.directory import Directory
 from blocks.erp.tryton.marks import Part
@@ -53,7 +53,7 @@ async def settle(client: TrytonClient, directory: Directory, entries: Entries, *
     waiting = {one.group for several in own.values() if len(several) == 1 for one in several if one.group.number}
     candidates = [one for one in await reader.of_groups(waiting) if one.is_open and not one.stays_open]
     for group in waiting:
-        couples += matched((one, one.kind, one.owed) for one in candidates if one.group == group)
+        couples += settled_pairs((one, one.kind, one.owed) for one in candidates if one.group == group)
     for one, other in couples:
         await _reconcile(client, directory, one, other)
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Line, Money, Recorded
-from blocks.erp.ledger.beancount_text import MAX_TEXT, account_name
+from blocks.erp.ledger.beancount import MAX_TEXT, account_name
 from tests.support.erp.ledger_samples import COMPANY, TRAVEL, WALLET, an_entry, entries, entry_id, names, opened, rows
 
 MAX = 10**18 - 1

@@ -13,7 +13,7 @@ import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
-from blocks.erp.ledger import opening
+from blocks.erp.ledger import connection
 from tests.support.erp.ledger_samples import an_entry, entries, entry_id, opened, rows
 
 
@@ -49,7 +49,7 @@ async def test_a_lock_of_another_program_is_waited_for_without_holding_up_the_ev
 async def test_a_lock_that_stays_is_unavailable_and_nothing_is_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.05)
     async with opened(path) as ledger:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
-from blocks.erp.ledger.fava import slug_of
+from blocks.erp.ledger.beancount import slug_of
 from tests.support.erp.ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entries, opened
 
 START_WITHIN_S = 60

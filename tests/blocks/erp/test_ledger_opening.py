@@ -16,7 +16,7 @@ import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.errors import ConfigurationProblem, ErpBusy, ErpConfigurationError
-from blocks.erp.ledger import Ledger, company_of, opening, schema
+from blocks.erp.ledger import Ledger, company_of, connection, schema
 from tests.support.erp.ledger_samples import (
     COMPANY,
     NOW,
@@ -269,7 +269,7 @@ def test_a_file_without_its_tables_is_refused(path: Path) -> None:
 
 
 def test_a_file_that_another_program_holds_is_refused_as_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.05)
     fill(path)
     for setup in ("BEGIN IMMEDIATE", "PRAGMA locking_mode = EXCLUSIVE"):
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blocks.erp.ledger.version_1 import AMOUNT, MAX_AMOUNT_MINOR, UNCHANGED, date_check, row_of
+from blocks.erp.ledger.schema_1 import AMOUNT, MAX_AMOUNT_MINOR, UNCHANGED, date_check, row_of
 
 _SOURCE = "TEXT NOT NULL DEFAULT 'pleo' CHECK (source IN ('pleo', 'chart'))"
 _YES_NO = "CHECK ({0} IN (0, 1))"

@@ -15,7 +15,7 @@ SETTLED_BY = {DocumentKind.BILL: DocumentKind.PAYMENT, DocumentKind.CREDIT_NOTE:
 """What each kind of document is settled by."""
 
 
-def matched(documents: Iterable[tuple[T, DocumentKind, int | Decimal]]) -> list[tuple[T, T]]:
+def settled_pairs(documents: Iterable[tuple[T, DocumentKind, int | Decimal]]) -> list[tuple[T, T]]:
     """Each document that is settled, with the one that settles it.
 
     The documents come with their kind and what they owe, all in one unit. Two of them settle

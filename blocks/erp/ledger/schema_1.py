@@ -1,6 +1,6 @@
 """The first schema version: company, accounts, tax codes, dimensions, periods, entries and their lines.
 
-It stays as it is: files that were made with it are upgraded by what `version_2` says.
+It stays as it is: files that were made with it are upgraded by what `schema_2` says.
 """
 
 from __future__ import annotations
