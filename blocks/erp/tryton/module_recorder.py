@@ -8,13 +8,12 @@ from typing import Any
 
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown
-from blocks.erp.tryton.attaching import attach
+from blocks.erp.tryton.attachments import attach
+from blocks.erp.tryton.claims import BATCH, Writer, halved
 from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
-from blocks.erp.tryton.finding import Finder
-from blocks.erp.tryton.marks import EXTERNAL_ID, Mark, Model, Part
-from blocks.erp.tryton.recording import Explain, Work, without_payment
-from blocks.erp.tryton.records import Standing, chosen
-from blocks.erp.tryton.writing import BATCH, Writer, halved
+from blocks.erp.tryton.finder import Finder
+from blocks.erp.tryton.records import EXTERNAL_ID, Model, RecordKey, RecordRole, TrytonRecord, chosen
+from blocks.erp.tryton.stock_recorder import Explain, PendingEntry, without_payment
 
 
 class ModuleRecorder:
@@ -30,21 +29,21 @@ class ModuleRecorder:
         self._explain = explain
         self._max_attachment_bytes = max_attachment_bytes
 
-    async def record(self, work: Sequence[Work]) -> None:
-        """Bring every entry to its outcome, told in `work` as soon as it is known. Raises as `Recorder.record`."""
-        for one in work:
+    async def record(self, pending: Sequence[PendingEntry]) -> None:
+        """Bring every entry to its outcome, told in `pending` as soon as it is known. Raises as `StockRecorder`'s."""
+        for one in pending:
             await one.look_at_files(self._max_attachment_bytes)
-        fit = [one for one in work if one.refused is None]
+        fit = [one for one in pending if one.refused is None]
         for start in range(0, len(fit), BATCH):
             portion = fit[start : start + BATCH]
             async for one, answer in halved(portion, self._call):
                 if isinstance(answer, TrytonRefused):
-                    one.refused = await self._explain(one.wanted, answer)
+                    one.refused = await self._explain(one.payload, answer)
                 else:
                     self._take(one, answer)
             await self._finish([one for one in portion if one.refused is None])
 
-    async def _call(self, portion: Sequence[Work]) -> Sequence[Row]:
+    async def _call(self, portion: Sequence[PendingEntry]) -> Sequence[Row]:
         entries = [_as_sent(one) for one in portion]
         answer = await self._client.call("account.move", "pleo_record", {"entries": entries})
         match answer:
@@ -53,45 +52,45 @@ class ModuleRecorder:
             case _:
                 raise ErpOutcomeUnknown("Tryton's module pleo_export answered with something else than outcomes")
 
-    def _take(self, one: Work, answer: Row) -> None:
+    def _take(self, one: PendingEntry, answer: Row) -> None:
         """Take the module's word for what stands now, whatever becomes of our next call."""
         one.found = bool(answer["found"])
         if _waits_for_receipts(one) and not one.found:
             return  # a draft until it has them
         now = {"create_date": datetime.now(UTC)}  # until Tryton is asked
-        for name, part in zip(answer["records"], Part, strict=False):
+        for name, role in zip(answer["records"], RecordRole, strict=False):
             model, _, number = str(name).partition(",")
-            mark = Mark(one.id_, part, claimed=True)
-            one.parts[part] = Standing(Model(model), int(number), mark, one.wanted.entry.state, now)
+            key = RecordKey(one.id_, role, claimed=True)
+            one.by_role[role] = TrytonRecord(Model(model), int(number), key, one.payload.entry.state, now)
 
-    async def _finish(self, made: Sequence[Work]) -> None:
+    async def _finish(self, made: Sequence[PendingEntry]) -> None:
         """Learn what stands now, and give it its receipts."""
         seen = await self._finder.look_up([one.id_ for one in made]) if made else {}
         whole = await self._finder.find([one.id_ for one in made if one.found])
         for one in made:
-            parts = chosen(seen.get(one.id_, []))
-            if Part.MAIN not in parts:
+            by_role = chosen(seen.get(one.id_, []))
+            if RecordRole.MAIN not in by_role:
                 raise ErpOutcomeUnknown(f"Tryton does not find expense {one.id_}, which it has just recorded")
             if one.found and one.id_ not in whole:
-                one.refused = without_payment(parts[Part.MAIN])
-            elif one.wanted.entry.attachments and (not one.found or _is_unfinished(one, parts)):
-                await self._give_receipts(one, parts)
+                one.refused = without_payment(by_role[RecordRole.MAIN])
+            elif one.payload.entry.attachments and (not one.found or _is_unfinished(one, by_role)):
+                await self._give_receipts(one, by_role)
             if one.refused is None:
-                one.parts = parts
+                one.by_role = by_role
 
-    async def _give_receipts(self, one: Work, parts: Mapping[Part, Standing]) -> None:
-        files = one.wanted.entry.attachments
-        one.not_attached = await attach(self._client, parts[Part.MAIN], files, self._max_attachment_bytes)
+    async def _give_receipts(self, one: PendingEntry, by_role: Mapping[RecordRole, TrytonRecord]) -> None:
+        files = one.payload.entry.attachments
+        one.not_attached = await attach(self._client, by_role[RecordRole.MAIN], files, self._max_attachment_bytes)
         if not _waits_for_receipts(one):
             return
         if one.not_attached:
             one.refuse_for_files()
-            for record in parts.values() if not one.found else ():
+            for record in by_role.values() if not one.found else ():
                 await self._writer.drop(record)
-        elif one.wanted.post:
-            async for _, refused in self._writer.claim(list(parts.values())):
+        elif one.payload.post:
+            async for _, refused in self._writer.claim(list(by_role.values())):
                 if refused is not None and one.refused is None:
-                    one.refused = await self._explain(one.wanted, refused)
+                    one.refused = await self._explain(one.payload, refused)
 
 
 def _is_outcome(row: Any) -> bool:
@@ -102,23 +101,23 @@ def _is_outcome(row: Any) -> bool:
             return False
 
 
-def _waits_for_receipts(one: Work) -> bool:
-    return one.wanted.entry.attachments_required and bool(one.wanted.entry.attachments)
+def _waits_for_receipts(one: PendingEntry) -> bool:
+    return one.payload.entry.attachments_required and bool(one.payload.entry.attachments)
 
 
-def _is_unfinished(one: Work, parts: Mapping[Part, Standing]) -> bool:
+def _is_unfinished(one: PendingEntry, by_role: Mapping[RecordRole, TrytonRecord]) -> bool:
     """Whether an entry that another has just made still waits for receipts; nobody may report it before it has them."""
-    return _waits_for_receipts(one) and any(record.state is EntryState.DRAFT for record in parts.values())
+    return _waits_for_receipts(one) and any(record.state is EntryState.DRAFT for record in by_role.values())
 
 
-def _as_sent(one: Work) -> Row:
+def _as_sent(one: PendingEntry) -> Row:
     waits = _waits_for_receipts(one)
     return {
         "pleo_entry_id": one.id_,
-        "post": one.wanted.post and not waits,
-        "settle": one.wanted.settle and not waits,
+        "post": one.payload.post and not waits,
+        "settle": one.payload.settle and not waits,
         "documents": [
             {"model": record.model.value, "values": {**record.values, "description": record.text}}
-            for record in one.wanted.records
+            for record in one.payload.records
         ],
     }

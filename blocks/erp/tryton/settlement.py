@@ -1,31 +1,43 @@
-"""Bills and payments of ours as Tryton holds them, each with the payable line by which it is settled."""
+"""Bills and payments in Tryton that belong together, and settling them: their payable lines are reconciled.
+
+Those of one expense belong together. Of several expenses they find each other by supplier, currency, payable account
+and invoice number, which bills have as their reference and payments in the text of their payable line. Only records of
+ours are ever settled, and only where the amounts are exactly opposite and there is no second one that it could be.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind
-from blocks.erp.settlement import SETTLED_BY
-from blocks.erp.tryton.client import Row, TrytonClient
+from blocks.erp.settlement import SETTLED_BY, settled_pairs
+from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
 from blocks.erp.tryton.directory import Directory
-from blocks.erp.tryton.marks import (
+from blocks.erp.tryton.records import (
     PAID_ELSEWHERE,
     PAYMENTS,
+    POSTED_STATES,
     Model,
-    Part,
+    RecordRole,
+    TrytonRecord,
     external_id,
     payment_text,
-    read_mark,
+    read_key,
     read_payment_text,
     read_statement,
 )
-from blocks.erp.tryton.records import Standing
 
 OTHER_SIDE = {**SETTLED_BY, **{payment: bill for bill, payment in SETTLED_BY.items()}}
 """The kind of document on the other side of each: payments for bills, bills for payments."""
+
+RECONCILIATION = "account.move.reconciliation"
+
+_MAX_COUNTERPARTS = 20
+
+Entries = Mapping[str, Mapping[RecordRole, TrytonRecord]]
 
 _INVOICE_FIELDS = (
     "description", "party", "reference", "currency", "account", "total_amount", "comment", "state", "accounting_date",
@@ -38,7 +50,7 @@ _LINE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class InvoiceGroup:
     """What a bill and a payment share that may settle each other; `number` is the invoice's, empty without one."""
 
     party: int | None
@@ -58,7 +70,7 @@ class Payable:
     external_id: str
     kind: DocumentKind
     owed: Decimal
-    group: Group
+    group: InvoiceGroup
     day: date
     posted: bool
     settled: bool
@@ -80,9 +92,9 @@ class PayableReader:
         self._by_module = by_module
         self._payable_ids = {one.id for one in directory.accounts.values() if one.payable}
 
-    async def of_entries(self, entries: Mapping[str, Mapping[Part, Standing]]) -> dict[str, list[Payable]]:
+    async def of_entries(self, entries: Mapping[str, Mapping[RecordRole, TrytonRecord]]) -> dict[str, list[Payable]]:
         """The bills and payments of each entry, the main one first, by accounting entry id."""
-        records = [one for parts in entries.values() for one in parts.values()]
+        records = [one for by_role in entries.values() for one in by_role.values()]
         invoices = [one.id for one in records if one.model is Model.INVOICE]
         moves = [one.id for one in records if one.model is Model.MOVE and self._may_owe(one)]
         found: dict[str, Payable] = {}
@@ -93,12 +105,16 @@ class PayableReader:
             domain = [["move", "in", moves], ["account", "in", sorted(self._payable_ids)]]
             found |= self._of_lines(await self._client.search("account.move.line", domain, self._line_fields()))
         told = {
-            id_: [found[parts[part].external_id] for part in Part if part in parts and parts[part].external_id in found]
-            for id_, parts in entries.items()
+            id_: [
+                found[by_role[role].external_id]
+                for role in RecordRole
+                if role in by_role and by_role[role].external_id in found
+            ]
+            for id_, by_role in entries.items()
         }
         return {id_: several for id_, several in told.items() if several}
 
-    async def of_groups(self, groups: Collection[Group]) -> list[Payable]:
+    async def of_groups(self, groups: Collection[InvoiceGroup]) -> list[Payable]:
         """All bills and payments of ours that are alone in their entry and belong to one of these groups."""
         if not groups:
             return []
@@ -115,7 +131,7 @@ class PayableReader:
         found += self._of_lines([row for row in rows if self._is_ours(row["move"])]).values()
         return [one for one in found if one.group in groups]
 
-    def _may_owe(self, record: Standing) -> bool:
+    def _may_owe(self, record: TrytonRecord) -> bool:
         """Whether a move can be a bill or payment: it has a line on a payable account, where its lines are known."""
         lines = record.row.get("lines")
         return lines is None or any(
@@ -132,8 +148,8 @@ class PayableReader:
         """Whether a record is one of ours, and the main one of its expense with no other beside it."""
         if self._by_module:
             return bool(row["pleo_entry_id"]) and not row["pleo_belongs_to"]
-        mark = read_mark(row["description"])
-        return mark is not None and mark.part is Part.MAIN
+        key = read_key(row["description"])
+        return key is not None and key.role is RecordRole.MAIN
 
     def _invoice(self, row: Row) -> Payable | None:
         if row["state"] == "cancelled":
@@ -145,11 +161,11 @@ class PayableReader:
             external_id(Model.INVOICE, row["id"]),
             DocumentKind.CREDIT_NOTE if row["total_amount"] < 0 else DocumentKind.BILL,
             row["total_amount"],
-            Group(
+            InvoiceGroup(
                 row["party"], row["currency"], row["account"], "" if " and " in documents else row["reference"] or ""
             ),
             row["accounting_date"] or row["invoice_date"],
-            posted=row["state"] in {"posted", "paid"},
+            posted=row["state"] in POSTED_STATES,
             settled=row["state"] == "paid",
             line=lines[0] if len(lines) == 1 else None,
             stays_open=documents == PAID_ELSEWHERE,
@@ -174,7 +190,7 @@ class PayableReader:
             external_id(Model.MOVE, move_id),
             kind,
             owed,
-            Group(
+            InvoiceGroup(
                 first["party"],
                 foreign or self._directory.currency.id,
                 first["account"],
@@ -185,3 +201,69 @@ class PayableReader:
             settled=all(row["reconciliation"] for row in rows),
             line=first["id"] if len(rows) == 1 else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Counterparts:
+    """The other records of an entry's invoice, by external id, and whether nothing is open between them."""
+
+    counterparts: tuple[str, ...] = ()
+    settled: bool = False
+
+
+async def counterparts_of(
+    client: TrytonClient, directory: Directory, entries: Entries, *, by_module: bool
+) -> dict[str, Counterparts]:
+    """What belongs to each of these entries, by accounting entry id; those with no bill and no payment are left out."""
+    reader = PayableReader(client, directory, by_module=by_module)
+    own = await reader.of_entries(entries)
+    others = await reader.of_groups({one.group for several in own.values() for one in several if one.group.number})
+    return {id_: _counterparts(several, others) for id_, several in own.items() if several}
+
+
+async def settle(client: TrytonClient, directory: Directory, entries: Entries, *, by_module: bool) -> None:
+    """Reconcile the bills and payments of these entries, with each other or with what was recorded before.
+
+    What Tryton refuses to reconcile, as the rates of two days differ say, stays open, and `find` tells so.
+    """
+    reader = PayableReader(client, directory, by_module=by_module)
+    own = await reader.of_entries(entries)
+    couples = [(several[0], several[1]) for several in own.values() if len(several) == 2 and _fit(several)]
+    waiting = {one.group for several in own.values() if len(several) == 1 for one in several if one.group.number}
+    candidates = [one for one in await reader.of_groups(waiting) if one.is_open and not one.stays_open]
+    for group in waiting:
+        couples += settled_pairs((one, one.kind, one.owed) for one in candidates if one.group == group)
+    for one, other in couples:
+        await _reconcile(client, directory, one, other)
+
+
+def _fit(couple: Sequence[Payable]) -> bool:
+    one, other = couple
+    return one.is_open and other.is_open and one.owed + other.owed == 0 and one.group.account == other.group.account
+
+
+async def _reconcile(client: TrytonClient, directory: Directory, one: Payable, other: Payable) -> None:
+    values = {
+        "company": directory.company_id,
+        "date": max(one.day, other.day),
+        "lines": [["add", [one.line, other.line]]],
+    }
+    try:
+        await client.create(RECONCILIATION, [values])
+    except TrytonRefused:
+        return  # two rates, an account that is not reconciled, or another writer was faster: `find` says what is open
+
+
+def _counterparts(own: Sequence[Payable], others: Iterable[Payable]) -> Counterparts:
+    """Those of one entry settle each other and wait for nobody; where Tryton did not settle them, they are named."""
+    settled = all(one.settled or not one.owed for one in own)
+    if len(own) > 1:
+        stuck = not settled and all(one.posted for one in own)
+        return Counterparts(tuple(one.external_id for one in own[1:]) if stuck else (), settled)
+    first = own[0]
+    names = {
+        one.external_id
+        for one in others
+        if first.group.number and one.group == first.group and one.kind is OTHER_SIDE[first.kind]
+    }
+    return Counterparts(tuple(sorted(names, key=lambda name: (len(name), name))[:_MAX_COUNTERPARTS]), settled)

@@ -27,7 +27,6 @@ from blocks.erp.entries import (
 )
 from blocks.erp.errors import RefusalKind
 from blocks.erp.reference import Chart, KnownVendor, Reference, Vendors
-from blocks.erp.tryton.checks import check_entry
 from blocks.erp.tryton.directory import (
     AccountingPeriod,
     AnalyticAccount,
@@ -38,8 +37,9 @@ from blocks.erp.tryton.directory import (
     Party,
     TaxPart,
 )
-from blocks.erp.tryton.marks import Model, Part
-from blocks.erp.tryton.values import wanted_entry
+from blocks.erp.tryton.payloads import payload_of
+from blocks.erp.tryton.records import Model, RecordRole
+from blocks.erp.tryton.refusals import check_entry
 
 ID = "3f0e7c1a-0000-4000-8000-000000000001"
 DAY = date(2026, 3, 5)
@@ -128,7 +128,7 @@ def with_tax(side: str = "debit", code: str = "I25") -> list[Line]:
 
 def made(entry: JournalEntry | Bill) -> list[dict[str, Any]]:
     assert check_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS, 10**17) is None
-    return [record.values for record in wanted_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS).records]
+    return [record.values for record in payload_of(entry, DIRECTORY, MinorUnits.HUNDREDTHS).records]
 
 
 def lines_of(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -258,13 +258,13 @@ def test_a_credit_note_is_an_invoice_of_negative_quantities() -> None:
 
 
 def test_a_bill_with_its_payment_is_an_invoice_and_a_move_that_settle_each_other() -> None:
-    wanted = wanted_entry(
+    payload = payload_of(
         bill(DocumentKind.BILL, DocumentKind.PAYMENT, invoice_number="F-17"), DIRECTORY, MinorUnits.HUNDREDTHS
     )
-    invoice, payment = wanted.records
-    assert (invoice.model, invoice.mark.part) == (Model.INVOICE, Part.MAIN)
-    assert (payment.model, payment.mark.part) == (Model.MOVE, Part.PAYMENT)
-    assert (wanted.post, wanted.settle) == (True, True)
+    invoice, payment = payload.records
+    assert (invoice.model, invoice.key.role) == (Model.INVOICE, RecordRole.MAIN)
+    assert (payment.model, payment.key.role) == (Model.MOVE, RecordRole.PAYMENT)
+    assert (payload.post, payload.settle) == (True, True)
     assert ", bill and payment; " in invoice.values["comment"]
     owed, paid = lines_of(payment.values)
     assert (owed["party"], owed["debit"], owed["description"]) == (51, Decimal("125.00"), "Payment of invoice F-17")

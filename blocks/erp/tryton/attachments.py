@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from blocks.erp.entries import Attachment, NotAttached
 from blocks.erp.tryton.client import RecordGone, Row, TooLarge, TrytonClient, TrytonRefused
-from blocks.erp.tryton.records import Standing
+from blocks.erp.tryton.records import TrytonRecord
 from blocks.text import one_line
 
 MODEL = "ir.attachment"
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"Pleo receipt ([0-9]{1,9}), SHA-256 [0-9a-f]{64}")
 _MAX_NAME = 200
 
 
-async def attached_numbers(client: TrytonClient, records: Sequence[Standing]) -> dict[str, frozenset[int]]:
+async def attached_numbers(client: TrytonClient, records: Sequence[TrytonRecord]) -> dict[str, frozenset[int]]:
     """The numbers of the files that hang on these records, by external id."""
     found: dict[str, set[int]] = defaultdict(set)
     if records:
@@ -31,7 +31,7 @@ async def attached_numbers(client: TrytonClient, records: Sequence[Standing]) ->
 
 
 async def attach(
-    client: TrytonClient, record: Standing, attachments: Sequence[Attachment], max_bytes: int
+    client: TrytonClient, record: TrytonRecord, attachments: Sequence[Attachment], max_bytes: int
 ) -> list[NotAttached]:
     """Attach the files that the record has not got yet; returns those that are not as they should be, are larger than
     `max_bytes`, or that Tryton does not take.
@@ -68,7 +68,7 @@ async def unfit(attachments: Sequence[Attachment], max_bytes: int) -> list[NotAt
     return [one for one in contents if isinstance(one, NotAttached)]
 
 
-async def _drop_second(client: TrytonClient, record: Standing, made: dict[int, int]) -> None:
+async def _drop_second(client: TrytonClient, record: TrytonRecord, made: dict[int, int]) -> None:
     if not made:
         return
     first: dict[int, int] = {}
@@ -94,7 +94,7 @@ async def _content(one: Attachment, max_bytes: int) -> bytes | NotAttached:
     return content
 
 
-def _values(record: Standing, one: Attachment, content: bytes) -> Row:
+def _values(record: TrytonRecord, one: Attachment, content: bytes) -> Row:
     return {
         "resource": record.external_id,
         "type": "data",

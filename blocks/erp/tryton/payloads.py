@@ -12,33 +12,33 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Document, DocumentKind, Entry, EntryState, JournalEntry, Line
 from blocks.erp.tryton.client import Row
 from blocks.erp.tryton.directory import Currency, Directory, TaxPart, in_digits
-from blocks.erp.tryton.marks import PAID_ELSEWHERE, PAYMENTS, Mark, Model, Part, Statement, payment_text
+from blocks.erp.tryton.records import PAID_ELSEWHERE, PAYMENTS, Model, RecordKey, RecordRole, Statement, payment_text
 from blocks.text import one_line
 
 MAX_LINE_TEXT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordPayload:
     """A record to be made. `values` lack what tells whose it is, which depends on the server; `text` is for people."""
 
     model: Model
-    mark: Mark
+    key: RecordKey
     values: Row
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class WantedEntry:
+class EntryPayload:
     """The records of one entry, the main one first, and whether they are to be posted, and settle each other."""
 
     entry: Entry
-    records: tuple[Wanted, ...]
+    records: tuple[RecordPayload, ...]
     post: bool
     settle: bool
 
 
-def wanted_entry(entry: Entry, directory: Directory, units: MinorUnits) -> WantedEntry:
+def payload_of(entry: Entry, directory: Directory, units: MinorUnits) -> EntryPayload:
     """The records of an entry that `check` has found nothing wrong with."""
     return _Maker(entry, directory, units).make()
 
@@ -56,28 +56,28 @@ class _Maker:
         self._currency = directory.currencies[entry.currency]
         self._is_foreign = self._currency.code != directory.currency.code
 
-    def make(self) -> WantedEntry:
+    def make(self) -> EntryPayload:
         entry = self._entry
         settle = False
         if isinstance(entry, Bill):
             records = tuple(self._document(entry, place, document) for place, document in enumerate(entry.documents))
             settle = len(records) > 1 and entry.state is EntryState.POSTED
         elif isinstance(entry, JournalEntry):
-            records = (self._record(Part.MAIN, self._move(entry.journal, entry.lines, statement=True)),)
+            records = (self._record(RecordRole.MAIN, self._move(entry.journal, entry.lines, statement=True)),)
         else:
             raise TypeError(f"Tryton has no form for a {type(entry).__name__}")
-        return WantedEntry(entry, records, entry.state is EntryState.POSTED, settle)
+        return EntryPayload(entry, records, entry.state is EntryState.POSTED, settle)
 
-    def _document(self, entry: Bill, place: int, document: Document) -> Wanted:
-        part = Part.MAIN if place == 0 else Part.PAYMENT
+    def _document(self, entry: Bill, place: int, document: Document) -> RecordPayload:
+        role = RecordRole.MAIN if place == 0 else RecordRole.PAYMENT
         if is_invoice(entry, document):
-            return self._record(part, self._invoice(entry, document), Model.INVOICE)
-        return self._record(part, self._move(document.journal, document.lines, statement=place == 0, document=document))
+            return self._record(role, self._invoice(entry, document), Model.INVOICE)
+        return self._record(role, self._move(document.journal, document.lines, statement=place == 0, document=document))
 
-    def _record(self, part: Part, values: Row, model: Model = Model.MOVE) -> Wanted:
+    def _record(self, role: RecordRole, values: Row, model: Model = Model.MOVE) -> RecordPayload:
         entry = self._entry
         text = f"{entry.description} ({entry.reference})" if entry.reference else entry.description
-        return Wanted(model, Mark(entry.accounting_entry_id, part), values, text)
+        return RecordPayload(model, RecordKey(entry.accounting_entry_id, role), values, text)
 
     def _move(self, journal: str, lines: tuple[Line, ...], *, statement: bool, document: Document | None = None) -> Row:
         directory, day = self._directory, self._entry.posting_date

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.erp.entries import DocumentKind
-from blocks.erp.tryton.marks import (
-    Mark,
+from blocks.erp.tryton.records import (
     Model,
-    Part,
+    RecordKey,
+    RecordRole,
     Statement,
     external_id,
+    keys_of,
     link_to,
-    marks_of,
     payment_text,
-    read_mark,
+    read_key,
     read_payment_text,
     read_statement,
 )
@@ -29,11 +29,11 @@ from blocks.erp.tryton.wire import UnreadableValue, decode, encode
 ID = str(uuid.UUID(int=7))
 
 
-@given(st.uuids(), st.sampled_from(Part), st.booleans())
-def test_a_mark_is_read_as_it_was_written(id_: uuid.UUID, part: Part, claimed: bool) -> None:
-    mark = Mark(str(id_), part, claimed)
-    assert read_mark(str(mark)) == mark
-    assert str(mark) in marks_of(str(id_))
+@given(st.uuids(), st.sampled_from(RecordRole), st.booleans())
+def test_a_key_is_read_as_it_was_written(id_: uuid.UUID, role: RecordRole, claimed: bool) -> None:
+    key = RecordKey(str(id_), role, claimed)
+    assert read_key(str(key)) == key
+    assert str(key) in keys_of(str(id_))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_mark_is_read_as_it_was_written(id_: uuid.UUID, part: Part, claimed: b
     ],
 )
 def test_no_other_text_is_a_mark(text: object) -> None:
-    assert read_mark(text) is None
+    assert read_key(text) is None
 
 
 @given(

@@ -1,4 +1,7 @@
-"""Why Tryton would refuse an entry, told from the directory before anything is sent."""
+"""Why Tryton refuses an entry: told from the directory before anything is sent, and afterwards by what it holds now.
+
+Never by its words, which follow the user's language.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry, JournalEntry, Line
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
+from blocks.erp.tryton.client import TrytonClient, TrytonRefused
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
-from blocks.erp.tryton.values import amount_of, is_invoice
+from blocks.erp.tryton.payloads import EntryPayload, amount_of, is_invoice
+from blocks.erp.tryton.records import Model, TrytonRecord
 
 _Finding = tuple[RefusalKind, str, str]
 
@@ -155,3 +160,56 @@ def _check_accounts(entry: Entry, directory: Directory) -> _Finding | None:
                 f"{entry.currency}: choose another account.",
             )
     return None
+
+
+class Refusals:
+    """Explains refusals of one company's entries."""
+
+    def __init__(self, client: TrytonClient, directory: Directory) -> None:
+        self._client = client
+        self._directory = directory
+
+    async def explain(self, payload: EntryPayload, error: TrytonRefused) -> Refused:
+        """The refusal in words of the contract, with Tryton's own text as its message."""
+        entry = payload.entry
+        period = self._directory.period(entry.posting_date)
+        if period is not None and await self._is_closed(period.id):
+            day = entry.posting_date.isoformat()
+            return Refused(entry.accounting_entry_id, RefusalKind.CLOSED_PERIOD, day, str(error))
+        closed = await self._closed_account(entry.accounts)
+        if closed is not None:
+            return Refused(entry.accounting_entry_id, RefusalKind.UNKNOWN_ACCOUNT, closed, str(error))
+        return Refused(entry.accounting_entry_id, RefusalKind.OTHER, "entry", f"Tryton refuses it: {error}")
+
+    @staticmethod
+    def is_late(record: TrytonRecord) -> bool:
+        """Whether the period of a move was closed since it was made: Tryton itself would post the draft even then."""
+        return record.model is Model.MOVE and record.row["period"]["state"] != "open"
+
+    @staticmethod
+    def closed(record: TrytonRecord) -> Refused:
+        """The refusal of a draft whose period was closed."""
+        day = record.row["date"].isoformat()
+        text = f"The period of {day} was closed in Tryton."
+        return Refused(record.key.accounting_entry_id, RefusalKind.CLOSED_PERIOD, day, text)
+
+    async def of_posting(self, record: TrytonRecord, error: TrytonRefused) -> Refused:
+        """The same for a draft that stands and could not be posted."""
+        field = "date" if record.model is Model.MOVE else "accounting_date"
+        id_, day = record.key.accounting_entry_id, record.row[field]
+        domain = [["company", "=", self._directory.company_id], ["start_date", "<=", day], ["end_date", ">=", day]]
+        rows = await self._client.search("account.period", domain, ("state",)) if day is not None else []
+        if any(row["state"] == "open" for row in rows):
+            return Refused(id_, RefusalKind.OTHER, "entry", f"Tryton refuses to post it: {error}")
+        return Refused(id_, RefusalKind.CLOSED_PERIOD, day.isoformat() if day else "date", str(error))
+
+    async def _is_closed(self, period_id: int) -> bool:
+        rows = await self._client.search("account.period", [["id", "=", period_id]], ("state",))
+        return not rows or rows[0]["state"] != "open"
+
+    async def _closed_account(self, codes: tuple[str, ...]) -> str | None:
+        """The first of these accounts that was closed or taken away since the directory was read."""
+        ids = {self._directory.accounts[code].id: code for code in codes if code in self._directory.accounts}
+        domain = [["id", "in", sorted(ids)], ["closed", "!=", True], ["type", "!=", None]]
+        usable = {row["id"] for row in await self._client.search("account.account", domain, ("id",))}
+        return next((code for id_, code in ids.items() if id_ not in usable), None)
