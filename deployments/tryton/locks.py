@@ -18,14 +18,14 @@ class _BeginAnew(TransactionError):
     """What this transaction sees of the database is out of date: Tryton runs it again from its start."""
 
 
-def take_turn(company: int) -> None:
+def lock_company(company: int) -> None:
     """Waits until no other call records for the company. Afterwards this transaction has seen all that they wrote, and
     keeps the others waiting until it ends. Begins the transaction anew where it has not."""
     table = Pool().get("company.company").__table__()
     _wait_for(*table.update([table.party], [table.party], where=table.id == company))
 
 
-def hold_records(name: str, ids: set[int]) -> None:
+def lock_records(name: str, ids: set[int]) -> None:
     """Waits until nobody else has these records of a model locked, and locks them."""
     if ids:
         table = Pool().get(name).__table__()
@@ -33,7 +33,7 @@ def hold_records(name: str, ids: set[int]) -> None:
         Transaction()._locked_records[table._name].update(ids)
 
 
-def hold_table(name: str) -> None:
+def lock_table(name: str) -> None:
     """Waits until nobody else writes into a model's table, and locks it."""
     table = Pool().get(name).__table__()
     _wait_for(f'LOCK TABLE "{table._name}" IN EXCLUSIVE MODE')

@@ -15,12 +15,12 @@ from trytond.pool import Pool
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 
-from .alike import alike
 from .calls import read_entries
-from .document import Mark
+from .columns import with_same_columns
+from .document import ExportValue
 from .exceptions import RecordingError
-from .settling import settle
-from .turns import hold_records, hold_table, take_turn
+from .locks import lock_company, lock_records, lock_table
+from .settlement import settle
 
 MOVE, INVOICE = "account.move", "account.invoice"
 PORTION = 50
@@ -71,12 +71,12 @@ def _record(wanted, models):
             missing.setdefault(entry.id, entry)
     if not missing:
         return {}, standing
-    take_turn(company)
+    lock_company(company)
     for id_ in missing:
         if id_ in further:
             raise RecordingError(gettext("pleo_export.msg_further_stands", entry=id_, record=further[id_][0].rec_name))
     _hand_on([cancelled[id_] for id_ in missing if id_ in cancelled])
-    _hold_what_is_needed(company, missing.values())
+    _lock_what_is_needed(company, missing.values())
     documents = {}
     for portion in grouped_slice(list(missing.values()), PORTION):
         made = _create(list(portion))
@@ -112,11 +112,11 @@ def _look_up(models, company, ids):
 def _hand_on(invoices):
     """Takes the expense from a cancelled invoice, for the record that follows it."""
     if invoices:
-        Pool().get(INVOICE).write(invoices, {"pleo_entry_id": Mark()})
+        Pool().get(INVOICE).write(invoices, {"pleo_entry_id": ExportValue()})
 
 
 @without_check_access
-def _hold_what_is_needed(company, entries):
+def _lock_what_is_needed(company, entries):
     """Locks the sequences that will number, and the periods of journals where one will be opened."""
     JournalPeriod = Pool().get("account.journal.period")
     numbered, opened = set(), set()
@@ -126,10 +126,10 @@ def _hold_what_is_needed(company, entries):
             opened.add((document.values.get("journal"), period))
             if entry.post:
                 numbered.add((period, document.values.get("type") if document.model == INVOICE else None))
-    hold_records("ir.sequence.strict", {int(one) for pair in numbered for one in _sequences(*pair) if one})
+    lock_records("ir.sequence.strict", {int(one) for pair in numbered for one in _sequences(*pair) if one})
     known = JournalPeriod.search(["OR", *([("journal", "=", one), ("period", "=", two)] for one, two in opened)])
     if len(known) < len(opened):
-        hold_table("account.journal.period")
+        lock_table("account.journal.period")
 
 
 def _period(company, document):
@@ -158,15 +158,15 @@ def _create(entries):
         for document in entry.documents:
             is_first = document is entry.documents[0]
             marks = {
-                "pleo_entry_id": Mark(entry.id) if is_first else None,
-                "pleo_belongs_to": None if is_first else Mark(entry.id),
+                "pleo_entry_id": ExportValue(entry.id) if is_first else None,
+                "pleo_belongs_to": None if is_first else ExportValue(entry.id),
             }
             values[document.model].append({**document.values, **marks})
             owners[document.model].append((entry.id, is_first))
     first, further = {}, defaultdict(list)
     for name in (MOVE, INVOICE):
         if name in values:
-            records = Pool().get(name).create(alike(Pool().get(name), values[name]))
+            records = Pool().get(name).create(with_same_columns(Pool().get(name), values[name]))
             for (id_, is_first), one in zip(owners[name], records, strict=True):
                 if is_first:
                     first[id_] = one

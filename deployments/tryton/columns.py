@@ -3,7 +3,7 @@
 from trytond.model import fields
 
 
-def alike(model, records):
+def with_same_columns(model, records):
     """The values of new records with every column that one of them names; what is not given is empty, as it would be
     anyway. The records that they hold are treated likewise. Columns for which Tryton has a default are left alone."""
     named = set().union(*records)
@@ -15,14 +15,16 @@ def alike(model, records):
     records = [{**dict.fromkeys(columns), **values} for values in records]
     for name in named & model._fields.keys():
         if isinstance(model._fields[name], fields.One2Many):
-            _alike_within(model._fields[name].get_target(), [values for values in records if values.get(name)], name)
+            _with_same_columns_within(
+                model._fields[name].get_target(), [values for values in records if values.get(name)], name
+            )
     return records
 
 
-def _alike_within(target, records, name):
+def _with_same_columns_within(target, records, name):
     """Treats the new records that each of the values holds in the field of that name."""
     given = [action[1] for values in records for action in values[name] if action[0] == "create"]
-    made = iter(alike(target, [values for some in given for values in some])) if given else iter(())
+    made = iter(with_same_columns(target, [values for some in given for values in some])) if given else iter(())
     for values in records:
         values[name] = [
             ["create", [next(made) for _ in action[1]]] if action[0] == "create" else action for action in values[name]
