@@ -46,11 +46,6 @@ asyncio.run(hold())
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
-
-
 def fill(path: Path, count: int = 3) -> None:
     async def record() -> None:
         async with opened(path) as ledger:

@@ -10,21 +10,18 @@ import pytest
 
 from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Money
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.pleo.items import ExportItem, parse_item
 from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import book
 from flows.bookkeeping.accounts import RULES
 from flows.failures import Failure, refusal
 from tests.flows.bookkeeping.golden_rows import outcome_rows
-from tests.flows.bookkeeping.golden_table import COMPANY, ENTRY, JOB, TYPES, context, item_with
+from tests.flows.bookkeeping.golden_table import COMPANY, ENTRY, JOB, TYPES, context, item_with, parsed
 
 PURCHASE = item_with("card_purchase, tax exclusive, positive")
 
 
 def entry_of(document: dict[str, Any]) -> JournalEntry:
-    item = parse_item(document)
-    assert isinstance(item, ExportItem)
-    entry = book(item, context())
+    entry = book(parsed(document), context())
     assert isinstance(entry, JournalEntry), entry
     return entry
 

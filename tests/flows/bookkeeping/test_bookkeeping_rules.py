@@ -12,11 +12,11 @@ import pytest
 from blocks.erp.entries import Account, AccountKind, Bill, DocumentKind, Entry, EntryState, JournalEntry, Vendor
 from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Vendors, check_names
 from blocks.erp.settings import ClosedPeriod, ErpSettings, MoneyBackSign, UnknownVendor
-from blocks.pleo.items import ExportItem, parse_item
+from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import BookingContext, book
 from flows.failures import Failure
-from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with
+from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with, parsed
 
 TITLE = "card_purchase, tax exclusive, positive"
 PURCHASE = item_with(TITLE, "journal")
@@ -34,9 +34,7 @@ CHART = Chart(
 
 
 def item(document: dict[str, Any] = PURCHASE, **changes: Any) -> ExportItem:
-    parsed = parse_item({**document, **changes})
-    assert isinstance(parsed, ExportItem)
-    return parsed
+    return parsed(document, **changes)
 
 
 def on(code: str | None, identifier: str | None = None, id_: str | None = None, **tax: Any) -> list[dict[str, Any]]:
