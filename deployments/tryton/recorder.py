@@ -157,11 +157,11 @@ def _create(entries):
     for entry in entries:
         for document in entry.documents:
             is_first = document is entry.documents[0]
-            marks = {
+            pleo_fields = {
                 "pleo_entry_id": ExportValue(entry.id) if is_first else None,
                 "pleo_belongs_to": None if is_first else ExportValue(entry.id),
             }
-            values[document.model].append({**document.values, **marks})
+            values[document.model].append({**document.values, **pleo_fields})
             owners[document.model].append((entry.id, is_first))
     first, further = {}, defaultdict(list)
     for name in (MOVE, INVOICE):

@@ -224,7 +224,7 @@ class Books:
             first = problems[0]
             kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
             return Refused(entry.accounting_entry_id.lower(), kind, f"file {first.number}", first.message)
-        self._connection.execute("SAVEPOINT one")
+        self._connection.execute("SAVEPOINT one")  # a statement undoes itself alone, an entry is many
         try:
             insert_entry(self._connection, number, entry, recorded_at, self._opened)
             if files:

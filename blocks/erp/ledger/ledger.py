@@ -88,6 +88,7 @@ class Ledger:
         """
         if self._thread is not None:
             raise RuntimeError("the ledger is open already")
+        # SQLite's connection stays in the thread that made it, and its waiting for locks is not the event loop's.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._company_id = company_id.lower()
         try:

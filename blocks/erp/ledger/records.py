@@ -108,6 +108,7 @@ def insert_entry(
     sqlite3.IntegrityError or sqlite3.DataError when the schema refuses it.
     """
     lines = _numbered_lines(entry)
+    # The entry comes last: its trigger looks at all that belongs to it, and refuses what does not balance.
     _open_names(connection, entry, lines, opened)
     if isinstance(entry, Bill):
         _insert_documents(connection, number, entry)

@@ -120,7 +120,7 @@ class _Maker:
             "credit": credit,
             "description": one_line(text, MAX_LINE_TEXT),
         }
-        if account.party_required:
+        if account.party_required:  # on any other account Tryton refuses a party
             made["party"] = self._party_id()
         if self._is_foreign:
             made["second_currency"] = self._currency.id
@@ -171,6 +171,7 @@ class _Maker:
             "payment_term_date": details.due_date or details.invoice_date or entry.original_date,
             "reference": entry.invoice_number or None,
             "comment": self._statement_text(),
+            # Tryton refuses to post a bill that comes to another total: what it would compute of its own then shows.
             "source_total_amount": self._decimal(total, self._currency),
             "lines": [["create", [self._invoice_line(line) for line in costs]]],
             "taxes": [["create", list(self._invoice_taxes(document.lines))]],
