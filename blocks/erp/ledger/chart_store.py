@@ -7,7 +7,6 @@ that name it, and is taken by no new one. A kind without a chart is open: whatev
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -28,10 +27,10 @@ from blocks.erp.reference import (
     KnownVendor,
     Period,
     Periods,
-    Rates,
     Reference,
     Role,
     Vendors,
+    rates_by_date,
 )
 
 KINDS = tuple(field.name for field in fields(Charts))
@@ -152,11 +151,12 @@ def reference_of(terms: Terms) -> Reference:
     Without a chart of accounts the ledger has role accounts, wallets and journals of its own. With one, settings name
     them.
     """
-    charts = terms.charts
+    charts, company_currency = terms.charts, terms.company_currency
     own = _OPEN_REFERENCE if charts.accounts is None else Reference()
     dimensions: dict[str, set[str]] = defaultdict(set)
     for group, code in charts.dimensions or ():
         dimensions[group].add(code)
+    rates = rates_by_date((one.currency, one.first, one.rate) for one in charts.rates or ())
     return Reference(
         roles=own.roles,
         open_wallet=own.open_wallet,
@@ -173,8 +173,10 @@ def reference_of(terms: Terms) -> Reference:
         else {group: frozenset(codes) for group, codes in dimensions.items()},
         vendors=None if charts.vendors is None else Vendors(charts.vendors),
         periods=None if charts.periods is None else Periods(charts.periods),
-        company_currency=terms.company_currency,
-        rates=None if charts.rates is None else _rates_by_date(charts.rates, terms.company_currency),
+        company_currency=company_currency,
+        rates=None
+        if charts.rates is None
+        else lambda currency, day: Decimal(1) if currency == company_currency else rates(currency, day),
     )
 
 
@@ -264,22 +266,6 @@ def _periods(query: Query) -> list[Period]:
 def _rates(query: Query) -> list[ChartRate]:
     rows = query("SELECT currency, first_date, rate FROM rate ORDER BY currency, first_date", ())
     return [ChartRate(currency, date.fromisoformat(first), Decimal(rate)) for currency, first, rate in rows]
-
-
-def _rates_by_date(rates: Sequence[ChartRate], company_currency: str | None) -> Rates:
-    days: dict[str, list[date]] = defaultdict(list)
-    values: dict[str, list[Decimal]] = defaultdict(list)
-    for one in sorted(rates, key=lambda one: one.first):
-        days[one.currency].append(one.first)
-        values[one.currency].append(one.rate)
-
-    def rate(currency: str, day: date) -> Decimal | None:
-        if currency == company_currency:
-            return Decimal(1)
-        before = bisect_right(days.get(currency, []), day)
-        return values[currency][before - 1] if before else None
-
-    return rate
 
 
 def _wallet(currency: str) -> Account:

@@ -5,7 +5,6 @@ A code that two accounts, taxes or journals share names neither: nobody could sa
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,7 +14,18 @@ from typing import Any, TypeVar
 
 from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
-from blocks.erp.reference import Chart, JournalUse, KnownVendor, Period, Periods, Rates, Reference, Role, Vendors
+from blocks.erp.reference import (
+    Chart,
+    JournalUse,
+    KnownVendor,
+    Period,
+    Periods,
+    Rates,
+    Reference,
+    Role,
+    Vendors,
+    rates_by_date,
+)
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import (
     BILLS_MODULE,
@@ -207,19 +217,11 @@ def rates_from(company_currency: str, rows: Iterable[Row]) -> Rates:
 
     A rate holds from its date until the next one of its currency.
     """
-    days: dict[str, list[date]] = defaultdict(list)
-    values: dict[str, list[Decimal]] = defaultdict(list)
-    for row in sorted(rows, key=lambda one: (one["date"], one["currency"]["code"])):
-        days[row["currency"]["code"]].append(row["date"])
-        values[row["currency"]["code"]].append(row["rate"])
-
-    def rate_of(currency: str, day: date) -> Decimal | None:
-        place = bisect_right(days.get(currency, []), day)
-        return values[currency][place - 1] if place and values[currency][place - 1] > 0 else None
+    table = rates_by_date((row["currency"]["code"], row["date"], row["rate"]) for row in rows)
 
     def rates(currency: str, day: date) -> Decimal | None:
-        own, company = rate_of(currency, day), rate_of(company_currency, day)
-        return None if own is None or company is None else company / own
+        own, company = table(currency, day), table(company_currency, day)
+        return company / own if own is not None and company is not None and own > 0 and company > 0 else None
 
     return rates
 
