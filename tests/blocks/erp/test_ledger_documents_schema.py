@@ -274,15 +274,3 @@ def test_what_stands_cannot_be_changed_or_deleted(database: sqlite3.Connection, 
     with pytest.raises(sqlite3.IntegrityError):
         database.execute(statement)
     assert list(database.iterdump()) == before
-
-
-def test_documents_that_a_careless_program_left_without_an_entry_are_noticed(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as careless:
-        put(careless, "document", DOCUMENT)
-
-    async def attempt() -> None:
-        async with opened(path):
-            pass
-
-    with pytest.raises(Exception, match="holds lines or documents without an entry"):
-        asyncio.run(attempt())

@@ -23,7 +23,6 @@ from tests.support.erp.ledger_samples import (
     OTHER_COMPANY,
     an_entry,
     entries,
-    entry_id,
     folder_content,
     names,
     opened,
@@ -247,13 +246,18 @@ def test_a_damaged_file_is_refused_before_any_work(path: Path, spoil: Callable[[
     assert path.read_bytes() == before
 
 
-def test_lines_that_a_careless_program_left_without_an_entry_are_noticed(path: Path) -> None:
-    fill(path)
-    write(
-        path,
+@pytest.mark.parametrize(
+    "statement",
+    [
         "INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text) "
         "VALUES (4, 1, '6000', 5, 0, 0, '')",
-    )
+        "INSERT INTO document (entry_id, document_no, kind, journal, payable_account, owed_minor, invoice_number, "
+        "stays_open) VALUES (4, 1, 'bill', 'bills', '6000', 5, '', 0)",
+    ],
+)
+def test_what_a_careless_program_left_without_an_entry_is_noticed(path: Path, statement: str) -> None:
+    fill(path)
+    write(path, statement)
     assert "holds lines or documents without an entry" in str(refusal(path))
 
 
@@ -305,37 +309,6 @@ def test_a_run_in_another_process_holds_the_books_until_it_is_killed(path: Path)
         holder.send_signal(signal.SIGKILL)
     fill(path)
     assert rows(path, "SELECT count(*) FROM entry") == [(3,)]
-
-
-@pytest.fixture
-def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program whose schema is one version newer."""
-    newer = (*schema.MIGRATIONS, ("ALTER TABLE entry ADD COLUMN approver TEXT", "CREATE TABLE approver (id INTEGER)"))
-    monkeypatch.setattr(schema, "MIGRATIONS", newer)
-
-
-def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, request: pytest.FixtureRequest) -> None:
-    fill(path)
-    before = rows(path, "SELECT * FROM journal")
-    request.getfixturevalue("third_version")
-    fill(path, 4)
-    assert rows(path, "PRAGMA user_version") == [(3,)]
-    assert rows(path, "SELECT approver FROM entry") == [(None,)] * 4
-    assert rows(path, "SELECT * FROM journal")[: len(before)] == before
-
-
-def test_a_dry_run_reads_an_older_file_without_upgrading_it(path: Path, request: pytest.FixtureRequest) -> None:
-    fill(path)
-    before = folder_content(path.parent)
-    request.getfixturevalue("third_version")
-
-    async def look() -> dict[str, Recorded]:
-        async with opened(path, dry_run=True) as ledger:
-            return await ledger.find([entry_id(1)])
-
-    assert list(asyncio.run(look())) == [entry_id(1)]
-    assert company_of(path) == COMPANY
-    assert folder_content(path.parent) == before
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
