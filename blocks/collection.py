@@ -3,8 +3,8 @@
 from prefect.blocks.core import Block
 from pydantic import ValidationError
 
+from blocks.erp.block import ErpBlock
 from blocks.erp.ledger.block import LedgerSettings
-from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.errors import PleoConfigurationError
@@ -22,10 +22,10 @@ async def load_pleo_block(name: str) -> PleoCredentialsBlock:
     return block
 
 
-async def load_erp_settings(name: str) -> ErpSettings:
+async def load_erp_settings(name: str) -> ErpBlock:
     """The saved block, by TYPE/NAME, with an accounting system's settings. Raises PleoConfigurationError."""
     block = await _load(name)
-    if not isinstance(block, ErpSettings):
+    if not isinstance(block, ErpBlock):
         raise PleoConfigurationError(f"block {one_line(name, 100)} holds no settings of an accounting system")
     return block
 

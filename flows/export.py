@@ -152,7 +152,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 chosen.connect(Path.cwd()),
                 prefect_steps(client.base_url),
                 this.stop,
-                policy=chosen.policy(),
+                settings=chosen,
                 update_batch_size=chosen.update_batch_size,
                 dry_run=dry_run,
                 show=Progress(this.show_on_console).show,

@@ -24,7 +24,7 @@ from blocks.pleo.errors import (
 )
 from blocks.pleo.http.pages import ExportItemsPage, Paginator
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
-from flows.bookkeeping import Books
+from flows.bookkeeping import BookingContext
 from flows.deadline import Deadline
 from flows.ended_jobs import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
@@ -101,7 +101,9 @@ class Job:
     def __init__(self, session: Session, job: ExportJob) -> None:
         self.session = session
         self.job = job
-        self.report = JobReport(job.id, job.company_id, dry_run=session.dry_run, minor_units=session.policy.minor_units)
+        self.report = JobReport(
+            job.id, job.company_id, dry_run=session.dry_run, minor_units=session.settings.minor_units
+        )
         self.deadline = Deadline(job, session.clock, session.now())
         self.is_resumed = job.status != JobStatus.PENDING
         """Whether another run may have done a part of it."""
@@ -330,12 +332,12 @@ class Job:
     async def _recording(self) -> Recording:
         """What pages are recorded with, once the accounting system's reference data is known."""
         if self._kept_recording is None:
-            session, policy = self.session, self.session.policy
-            today = session.now().astimezone(policy.time_zone).date()
+            session, settings = self.session, self.session.settings
+            today = session.now().astimezone(settings.zone).date()
             reference, limits = await self._validating, session.erp.describe()
             self._began_recording = session.clock()
             self._kept_recording = Recording(
-                Books(self.job.id, self.job.company_id, reference, limits, policy, today),
+                BookingContext(self.job.id, self.job.company_id, reference, limits, settings, today),
                 patience_s=self.deadline.life_s,
                 budget_s=self.deadline.at_most(BUDGET_S),
             )
@@ -386,7 +388,7 @@ class Job:
         types = rows.failure_types + report.results.failure_types()
         successful = rows.successful + report.successful
         not_successful = rows.not_successful + report.failed
-        await self._end(final_event(successful, not_successful, types, self.session.policy.all_failed_event))
+        await self._end(final_event(successful, not_successful, types, self.session.settings.all_failed_event))
 
     async def fail(self, error: JobFails) -> None:
         """End a job that cannot be done: as a whole, unless items of it have come to their end already.

@@ -8,13 +8,13 @@ from dataclasses import replace
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import Refused
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
 from blocks.text import one_line
-from flows.bookkeeping import Books
-from flows.bookkeeping.money import wallet_minor
-from flows.bookkeeping.period import calendar_date
+from flows.bookkeeping import BookingContext
+from flows.bookkeeping.amounts import wallet_minor
+from flows.bookkeeping.context import calendar_date
 from flows.failures import Failure, ItemFails, refusal
 from flows.results import NOTHING_KNOWN, Facts, Row, failed
 
@@ -22,15 +22,15 @@ _MAX_CODES = 300  # characters
 _MAX_NAME = 120
 
 
-def facts_of(item: ExportItem, policy: Policy) -> Facts:
+def facts_of(item: ExportItem, settings: ErpSettings) -> Facts:
     """How people know this expense; what cannot be read of it is left out, as this only serves to find it."""
     amount: tuple[str, int] | tuple[None, None]
     try:
-        amount = wallet_minor(item.amount, "The expense", policy.minor_units)
+        amount = wallet_minor(item.amount, "The expense", settings.minor_units)
     except ItemFails:
         amount = None, None
     try:
-        day = calendar_date(item.date, policy.time_zone)
+        day = calendar_date(item.date, settings.zone)
     except OverflowError:
         day = None
     return Facts(
@@ -55,9 +55,11 @@ def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUni
     return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, facts, _rounding(entry, units))
 
 
-def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, facts: Facts, books: Books) -> Row:
+def found_row(
+    item: ExportItem, outcome: Entry | Failure, found: Recorded, facts: Facts, context: BookingContext
+) -> Row:
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
-    units = books.policy.minor_units
+    units = context.settings.minor_units
     if isinstance(outcome, Entry):
         return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units, facts)
     try:

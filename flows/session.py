@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from blocks.erp.base import Erp
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
 from flows.stop import Stop
@@ -38,7 +38,7 @@ class Session:
         steps: Steps,
         stop: Stop,
         *,
-        policy: Policy | None = None,
+        settings: ErpSettings | None = None,
         update_batch_size: int = 100,
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -53,7 +53,7 @@ class Session:
         self.erp = erp
         self.steps = steps
         self.stop = stop
-        self.policy = policy or Policy()
+        self.settings = settings or ErpSettings()
         self.update_batch_size = update_batch_size
         self.dry_run = dry_run
         self.clock = clock

@@ -19,7 +19,7 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.pleo.authorize import PORT
 from blocks.pleo.oauth.block import SCOPES
-from flows.bookkeeping.direction import RULES
+from flows.bookkeeping.accounts import RULES
 from flows.settings import read_settings
 from tests.support.readmes import FILES, ROOT, TEXTS, TOP, code, table, the_one_with
 
@@ -127,7 +127,7 @@ def test_the_settings_example_can_be_used(tmp_path: Path) -> None:
     (tmp_path / "acme.toml").write_text(example)
     settings = read_settings(tmp_path / "acme.toml")
     assert settings.path == "acme.sqlite"
-    assert settings.policy().accepts("5a4db0c5-0000-4000-8000-000000000001")
+    assert settings.accepts("5a4db0c5-0000-4000-8000-000000000001")
 
 
 def test_every_setting_is_told() -> None:

@@ -5,6 +5,8 @@ Where a kind is None it is *open*: whatever an entry names is taken.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -158,6 +160,21 @@ class Periods:
 
 Rates = Callable[[str, date], Decimal | None]
 """What one unit of a currency costs in the company's on a day, None where no rate is known."""
+
+
+def rates_by_date(rates: Iterable[tuple[str, date, Decimal]]) -> Rates:
+    """The rates of a table of currency, date and rate: each holds from its date until the next one of its currency."""
+    days: dict[str, list[date]] = defaultdict(list)
+    values: dict[str, list[Decimal]] = defaultdict(list)
+    for currency, first, value in sorted(rates, key=lambda row: row[1]):
+        days[currency].append(first)
+        values[currency].append(value)
+
+    def rate(currency: str, day: date) -> Decimal | None:
+        place = bisect_right(days.get(currency, []), day)
+        return values[currency][place - 1] if place else None
+
+    return rate
 
 
 @dataclass(frozen=True, slots=True)

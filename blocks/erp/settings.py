@@ -1,37 +1,76 @@
-"""What every accounting system's block has: the settings that do not depend on which one it is."""
+"""How expenses are booked where the accountant has a choice: the settings of every accounting system.
+
+They are defined here once, as a plain model without Prefect, so that a job and its bookkeeping run without it. Each
+accounting system's block (`blocks.erp.block`) has these fields beside its own: titles and descriptions are what
+Prefect's form shows.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect.blocks.core import Block
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from blocks.erp.base import Erp
 from blocks.erp.codes import OptionalCode, StrippedText, choice, is_currency, readable_codes
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import EntryState
-from blocks.erp.policy import (
-    AllFailedEvent,
-    Attachments,
-    ClosedPeriod,
-    MoneyBackSign,
-    Policy,
-    Settlement,
-    UnknownVendor,
-)
-from blocks.erp.reference import JournalUse, Role
+from blocks.erp.entries import Account, EntryState
+from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
 
 
-class ErpSettings(Block, ABC):
-    """What the export needs to know of every accounting system; each system's own block adds to it.
+class MoneyBackSign(StrEnum):
+    """Which sign Pleo gives to money that comes back (refunds, top-ups, returned payments)."""
 
-    With ABC among its bases and no `_block_type_name` it is no type of block itself: nobody is offered a form for it.
-    """
+    EITHER = "either"
+    NEGATIVE = "negative"
+    POSITIVE = "positive"
+
+
+class AllFailedEvent(StrEnum):
+    """How a job ends of which every item failed."""
+
+    FAILED = "failed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+
+
+class ClosedPeriod(StrEnum):
+    """What becomes of an expense whose date lies in a closed period."""
+
+    FAIL = "fail"
+    NEXT_OPEN = "next_open"
+    TODAY = "today"
+
+
+class Attachments(StrEnum):
+    """Which receipts an expense is booked with: all of them or it fails, those that come, or none at all."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    SKIP = "skip"
+
+
+class UnknownVendor(StrEnum):
+    """What becomes of a bill whose vendor the accounting system does not know, or has blocked."""
+
+    FAIL = "fail"
+    FALLBACK = "fallback"
+
+
+class Settlement(StrEnum):
+    """By what a bill and its payment are known to belong together, when they come as two expenses."""
+
+    INVOICE_NUMBER = "invoice_number"
+    NEVER = "never"
+
+
+class ErpSettings(BaseModel):
+    """The choices that an accountant makes once, whatever the accounting system; the defaults are the safe ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     posting: Annotated[EntryState, choice(EntryState)] = Field(
         default=EntryState.DRAFT,
@@ -246,8 +285,14 @@ class ErpSettings(Block, ABC):
     def _dimensions_by_tag_group(cls, value: dict[str, str]) -> dict[str, str]:
         return readable_codes(value, "dimension", may_be_empty=True)
 
-    def policy(self) -> Policy:
-        """The choices in these settings as plain values."""
+    @property
+    def zone(self) -> ZoneInfo:
+        """The company's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def role_accounts(self) -> Mapping[Role, str]:
+        """The codes of the accounts that take the place of the accounting system's own, wallets apart."""
         accounts = {
             Role.OUT_OF_POCKET: self.out_of_pocket_account,
             Role.CONTRA: self.contra_account,
@@ -256,33 +301,38 @@ class ErpSettings(Block, ABC):
             Role.INPUT_TAX: self.input_tax_account,
             Role.OUTPUT_TAX: self.output_tax_account,
         }
+        return {role: code for role, code in accounts.items() if code}
+
+    @property
+    def journals(self) -> Mapping[JournalUse, str]:
+        """The codes of the journals that take the place of the accounting system's own."""
         journals = {
             JournalUse.GENERAL: self.general_journal,
             JournalUse.BILLS: self.bill_journal,
             JournalUse.CREDIT_NOTES: self.credit_note_journal,
             JournalUse.PAYMENTS: self.payment_journal,
         }
-        return Policy(
-            posting=self.posting,
-            money_back_sign=self.money_back_sign,
-            all_failed_event=self.all_failed_event,
-            time_zone=ZoneInfo(self.time_zone),
-            companies=self.companies,
-            accounts={role: code for role, code in accounts.items() if code},
-            wallets=self.wallet_accounts,
-            journals={use: code for use, code in journals.items() if code},
-            tax_codes=self.tax_codes,
-            dimensions=self.dimensions,
-            employee_dimension=self.employee_dimension or None,
-            team_dimension=self.team_dimension or None,
-            minor_units=self.minor_units,
-            closed_period=self.closed_period,
-            attachments=self.attachments,
-            unknown_vendor=self.unknown_vendor,
-            unknown_vendor_account=self.unknown_vendor_account or None,
-            settlement=self.settlement,
+        return {use: code for use, code in journals.items() if code}
+
+    def accepts(self, company_id: str) -> bool:
+        """Whether this Pleo company's jobs may be booked."""
+        return not self.companies or company_id in self.companies
+
+    def applied_to(self, reference: Reference) -> Reference:
+        """The accounting system's reference data with the accounts and journals that were chosen here."""
+        roles = {role: _account(code, code, role, reference) for role, code in self.role_accounts.items()}
+        wallets = {
+            currency: _account(code, f"Wallet {currency}", Role.WALLET, reference)
+            for currency, code in self.wallet_accounts.items()
+        }
+        return replace(
+            reference,
+            roles={**reference.roles, **roles},
+            wallets={**reference.wallets, **wallets},
+            journals={**reference.journals, **self.journals},
         )
 
-    @abstractmethod
-    def connect(self, folder: Path) -> Erp:
-        """The accounting system of these settings, not opened yet. Relative paths are read from `folder`."""
+
+def _account(code: str, name: str, role: Role, reference: Reference) -> Account:
+    known = reference.chart.find(code) if reference.chart is not None else None
+    return known or Account(code, name, ROLE_KINDS[role])

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from trytond.i18n import gettext
 
-from .document import MARKS
+from .document import PLEO_FIELDS
 from .exceptions import RecordingError
 
 
@@ -70,7 +70,7 @@ def _document(id_: str, document: Any, models: Collection[str]) -> Document:
     model, values = document["model"], document["values"]
     if not isinstance(model, str) or model not in models:
         raise _unreadable(f"a document of {id_} has another model than {' or '.join(models)}")
-    if not isinstance(values, dict) or MARKS & values.keys():
+    if not isinstance(values, dict) or PLEO_FIELDS & values.keys():
         raise _unreadable(f"the values of a document of {id_} are no object, or set what the export sets")
     company = values.get("company")
     if not isinstance(company, int) or isinstance(company, bool):

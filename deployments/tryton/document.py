@@ -5,10 +5,10 @@ from trytond.i18n import gettext
 from trytond.model import Index, Unique, fields
 from trytond.model.exceptions import AccessError
 
-MARKS = frozenset({"pleo_entry_id", "pleo_belongs_to"})
+PLEO_FIELDS = frozenset({"pleo_entry_id", "pleo_belongs_to"})
 
 
-class Mark(str):
+class ExportValue(str):
     """A value that the export itself gives one of these fields, empty to clear it. No caller can send one, wherever in
     the values of a record it may put a text."""
 
@@ -16,7 +16,7 @@ class Mark(str):
 
 
 class PleoDocumentMixin:
-    """The marks of a model that has a company."""
+    """Pleo's fields of a model that has a company."""
 
     __slots__ = ()
 
@@ -44,8 +44,8 @@ class PleoDocumentMixin:
     @classmethod
     def preprocess_values(cls, mode, values):
         values = super().preprocess_values(mode, values)
-        for name in MARKS & values.keys():
-            if isinstance(values[name], Mark):
+        for name in PLEO_FIELDS & values.keys():
+            if isinstance(values[name], ExportValue):
                 values[name] = str(values[name]) or None
             elif mode == "write" or values[name] is not None:
                 raise AccessError(gettext("pleo_export.msg_set_by_export"))
@@ -54,6 +54,6 @@ class PleoDocumentMixin:
     @classmethod
     def copy(cls, records, default=None):
         default = {} if default is None else default.copy()
-        for name in MARKS:
+        for name in PLEO_FIELDS:
             default.setdefault(name)
         return super().copy(records, default=default)

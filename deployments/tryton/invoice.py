@@ -2,7 +2,7 @@
 
 from trytond.pool import PoolMeta
 
-from .document import MARKS, PleoDocumentMixin
+from .document import PLEO_FIELDS, PleoDocumentMixin
 from .upgrade import adopt
 
 
@@ -12,7 +12,9 @@ class Invoice(PleoDocumentMixin, metaclass=PoolMeta):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._check_modify_exclude |= MARKS  # a cancelled invoice hands its id on; all else is kept from by the mixin
+        cls._check_modify_exclude |= (
+            PLEO_FIELDS  # a cancelled invoice hands its id on; all else is kept from by the mixin
+        )
 
     @classmethod
     def __register__(cls, module_name):

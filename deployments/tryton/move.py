@@ -4,7 +4,7 @@ from trytond.pool import PoolMeta
 from trytond.rpc import RPC
 
 from .document import PleoDocumentMixin
-from .recording import record
+from .recorder import record
 from .upgrade import adopt
 
 INTERFACE = 1
@@ -33,5 +33,5 @@ class Move(PleoDocumentMixin, metaclass=PoolMeta):
 
     @classmethod
     def pleo_record(cls, entries):
-        """Records expenses, each once: see `recording.record`."""
+        """Records expenses, each once: see `recorder.record`."""
         return record(entries)

@@ -14,12 +14,12 @@ from trytond.pool import Pool
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
-_MARK = re.compile(r"pleo:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})( payment)?( draft)?")
+_KEY = re.compile(r"pleo:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})( payment)?( draft)?")
 _POSTED = {"posted", "paid"}
 
 
 def adopt(model):
-    """Gives a model's records the marks that their descriptions stand for. Of several records of one expense the one
+    """Gives a model's records the fields that their descriptions stand for. Of several records of one expense the one
     that is posted gets it, and then the oldest; where one has it already, none. May be repeated."""
     candidates, taken = defaultdict(list), set()
     for name in ("account.move", "account.invoice"):
@@ -52,11 +52,11 @@ def _candidates(model):
     cursor = Transaction().connection.cursor()
     cursor.execute(*table.select(table.id, table.company, table.description, table.state, where=where))
     for id_, company, description, state in cursor:
-        mark = _MARK.fullmatch(description)
-        if mark is None or state == "cancelled" or not (state in _POSTED or mark[3]):
+        key = _KEY.fullmatch(description)
+        if key is None or state == "cancelled" or not (state in _POSTED or key[3]):
             continue
-        field = "pleo_belongs_to" if mark[2] else "pleo_entry_id"
-        yield (field, company, mark[1]), state not in _POSTED, id_
+        field = "pleo_belongs_to" if key[2] else "pleo_entry_id"
+        yield (field, company, key[1]), state not in _POSTED, id_
 
 
 def _taken(model):

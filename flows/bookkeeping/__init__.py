@@ -3,7 +3,7 @@
 In the order of Pleo's own step 5: method, accounts, data (amounts, tax, dimensions, text), period, posting.
 """
 
-from flows.bookkeeping.books import Books
+from flows.bookkeeping.context import BookingContext
 from flows.bookkeeping.entry import book
 
-__all__ = ["Books", "book"]
+__all__ = ["BookingContext", "book"]

@@ -1,18 +1,17 @@
-"""The lines of an entry: what the money was for, and its tax."""
+"""The lines of an entry: what the money was for, its tax, and the dimensions that it is counted by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from blocks.erp.entries import Account, Dimension, Line, Money
-from blocks.erp.policy import Policy
 from blocks.erp.reference import Role
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.items import ExportItem, ItemLine
 from flows.bookkeeping.accounts import Accounts
 from flows.bookkeeping.amounts import Amounts, LineAmounts, supplier_money
-from flows.bookkeeping.codes import clean, fitting
-from flows.bookkeeping.dimensions import dimensions_of
+from flows.bookkeeping.text import UNKNOWN_ID, checked_code, clean_code
 
 
 def transfer_lines(item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool) -> tuple[Line, ...]:
@@ -24,14 +23,14 @@ def transfer_lines(item: ExportItem, mains: Sequence[Account], amounts: Amounts,
 
 
 def expense_lines(
-    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, accounts: Accounts, policy: Policy
+    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, accounts: Accounts, settings: ErpSettings
 ) -> tuple[Line, ...]:
     """Cost and tax of each line on its own account in `mains`, in the debit column or with `debit` false in credit."""
     return tuple(
         made
         for line, account, split in zip(item.accounting_entry_lines or (), mains, amounts.lines, strict=True)
-        for made in _Expense(line, split, debit, _tax_code(line, policy)).lines(
-            account, dimensions_of(item, line, policy), accounts
+        for made in _Expense(line, split, debit, _tax_code(line, settings)).lines(
+            account, dimensions_of(item, line, settings), accounts
         )
     )
 
@@ -42,6 +41,21 @@ def line_of(
     """A line in the debit column, or in the other one where `debit` is false; a negative amount changes columns."""
     debit_minor, credit_minor = _columns(amount_minor, debit)
     return Line(account, debit_minor, credit_minor, counter, supplier=supplier)
+
+
+def dimensions_of(item: ExportItem, line: ItemLine, settings: ErpSettings) -> tuple[Dimension, ...]:
+    """The dimensions of one line, each once: the line's tags, then employee and team where the settings name theirs.
+
+    A tag group is the dimension that the settings say, else the one of its own name. A tag that stands for "I don't
+    know" (an id of zeros, no code) is none. Where a tag names the employee's or the team's dimension, the tag counts.
+    """
+    found = dict.fromkeys(_tags(line, settings))
+    groups = {dimension.group for dimension in found}
+    for name, person in ((settings.employee_dimension, item.user), (settings.team_dimension, item.team)):
+        code = clean_code(person.code) if person is not None else ""
+        if name and code and name not in groups:
+            found[Dimension(name, checked_code(code, f"code of the {name}"))] = None
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +90,22 @@ class _Expense:
         return Line(account, debit_minor, credit_minor, tax_code=self.tax_code, tax=True)
 
 
-def _tax_code(line: ItemLine, policy: Policy) -> str | None:
+def _tax_code(line: ItemLine, settings: ErpSettings) -> str | None:
     """The accounting system's tax code of a line, as the settings translate Pleo's."""
-    code = clean(line.tax.code) if line.tax is not None else ""
-    return fitting(policy.tax_codes.get(code, code), "tax code") or None
+    code = clean_code(line.tax.code) if line.tax is not None else ""
+    return checked_code(settings.tax_codes.get(code, code), "tax code") or None
 
 
 def _columns(amount_minor: int, debit: bool) -> tuple[int, int]:
     size = abs(amount_minor)
     return (size, 0) if debit == (amount_minor >= 0) else (0, size)
+
+
+def _tags(line: ItemLine, settings: ErpSettings) -> Iterator[Dimension]:
+    for tag in line.tags or ():
+        if tag is None or (tag.id or "").strip() == UNKNOWN_ID:
+            continue
+        group, code = clean_code(tag.group_code), clean_code(tag.code)
+        name = settings.dimensions.get(group, group)
+        if code and (name or not group):
+            yield Dimension(checked_code(name, "tag group"), checked_code(code, "tag code"))

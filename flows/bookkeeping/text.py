@@ -1,4 +1,7 @@
-"""What an entry says in words: description, reference, and what else Pleo tells of the expense."""
+"""What an entry says: Pleo's codes and texts made fit for books, and what is told of the expense in words.
+
+A cut code would be the code of something else, so one that is too long fails its item; texts for people are cut.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,36 @@ from datetime import date, datetime, tzinfo
 
 from blocks.erp.entries import Details
 from blocks.pleo.items import ExportItem, InvoiceInformation
-from blocks.text import no_formula, one_line
-from flows.bookkeeping.codes import clean
-from flows.bookkeeping.period import calendar_date
+from blocks.text import is_formula, no_formula, one_line, visible
+from flows.bookkeeping.context import calendar_date
+from flows.failures import invalid
+
+UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
+"""The id that Pleo stores where the user chose "I don't know", for an account or a tag."""
+
+MAX_CODE = 60
+_READ = 4096  # characters; of a longer one its beginning is too long already
+
+
+def clean_code(text: str | None) -> str:
+    """A code as one line, of any sensible length and without what nobody sees in it; empty where there is none, or
+    nobody chose one."""
+    code = one_line(visible((text or "")[:_READ]).strip(), 4 * MAX_CODE)
+    return "" if code == UNKNOWN_ID else code
+
+
+def checked_code(code: str, what: str) -> str:
+    """The code itself; fails the item where it is longer than books keep. `what` names it: account number, tax code."""
+    if len(code) > MAX_CODE:
+        raise invalid(f"The {what} {one_line(code, MAX_CODE)} is longer than {MAX_CODE} characters.")
+    return code
+
+
+def new_code(code: str, what: str) -> str:
+    """A code that the books are to open as Pleo names it; fails the item where it is too long, or a formula."""
+    if is_formula(code):
+        raise invalid(f"The {what} {one_line(code, MAX_CODE)} would be a formula in a spreadsheet, and is no code.")
+    return checked_code(code, what)
 
 
 def description_of(item: ExportItem, limit: int) -> str:
@@ -46,8 +76,8 @@ def details_of(item: ExportItem, limit: int, zone: tzinfo) -> Details:
     return Details(
         note=_words(item.note or "", limit),
         attendees=_joined(information.attendees if information is not None else None, limit),
-        employee=_words(clean(item.user.code), limit) if item.user is not None else "",
-        team=_words(clean(item.team.code), limit) if item.team is not None else "",
+        employee=_words(clean_code(item.user.code), limit) if item.user is not None else "",
+        team=_words(clean_code(item.team.code), limit) if item.team is not None else "",
         settles=_joined(information.reconciled_entries if information is not None else None, limit),
         invoice_number=_words(invoice.invoice_number or "", limit),
         invoice_date=_day(invoice.invoice_date, zone),

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
-from blocks.erp.policy import Attachments
+from blocks.erp.settings import Attachments
 from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge
 from blocks.pleo.files.client import Downloaded, FileClient
 from blocks.pleo.files.content import extension

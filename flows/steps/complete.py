@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from blocks.erp.policy import AllFailedEvent
+from blocks.erp.settings import AllFailedEvent
 from blocks.pleo.models import ExportJob, JobEvent, JobFailure
 from flows.session import Session
 

@@ -22,11 +22,11 @@ from blocks.erp.errors import (
     RefusalKind,
     Refused,
 )
-from blocks.erp.policy import Attachments
+from blocks.erp.settings import Attachments
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.failures import Failure, refusal
 from flows.receipts.collect import Collected, collect_page
 from flows.receipts.folder import receipts_folder
@@ -58,8 +58,8 @@ class Recording:
     `budget_s` how long one call goes on taking up portions. A plain class, so that Prefect does not walk through it.
     """
 
-    def __init__(self, books: Books, *, patience_s: float, budget_s: float = BUDGET_S) -> None:
-        self.books = books
+    def __init__(self, context: BookingContext, *, patience_s: float, budget_s: float = BUDGET_S) -> None:
+        self.context = context
         self.patience_s = patience_s
         self.budget_s = budget_s
 
@@ -115,8 +115,8 @@ class _PageRecorder:
         self._session = session
         self._recording = recording
         self._erp = session.erp
-        self._books = recording.books
-        self._policy = recording.books.policy
+        self._context = recording.context
+        self._settings = recording.context.settings
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
 
@@ -168,7 +168,7 @@ class _PageRecorder:
                 self._page.rows.append(unreadable_row(broken, stands) if stands else failed(id_, broken))
                 continue
             outcome = self._book(item)
-            facts = facts_of(item, self._policy)
+            facts = facts_of(item, self._settings)
             if stands is None and isinstance(outcome, Failure):
                 self._page.rows.append(failed(id_, outcome, facts))
             else:
@@ -178,7 +178,7 @@ class _PageRecorder:
     def _book(self, item: ExportItem) -> Entry | Failure:
         """The item's entry, checked against the accounting system's limits, or why there is none."""
         try:
-            outcome = book(item, self._books)
+            outcome = book(item, self._context)
             refused = self._erp.check(outcome) if isinstance(outcome, Entry) else None
         except Exception:  # an item that nobody foresaw must not take its job with it
             log.exception("Unexpected while booking %s", item.accounting_entry_id)
@@ -188,7 +188,7 @@ class _PageRecorder:
     def _portions(self, expenses: list[_Expense]) -> Iterator[list[_Expense]]:
         """The expenses in the accounting system's batches, smaller ones where files have to be fetched."""
         receipts = self._wants_receipts() and any(one.item.files for one in expenses)
-        most = min(self._books.limits.max_entries, PORTION) if receipts else self._books.limits.max_entries
+        most = min(self._context.limits.max_entries, PORTION) if receipts else self._context.limits.max_entries
         portion: list[_Expense] = []
         weight = 0
         for one in expenses:
@@ -203,8 +203,8 @@ class _PageRecorder:
 
     def _wants_receipts(self) -> bool:
         # A dry run asks for receipts only where a missing one would fail its expense.
-        return self._policy.attachments is not Attachments.SKIP and (
-            not self._session.dry_run or self._policy.attachments is Attachments.REQUIRED
+        return self._settings.attachments is not Attachments.SKIP and (
+            not self._session.dry_run or self._settings.attachments is Attachments.REQUIRED
         )
 
     async def _portion(self, portion: list[_Expense]) -> None:
@@ -228,12 +228,12 @@ class _PageRecorder:
         """The receipts of these expenses, but for those that hang on their entries already."""
         skip = {one.id_: one.found.attached for one in portion if one.found is not None}
         items = [one.item for one in portion if not (self._session.dry_run and one.found is not None)]
-        stop, policy = self._session.stop, self._policy.attachments
+        stop, attachments = self._session.stop, self._settings.attachments
         folder: Path | None = None
         try:
             folder = until_recorded.enter_context(receipts_folder())
             async with stop.limit(None):
-                return await collect_page(items, self._session.files, self._books.limits, policy, folder, skip)
+                return await collect_page(items, self._session.files, self._context.limits, attachments, folder, skip)
         except OSError as error:
             stop.check()  # a limit that ran out is an OSError, too
             where = error.filename or folder
@@ -245,7 +245,7 @@ class _PageRecorder:
         entries: list[Entry] = []
         for one in new:
             files = collected.get(one.id_)
-            required = self._policy.attachments is Attachments.REQUIRED
+            required = self._settings.attachments is Attachments.REQUIRED
             assert isinstance(one.outcome, Entry)  # noqa: S101 - _prepared lets no failure through without an entry
             if files is not None and files.problems and required:
                 self._page.rows.append(failed(one.id_, files.problems[0], one.facts))
@@ -256,7 +256,7 @@ class _PageRecorder:
         if self._session.dry_run:
             self._page.entries += entries
             by_id = {one.id_: one for one in new}
-            units = self._policy.minor_units
+            units = self._settings.minor_units
             self._page.rows += [preview_row(one, by_id[one.accounting_entry_id].facts, units) for one in entries]
             return
         outcomes, stands = await self._record(entries)
@@ -306,7 +306,7 @@ class _PageRecorder:
         if isinstance(outcome, Refused):
             return failed(entry.accounting_entry_id, refusal(outcome), expense.facts)
         now = stands[entry.accounting_entry_id]
-        row = recorded_row(replace(now, found=outcome.found), entry, expense.facts, self._policy.minor_units)
+        row = recorded_row(replace(now, found=outcome.found), entry, expense.facts, self._settings.minor_units)
         problems = [*(files.problems if files is not None else ()), *map(_as_failure, outcome.not_attached)]
         return with_notices(row, _lacking(now.external_id, problems))
 
@@ -319,21 +319,21 @@ class _PageRecorder:
         try:
             for one in found:
                 assert one.found is not None  # noqa: S101 - the caller chose them so
-                row = found_row(one.item, one.outcome, one.found, one.facts, self._books)
+                row = found_row(one.item, one.outcome, one.found, one.facts, self._context)
                 is_draft = one.found.state is EntryState.DRAFT
                 if row.status is ItemStatus.SUCCESSFUL and not self._session.dry_run:
                     files = collected.get(one.id_)
                     if files is not None and files.attachments:
                         touched[one.id_] = one
                     problems = await self._attach_missing(one, files)
-                    if problems and is_draft and self._policy.attachments is Attachments.REQUIRED:
+                    if problems and is_draft and self._settings.attachments is Attachments.REQUIRED:
                         reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
                         row = failed(one.id_, Failure(problems[0].type, reason), one.facts)
                     lacking[one.id_] = _lacking(one.found.external_id, problems)
                 rows[one.id_] = row
                 if row.status is ItemStatus.SUCCESSFUL and is_draft:
                     drafts[one.id_] = one
-            if drafts and self._policy.posting is EntryState.POSTED:
+            if drafts and self._settings.posting is EntryState.POSTED:
                 refused = await self._post(drafts)
                 rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
                 touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
@@ -343,7 +343,7 @@ class _PageRecorder:
             self._page.closing = self._closing(error)
             if self._page.closing is None:
                 raise
-            if self._policy.posting is EntryState.POSTED:
+            if self._settings.posting is EntryState.POSTED:
                 rows = {id_: row for id_, row in rows.items() if id_ not in drafts}  # whether posted, nobody can say
         self._page.rows += [
             with_notices(row, lacking.get(id_, []) if row.status is ItemStatus.SUCCESSFUL else [])
@@ -355,7 +355,7 @@ class _PageRecorder:
         an entry since it was found."""
         stands = await self._in_the_books([one.found for one in touched.values() if one.found is not None])
         return {
-            id_: found_row(touched[id_].item, touched[id_].outcome, now, touched[id_].facts, self._books)
+            id_: found_row(touched[id_].item, touched[id_].outcome, now, touched[id_].facts, self._context)
             for id_, now in stands.items()
             if rows[id_].status is ItemStatus.SUCCESSFUL
         }
@@ -375,7 +375,7 @@ class _PageRecorder:
 
     def _closed_since(self, one: _Expense) -> Refused | None:
         """Why a draft could not be posted: its period was closed after it was recorded."""
-        periods = self._books.reference.periods
+        periods = self._context.reference.periods
         if periods is None or one.found is None or periods.is_open(one.found.posting_date):
             return None
         day = one.found.posting_date.isoformat()

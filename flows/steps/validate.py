@@ -12,8 +12,8 @@ from flows.session import Session
 
 async def validate_job(session: Session, job: ExportJob) -> Reference:
     """The accounting system's reference data, once it is known to take entries. Raises JobFails with what to change."""
-    erp, policy = session.erp, session.policy
-    if not policy.accepts(job.company_id):
+    erp, settings = session.erp, session.settings
+    if not settings.accepts(job.company_id):
         raise JobFails(
             JobFailure.INVALID_CONFIGURATION,
             f"Company {job.company_id} is mapped to no company of the accounting system: add it to the settings.",
@@ -21,7 +21,7 @@ async def validate_job(session: Session, job: ExportJob) -> Reference:
     try:
         await erp.validate()
         _check_bills(job, erp.describe())
-        return policy.applied_to(await erp.load_reference())
+        return settings.applied_to(await erp.load_reference())
     except ErpConfigurationError as error:
         raise JobFails(JOB_FAILURES[error.problem], str(error)) from error
     except ErpLoginRefused as error:

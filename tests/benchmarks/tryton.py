@@ -21,7 +21,7 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import JournalEntry, Recorded
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
-from blocks.erp.tryton.values import wanted_entry
+from blocks.erp.tryton.payloads import payload_of
 from tests.support.erp.contract_entries import Maker
 from tests.support.erp.tryton.harness import NAMES, a_tryton
 from tests.support.erp.tryton.server import Tryton as TrytonSession
@@ -82,7 +82,7 @@ class Site:
         return [
             {**record.values, "description": f"bare {record.text}"}
             for entry in entries
-            for record in wanted_entry(entry, self._directory, MinorUnits.HUNDREDTHS).records
+            for record in payload_of(entry, self._directory, MinorUnits.HUNDREDTHS).records
         ]
 
     async def close(self) -> None:

@@ -9,8 +9,8 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect.utilities.dispatch import get_registry_for_type
 
 from blocks import collection
+from blocks.erp.block import ErpBlock
 from blocks.erp.ledger.block import LedgerSettings
-from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.oauth.block import PleoOAuth
@@ -38,7 +38,7 @@ def test_the_collection_lists_every_block() -> None:
 
 @pytest.mark.parametrize(
     ("base", "blocks"),
-    [(ErpSettings, (LedgerSettings, TrytonSettings)), (PleoCredentialsBlock, (PleoCredentials, PleoOAuth))],
+    [(ErpBlock, (LedgerSettings, TrytonSettings)), (PleoCredentialsBlock, (PleoCredentials, PleoOAuth))],
 )
 def test_what_several_blocks_share_is_no_block_that_somebody_could_choose(
     base: type[Block], blocks: tuple[type[Block], ...]

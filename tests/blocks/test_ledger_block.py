@@ -57,7 +57,7 @@ def test_null_counts_as_left_out_in_every_setting() -> None:
 
 def test_a_tag_group_may_stand_for_no_dimension() -> None:
     settings = LedgerSettings(dimensions={"MOOD": " ", "COSTCENTRE": " CC "})
-    assert settings.policy().dimensions == {"MOOD": "", "COSTCENTRE": "CC"}
+    assert settings.dimensions == {"MOOD": "", "COSTCENTRE": "CC"}
 
 
 def test_new_lines_of_the_forms_text_fields_are_no_part_of_a_setting() -> None:

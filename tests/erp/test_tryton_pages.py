@@ -82,7 +82,7 @@ def exported(web: Path, tryton_session: Tryton, tmp_path_factory: pytest.TempPat
         names = {"base_url": server.base_url, "database": server.database, "application_key": user["key"]}
         settings = read_settings_of(TrytonSettings, SETTINGS, {**names, "attachments": "skip"})
         job_id = at_work.sandbox.add_job_of([PURCHASE, BILL], vendor_based=True)
-        report = asyncio.run(at_work.export(erp=settings.connect(Path.cwd()), policy=settings.policy()))
+        report = asyncio.run(at_work.export(erp=settings.connect(Path.cwd()), settings=settings))
         assert report.exit_status == 0, report.jobs[0].failures
         items = at_work.sandbox.items(job_id)
         links = {item.accounting_entry_id: str(item.external_url) for item in items}

@@ -44,7 +44,7 @@ async def test_what_is_open_adds_up_to_what_the_vendors_documents_left_on_payabl
 async def _export(at_work: Office, seed: int) -> JobReport:
     settings = demo_settings(at_work.books)
     at_work.sandbox.add_job(items=ITEMS, seed=seed, showcase=True)
-    report = await at_work.export(erp=settings.connect(at_work.books.parent), policy=settings.policy())
+    report = await at_work.export(erp=settings.connect(at_work.books.parent), settings=settings)
     return report.jobs[0]
 
 

@@ -20,7 +20,7 @@ from blocks.erp.base import Capabilities, Outcome
 from blocks.erp.entries import Entry, EntryState
 from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.files.client import Downloaded, FileClient
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.sandbox.receipts import stored_url
@@ -34,7 +34,7 @@ from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
-POSTED = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
+POSTED = ErpSettings(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
 GET_DATA = "GET /v3/export-items"
 
 
@@ -150,7 +150,7 @@ async def test_what_was_recorded_is_not_told_as_failed_when_it_cannot_be_read_ba
 ) -> None:
     at_work.sandbox.add_job_of([with_receipt(1), with_receipt(2)])
     erp.fault("find", skip=1, times=99, text="no more", **fault)
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=POSTED)
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=POSTED)
     assert (report.exit_status, report.jobs[0].successful, report.jobs[0].failed) == (0, 2, 0)
 
 
@@ -159,11 +159,11 @@ async def test_what_stood_complete_is_not_told_as_failed_when_the_login_is_revok
 ) -> None:
     items = [with_receipt(1), an_item(2), with_receipt(3)]
     job_id = at_work.sandbox.add_job_of(items)
-    await at_work.export(erp=SmallErp(erp.base_url), policy=Policy(posting=EntryState.POSTED))
+    await at_work.export(erp=SmallErp(erp.base_url), settings=ErpSettings(posting=EntryState.POSTED))
     del erp.entries[entry_id(3)].files[1]
     at_work.sandbox.export_again(job_id)
     erp.fault("attach", status=401, times=99, text="revoked")
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=Policy(posting=EntryState.POSTED))
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=ErpSettings(posting=EntryState.POSTED))
     assert [(item.accounting_entry_id, item.type) for item in report.jobs[0].failures] == [
         (entry_id(3), "accounting_system_authentication_failure")
     ]
@@ -187,7 +187,7 @@ async def test_a_pause_longer_than_a_call_may_take_leaves_the_job_open_at_once(
 ) -> None:
     job_id = at_work.sandbox.add_job_of([with_receipt(1)])
     erp.fault("create", status=429, retry_after="900", times=99, text="too many calls")
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=POSTED)
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=POSTED)
     assert (report.exit_status, report.jobs[0].reason) == (1, "too many calls")
     assert (erp.calls.count("create"), at_work.sandbox.outcome(job_id)) == (1, {"pending": 1})
 
@@ -206,7 +206,7 @@ async def test_contra_accounts_that_are_missing_when_a_page_is_fetched_again_fai
                 return page
 
         report = await at_work.export(
-            steps=plain_steps(OldPages()), now=lambda: datetime.fromtimestamp(time[0], UTC), policy=Policy()
+            steps=plain_steps(OldPages()), now=lambda: datetime.fromtimestamp(time[0], UTC), settings=ErpSettings()
         )
         assert (report.jobs[0].ending, report.jobs[0].successful) == (Ending.COMPLETED_WITH_ERRORS, 1)
         assert [failure.type for failure in report.jobs[0].failures] == ["missing_configuration"]
@@ -267,7 +267,7 @@ async def test_an_entry_that_appears_between_look_up_and_record_gets_its_receipt
     at_work: Office, erp: SmallErpServer
 ) -> None:
     at_work.sandbox.add_job_of([with_receipt(number) for number in (1, 2)])
-    report = await at_work.export(erp=_LateWrites(erp.base_url), policy=POSTED)
+    report = await at_work.export(erp=_LateWrites(erp.base_url), settings=POSTED)
     assert (report.jobs[0].event, report.jobs[0].successful, report.jobs[0].found) == ("completed", 2, 2)
     assert all(entry.posted and list(entry.files) == [1] for entry in erp.entries.values())
     assert len(erp.entries) == 2

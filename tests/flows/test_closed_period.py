@@ -11,7 +11,7 @@ import pytest
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
-from blocks.erp.policy import ClosedPeriod, Policy
+from blocks.erp.settings import ClosedPeriod, ErpSettings
 from flows.outcome import JobReport
 from flows.report import summary_markdown
 from tests.support.exporting import Office, office
@@ -37,7 +37,7 @@ def at_work(tmp_path: Path) -> Iterator[Office]:
 async def exported(at_work: Office, setting: ClosedPeriod) -> JobReport:
     ledger = Ledger(at_work.books, charts=ChartFiles(periods=at_work.books.parent / "periods.csv"))
     report = await at_work.export(
-        erp=ledger, policy=Policy(closed_period=setting), now=lambda: datetime(2026, 11, 3, 9, tzinfo=UTC)
+        erp=ledger, settings=ErpSettings(closed_period=setting), now=lambda: datetime(2026, 11, 3, 9, tzinfo=UTC)
     )
     return report.jobs[0]
 
@@ -79,7 +79,7 @@ async def test_a_draft_whose_period_was_closed_since_fails_alike_in_a_dry_run(at
     await at_work.export()
     at_work.sandbox.export_again(job.id)
     ledger = Ledger(at_work.books, charts=ChartFiles(periods=at_work.books.parent / "periods.csv"))
-    report = await at_work.export(erp=ledger, policy=Policy(posting=EntryState.POSTED), dry_run=dry_run)
+    report = await at_work.export(erp=ledger, settings=ErpSettings(posting=EntryState.POSTED), dry_run=dry_run)
     (failure,) = report.jobs[0].failures
     assert (report.exit_status, failure.accounting_entry_id, failure.type, failure.reason) == (
         3,

@@ -9,7 +9,7 @@ import pytest
 
 from blocks.erp.entries import Attachment, EntryState, NotAttached
 from blocks.erp.errors import Refused
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import stored_url
 from tests.support.erp.small_erp import SmallErp
 from tests.support.erp.small_erp_server import SmallErpServer, serving
@@ -66,10 +66,10 @@ async def test_a_draft_that_is_deleted_before_it_is_finished_is_booked_anew(
 ) -> None:
     items = [an_item(n, files=[{"url": stored_url(NAME), "type": "application/pdf"}]) for n in (1, 2)]
     job_id = at_work.sandbox.add_job_of(items)
-    await at_work.export(erp=SmallErp(erp.base_url), policy=Policy(attachments=Attachments.SKIP))
+    await at_work.export(erp=SmallErp(erp.base_url), settings=ErpSettings(attachments=Attachments.SKIP))
     again = at_work.sandbox.export_again(job_id)
     deleting = _Deleting(erp)
-    report = await at_work.export(erp=deleting, policy=Policy(posting=posting, attachments=receipts))
+    report = await at_work.export(erp=deleting, settings=ErpSettings(posting=posting, attachments=receipts))
     assert (report.exit_status, report.jobs[0].successful) == (0, 2)
     stand = {id_: f"S-{entry.number}" for id_, entry in erp.entries.items()}
     assert {one.accounting_entry_id: one.external_id for one in at_work.sandbox.items(again)} == stand

@@ -23,7 +23,7 @@ async def test_each_reason_is_told_once_and_the_rest_is_booked_and_posted(at_wor
     settings = demo_settings(at_work.books)
     for seed in (1, 2):
         job_id = at_work.sandbox.add_job(items=ITEMS, seed=seed, showcase=True)
-        report = await at_work.export(erp=settings.connect(Path.cwd()), policy=settings.policy())
+        report = await at_work.export(erp=settings.connect(Path.cwd()), settings=settings)
         assert [(job.event, report.exit_status) for job in report.jobs] == [("completed_with_errors", 3)]
         items = at_work.sandbox.items(job_id)
         failures = [

@@ -13,11 +13,11 @@ import pytest
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.charts import ChartFiles, Charts, read_charts
-from blocks.erp.policy import Attachments, ClosedPeriod, UnknownVendor
 from blocks.erp.reference import Chart, JournalUse, Periods, Reference, Role, Vendors, check_names
+from blocks.erp.settings import Attachments, ClosedPeriod, UnknownVendor
 from blocks.pleo.items import ExportItem, parse_item
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, company
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.demo import ITEMS, SETTINGS_FILE, demo_settings
 from flows.failures import Failure, refusal
 from tests.support.demo_failures import expected, told
@@ -29,7 +29,7 @@ def _charts() -> Charts:
     return read_charts(ChartFiles(**{name: Path(getattr(settings, f"{name}_file")) for name in names}))
 
 
-def _books(job_id: str) -> Books:
+def _context(job_id: str) -> BookingContext:
     charts, settings = _charts(), demo_settings()
     accounts = charts.accounts or ()
     groups: dict[str, set[str]] = {}
@@ -42,16 +42,17 @@ def _books(job_id: str) -> Books:
         vendors=Vendors(charts.vendors or ()),
         periods=Periods(charts.periods or ()),
     )
-    policy = settings.policy()
     limits = Capabilities("test", 100, 255, 255, 10**15, bills=True)
-    return Books(job_id, SANDBOX_COMPANY_ID, policy.applied_to(reference), limits, policy, date(2026, 11, 1))
+    return BookingContext(
+        job_id, SANDBOX_COMPANY_ID, settings.applied_to(reference), limits, settings, date(2026, 11, 1)
+    )
 
 
-def _failure(item: ExportItem, books: Books) -> Failure | None:
-    outcome = book(item, books)
+def _failure(item: ExportItem, context: BookingContext) -> Failure | None:
+    outcome = book(item, context)
     if isinstance(outcome, Failure):
         return outcome
-    refused = check_names(outcome, books.reference)
+    refused = check_names(outcome, context.reference)
     return refusal(refused) if refused is not None else None
 
 
@@ -60,9 +61,9 @@ def test_whatever_the_seed_nothing_fails_but_what_is_meant_to(seed: int) -> None
     with Sandbox() as sandbox:
         job_id = sandbox.add_job(ITEMS, seed, showcase=True)
         documents = [sandbox.export_item(item.accounting_entry_id) for item in sandbox.items(job_id)]
-    books = _books(job_id)
+    context = _context(job_id)
     items = [parse_item(json.loads(json.dumps(document), parse_float=Decimal)) for document in documents]
-    failures = [_failure(item, books) for item in items if isinstance(item, ExportItem)]
+    failures = [_failure(item, context) for item in items if isinstance(item, ExportItem)]
     assert len(failures) == ITEMS
     reasons = [(one.type.value, one.reason) for one in failures if one is not None]
     assert told(reasons) == expected(without=("receipt",))
@@ -105,13 +106,12 @@ def test_two_years_are_open_but_for_one_month() -> None:
 
 def test_the_settings_are_strict_and_lack_a_journal_and_an_account(tmp_path: Path) -> None:
     settings = demo_settings(tmp_path / "mine.sqlite")
-    policy = settings.policy()
     assert settings.path == str(tmp_path / "mine.sqlite")
-    assert (policy.posting, policy.attachments) == (EntryState.POSTED, Attachments.REQUIRED)
-    assert (policy.closed_period, policy.unknown_vendor) == (ClosedPeriod.FAIL, UnknownVendor.FAIL)
-    assert set(JournalUse) - set(policy.journals) == {JournalUse.CREDIT_NOTES}
-    assert set(Role) - set(policy.accounts) == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
-    assert policy.accepts(SANDBOX_COMPANY_ID)
+    assert (settings.posting, settings.attachments) == (EntryState.POSTED, Attachments.REQUIRED)
+    assert (settings.closed_period, settings.unknown_vendor) == (ClosedPeriod.FAIL, UnknownVendor.FAIL)
+    assert set(JournalUse) - set(settings.journals) == {JournalUse.CREDIT_NOTES}
+    assert set(Role) - set(settings.role_accounts) == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
+    assert settings.accepts(SANDBOX_COMPANY_ID)
 
 
 def test_the_files_are_installed_with_the_package() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import Account, AccountKind, EntryState, Vendor
-from blocks.erp.policy import Attachments, Policy, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Reference, Role, Vendors
+from blocks.erp.settings import Attachments, ErpSettings, UnknownVendor
 from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import JobReport
 from tests.support.erp.small_erp import SmallErp
@@ -56,9 +56,9 @@ def erp() -> Iterator[SmallErpServer]:
         yield server
 
 
-async def exported(at_work: Office, items: list[Json], system: SmallErp, **policy: Any) -> JobReport:
+async def exported(at_work: Office, items: list[Json], system: SmallErp, **settings: Any) -> JobReport:
     at_work.sandbox.add_job_of(items, vendor_based=True)
-    report = await at_work.export(erp=system, policy=Policy(**policy))
+    report = await at_work.export(erp=system, settings=ErpSettings(**settings))
     assert len(report.jobs) == 1, report.lines
     return report.jobs[0]
 

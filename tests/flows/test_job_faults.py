@@ -9,7 +9,7 @@ from blocks.erp.base import Outcome
 from blocks.erp.entries import JournalEntry
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from flows.outcome import Ending
 from tests.support.exporting import Office, office
 
@@ -57,7 +57,7 @@ async def test_a_write_without_an_answer_is_looked_up_before_it_is_tried_again(
 ) -> None:
     at_work.sandbox.add_job(items=30, failing=False)
     trouble = _Trouble(at_work, before=before, after=after)
-    report = await at_work.export(erp=trouble, policy=Policy(attachments=Attachments.SKIP))
+    report = await at_work.export(erp=trouble, settings=ErpSettings(attachments=Attachments.SKIP))
     assert (report.jobs[0].event, report.jobs[0].successful) == ("completed", 30)
     assert at_work.entries() == 30
     assert trouble.looked_up == [30] * look_ups  # and what is written at last is read back once

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
-from blocks.erp.policy import Attachments
+from blocks.erp.settings import Attachments
 from blocks.pleo.credentials import PleoCredentials
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.transport import Clock
@@ -127,7 +127,7 @@ async def test_what_is_attached_already_is_not_fetched_again(server: ReceiptServ
 
 
 async def test_where_receipts_are_skipped_nothing_is_fetched(server: ReceiptServer, tmp_path: Path) -> None:
-    assert await collected(server, tmp_path, server.item(pdf()), policy=SKIP) == Collected()
+    assert await collected(server, tmp_path, server.item(pdf()), settings=SKIP) == Collected()
     assert server.asked == []
 
 
@@ -210,7 +210,7 @@ async def test_a_required_receipt_that_pleo_does_not_have_fails_its_expense(
 ) -> None:
     item = item_of(files, type=type_)
     assert await collected(server, tmp_path, item) == Collected(problems=(NONE_THERE,))
-    assert await collected(server, tmp_path, item, policy=OPTIONAL) == Collected()
+    assert await collected(server, tmp_path, item, settings=OPTIONAL) == Collected()
     assert await collected(server, tmp_path, item, skip=frozenset({1})) == Collected()
 
 
@@ -223,7 +223,7 @@ async def test_what_has_no_receipt_by_nature_needs_none(server: ReceiptServer, t
 
 async def test_an_erp_that_takes_no_files_gets_none(server: ReceiptServer, tmp_path: Path) -> None:
     item = server.item(pdf())
-    assert await collected(server, tmp_path, item, policy=OPTIONAL, max_attachments=0) == Collected()
+    assert await collected(server, tmp_path, item, settings=OPTIONAL, max_attachments=0) == Collected()
     assert await collected(server, tmp_path, item, max_attachments=0) == Collected(problems=(NONE_TAKEN,))
     assert await collected(server, tmp_path, item_of(None, type="mileage"), max_attachments=0) == Collected()
     assert server.asked == []
@@ -282,7 +282,7 @@ async def test_one_file_for_all_is_not_made_of_half_of_them_where_all_are_requir
     found = await collected(server, tmp_path, server.item(pdf(), 404), max_attachments=1)
     assert found == Collected(problems=(DOWNLOAD,), links_dead=True)
     (tmp_path / "again").mkdir()
-    found = await collected(server, tmp_path / "again", server.item(pdf(), 404), policy=OPTIONAL, max_attachments=1)
+    found = await collected(server, tmp_path / "again", server.item(pdf(), 404), settings=OPTIONAL, max_attachments=1)
     assert (shown(found), found.problems) == ([(0, "BOOK-1-receipts.pdf", PDF)], (DOWNLOAD,))
 
 

@@ -13,7 +13,7 @@ import pytest
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpUnavailable
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import content, stored_url
 from flows.steps import PagesInMemory, plain_steps
 from tests.support.erp.small_erp import SmallErp
@@ -46,7 +46,7 @@ def erp() -> Iterator[SmallErpServer]:
 
 async def test_every_receipt_stands_beside_the_books_under_its_hash(at_work: Office, tmp_path: Path) -> None:
     at_work.sandbox.add_job_of([with_receipts(1, *NAMES), an_item(2), with_receipts(3, NAMES[0])])
-    report = await at_work.export(policy=Policy(attachments=Attachments.REQUIRED))
+    report = await at_work.export(settings=ErpSettings(attachments=Attachments.REQUIRED))
     assert report.exit_status == 3  # the second has none
     rows = at_work.journal(
         "SELECT e.accounting_entry_id, a.number, a.sha256, a.size FROM attachment AS a "
@@ -71,7 +71,7 @@ async def test_a_receipt_is_fetched_once_however_often_the_expense_is_exported(a
 
 async def test_receipts_that_an_earlier_run_left_out_are_attached_to_the_entry_that_stands(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job_of([with_receipts(1, *NAMES)])
-    await at_work.export(policy=Policy(attachments=Attachments.SKIP))
+    await at_work.export(settings=ErpSettings(attachments=Attachments.SKIP))
     assert at_work.journal("SELECT count(*) FROM attachment") == [(0,)]
     at_work.sandbox.export_again(job_id)
     await at_work.export()
@@ -84,8 +84,8 @@ async def test_an_upload_without_an_answer_is_not_made_twice(
 ) -> None:
     at_work.sandbox.add_job_of([with_receipts(1, *NAMES), with_receipts(2, NAMES[0])])
     erp.fault("attach", drop=True, after_act=after_act, skip=1)
-    policy = Policy(attachments=Attachments.REQUIRED, posting=EntryState.POSTED)
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=policy)
+    settings = ErpSettings(attachments=Attachments.REQUIRED, posting=EntryState.POSTED)
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=settings)
     assert (report.exit_status, erp.removed) == (0, [])
     assert {id_: (entry.posted, list(entry.files)) for id_, entry in erp.entries.items()} == {
         entry_id(1): (True, [1, 2, 3]),
@@ -95,16 +95,16 @@ async def test_an_upload_without_an_answer_is_not_made_twice(
 
 async def test_a_draft_without_its_required_receipt_is_not_posted(at_work: Office, erp: SmallErpServer) -> None:
     job_id = at_work.sandbox.add_job_of([with_receipts(1, NAMES[0])])
-    await at_work.export(erp=SmallErp(erp.base_url), policy=Policy(attachments=Attachments.SKIP))
+    await at_work.export(erp=SmallErp(erp.base_url), settings=ErpSettings(attachments=Attachments.SKIP))
     at_work.sandbox.export_again(job_id)
     erp.fault("attach", status=422, text="the file is infected")
-    policy = Policy(attachments=Attachments.REQUIRED, posting=EntryState.POSTED)
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=policy)
+    settings = ErpSettings(attachments=Attachments.REQUIRED, posting=EntryState.POSTED)
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=settings)
     (failure,) = report.jobs[0].failures
     assert (failure.type, failure.reason) == ("receipt_upload_failure", "the file is infected (S-1 stays a draft.)")
     assert not erp.entries[entry_id(1)].posted
     at_work.sandbox.export_again(job_id)
-    report = await at_work.export(erp=SmallErp(erp.base_url), policy=policy)
+    report = await at_work.export(erp=SmallErp(erp.base_url), settings=settings)
     assert (report.exit_status, erp.entries[entry_id(1)].posted, list(erp.entries[entry_id(1)].files)) == (0, True, [1])
 
 
@@ -120,7 +120,7 @@ async def test_links_that_died_since_their_page_was_fetched_are_fetched_anew(tmp
     with office(tmp_path, clock=lambda: time[0], expires_in=7 * 86_400) as at_work:
         at_work.sandbox.add_job_of([with_receipts(1, NAMES[0]), an_item(2), with_receipts(3, NAMES[1])])
         steps = plain_steps(PagesInMemory())
-        policy = Policy(attachments=Attachments.REQUIRED)
+        settings = ErpSettings(attachments=Attachments.REQUIRED)
 
         def now() -> datetime:
             return datetime.fromtimestamp(time[0], UTC)
@@ -129,10 +129,10 @@ async def test_links_that_died_since_their_page_was_fetched_are_fetched_anew(tmp
             async def find(self, accounting_entry_ids: Any) -> Any:
                 raise ErpUnavailable("the books are away")
 
-        report = await at_work.export(erp=Away(at_work.books), steps=steps, policy=policy, now=now)
+        report = await at_work.export(erp=Away(at_work.books), steps=steps, settings=settings, now=now)
         assert report.exit_status == 1
         time[0] += timedelta(hours=25).total_seconds()
-        report = await at_work.export(steps=steps, policy=policy, now=now)
+        report = await at_work.export(steps=steps, settings=settings, now=now)
         assert [(item.accounting_entry_id, item.type) for item in report.jobs[0].failures] == [
             (entry_id(2), "validation_failure")
         ]
@@ -143,7 +143,7 @@ async def test_links_that_died_since_their_page_was_fetched_are_fetched_anew(tmp
 async def test_a_dead_link_in_a_fresh_page_is_not_fetched_again(at_work: Office) -> None:
     dead = f"{at_work.base_url}/receipts/1/none/{NAMES[0]}"
     at_work.sandbox.add_job_of([an_item(1, files=[{"url": dead}])])
-    report = await at_work.export(policy=Policy(attachments=Attachments.REQUIRED))
+    report = await at_work.export(settings=ErpSettings(attachments=Attachments.REQUIRED))
     assert report.jobs[0].failures[0].type == "receipt_download_failure"
     assert at_work.sandbox.received().by_call[GET_DATA] == 1
 
@@ -161,6 +161,6 @@ async def test_a_dry_run_fetches_receipts_only_where_they_decide(at_work: Office
     at_work.sandbox.add_job_of([with_receipts(1, NAMES[0]), an_item(2)])
     report = await at_work.export(dry_run=True)
     assert (report.jobs[0].successful, at_work.sandbox.received().receipts) == (2, 0)
-    report = await at_work.export(dry_run=True, policy=Policy(attachments=Attachments.REQUIRED))
+    report = await at_work.export(dry_run=True, settings=ErpSettings(attachments=Attachments.REQUIRED))
     assert (report.jobs[0].successful, report.jobs[0].failed, at_work.sandbox.received().receipts) == (1, 1, 1)
     assert not at_work.books.exists()

@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import AllFailedEvent, MoneyBackSign, Policy
-from blocks.erp.reference import Role
+from blocks.erp.settings import AllFailedEvent, ErpSettings, MoneyBackSign
 from blocks.pleo.items import ExportItem
-from flows.bookkeeping.direction import is_turned, rule_for
-from flows.bookkeeping.period import accounting_date
+from flows.bookkeeping.accounts import is_turned, rule_for
+from flows.bookkeeping.context import accounting_date
 from tests.support.exporting import Office, office
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
@@ -70,7 +69,7 @@ def test_a_known_sign_of_money_back_lets_the_other_one_turn_it_round(
 
 async def test_role_accounts_take_the_place_of_the_ledgers_own(at_work: Office) -> None:
     at_work.sandbox.add_job(items=60, failing=False)
-    await at_work.export(policy=Policy(accounts={Role.OUT_OF_POCKET: "2920", Role.CONTRA: "1999"}))
+    await at_work.export(settings=ErpSettings(out_of_pocket_account="2920", contra_account="1999"))
     accounts = {row[0] for row in at_work.journal("SELECT DISTINCT account FROM journal")}
     assert {"2920", "1999"} <= accounts
     assert not {"pleo-out-of-pocket", "pleo-contra"} & accounts
@@ -82,7 +81,7 @@ async def test_entries_are_posted_and_drafts_that_are_found_are_posted_too(at_wo
     assert at_work.journal("SELECT DISTINCT state FROM journal") == [("draft",)]
     at_work.sandbox.export_again(first)
     at_work.sandbox.add_job(items=10, seed=2, failing=False)
-    report = await at_work.export(policy=Policy(posting=EntryState.POSTED))
+    report = await at_work.export(settings=ErpSettings(posting=EntryState.POSTED))
     assert [job.event for job in report.jobs] == ["completed", "completed"]
     assert at_work.journal("SELECT DISTINCT state FROM journal") == [("posted",)]
     assert at_work.entries() == 40
@@ -92,13 +91,13 @@ async def test_a_dry_run_posts_no_draft(at_work: Office) -> None:
     first = at_work.sandbox.add_job(items=10, failing=False)
     await at_work.export()
     at_work.sandbox.export_again(first)
-    await at_work.export(policy=Policy(posting=EntryState.POSTED), dry_run=True)
+    await at_work.export(settings=ErpSettings(posting=EntryState.POSTED), dry_run=True)
     assert at_work.journal("SELECT DISTINCT state FROM journal") == [("draft",)]
 
 
 async def test_a_company_that_is_not_mapped_fails_its_job_before_anything_is_read(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job(items=10)
-    report = await at_work.export(policy=Policy(companies={"11111111-1111-4111-8111-111111111111": "Other"}))
+    report = await at_work.export(settings=ErpSettings(companies={"11111111-1111-4111-8111-111111111111": "Other"}))
     job = at_work.sandbox.job(job_id)
     assert (report.exit_status, job.failure_reason_type) == (1, "invalid_configuration")
     assert "add it to the settings" in (job.failure_reason or "")
@@ -110,5 +109,5 @@ async def test_a_job_whose_items_all_fail_ends_as_the_setting_says(at_work: Offi
     changes: dict[str, Any] = {"type": "unheard_of"}
     for item in at_work.sandbox.items(job_id):
         at_work.sandbox.edit_export_item(item.accounting_entry_id, changes)
-    report = await at_work.export(policy=Policy(all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS))
+    report = await at_work.export(settings=ErpSettings(all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS))
     assert (report.jobs[0].event, report.exit_status) == ("completed_with_errors", 3)

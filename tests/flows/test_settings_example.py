@@ -46,8 +46,7 @@ def test_the_example_can_be_read_with_its_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in files.values()) == sorted(name for name, _ in tables)
     charts = read_charts(ChartFiles(**files))
     known = {one.account.code for one in charts.accounts or ()}
-    policy = read.policy()
-    assert {*policy.accounts.values(), *policy.wallets.values()} <= known
+    assert {*read.role_accounts.values(), *read.wallet_accounts.values()} <= known
     assert [one.vendor.code for one in charts.vendors or () if one.blocked] == ["V0002"]
     assert [period.is_open for period in charts.periods or ()] == [False, True]
 

@@ -6,20 +6,21 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.block import LedgerSettings
-from blocks.erp.policy import (
+from blocks.erp.reference import JournalUse, Role
+from blocks.erp.settings import (
     AllFailedEvent,
     Attachments,
     ClosedPeriod,
+    ErpSettings,
     MoneyBackSign,
-    Policy,
     Settlement,
     UnknownVendor,
 )
-from blocks.erp.reference import JournalUse, Role
 from blocks.erp.tryton.block import TrytonSettings
 from flows.settings import SettingsError, read_settings, read_settings_of
 
@@ -64,38 +65,37 @@ companies = {{ "{COMPANY.upper()}" = "Acme ApS" }}
 YAML = "\n".join(
     line.replace(" = ", ": ", 1) if "{" not in line else line.replace(" = ", ": ") for line in TOML.splitlines()
 )
-POLICY = Policy(
-    posting=EntryState.POSTED,
-    money_back_sign=MoneyBackSign.NEGATIVE,
-    all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS,
-    time_zone=ZoneInfo("Europe/Copenhagen"),
-    companies={COMPANY: "Acme ApS"},
-    accounts={
-        Role.OUT_OF_POCKET: "2920",
-        Role.CONTRA: "5890",
-        Role.PAYABLE: "2900",
-        Role.REIMBURSEMENT_CONTRA: "2930",
-        Role.INPUT_TAX: "7910",
-        Role.OUTPUT_TAX: "7930",
-    },
-    wallets={"DKK": "5820", "EUR": "5821"},
-    journals={
-        JournalUse.GENERAL: "GEN",
-        JournalUse.BILLS: "PUR",
-        JournalUse.CREDIT_NOTES: "CRN",
-        JournalUse.PAYMENTS: "PAY",
-    },
-    tax_codes={"I25": "VAT25"},
-    dimensions={"COSTCENTRE": "CC"},
-    employee_dimension="EMPLOYEE",
-    team_dimension="TEAM",
-    minor_units=MinorUnits.ISO4217,
-    closed_period=ClosedPeriod.NEXT_OPEN,
-    attachments=Attachments.REQUIRED,
-    unknown_vendor=UnknownVendor.FALLBACK,
-    unknown_vendor_account="2909",
-    settlement=Settlement.NEVER,
-)
+COMMON = {
+    "posting": EntryState.POSTED,
+    "time_zone": "Europe/Copenhagen",
+    "attachments": Attachments.REQUIRED,
+    "closed_period": ClosedPeriod.NEXT_OPEN,
+    "unknown_vendor": UnknownVendor.FALLBACK,
+    "unknown_vendor_account": "2909",
+    "companies": {COMPANY: "Acme ApS"},
+    "wallet_accounts": {"DKK": "5820", "EUR": "5821"},
+    "out_of_pocket_account": "2920",
+    "contra_account": "5890",
+    "payable_account": "2900",
+    "reimbursement_contra_account": "2930",
+    "input_tax_account": "7910",
+    "output_tax_account": "7930",
+    "general_journal": "GEN",
+    "bill_journal": "PUR",
+    "credit_note_journal": "CRN",
+    "payment_journal": "PAY",
+    "tax_codes": {"I25": "VAT25"},
+    "dimensions": {"COSTCENTRE": "CC"},
+    "employee_dimension": "EMPLOYEE",
+    "team_dimension": "TEAM",
+    "settlement": Settlement.NEVER,
+    "minor_units": MinorUnits.ISO4217,
+    "money_back_sign": MoneyBackSign.NEGATIVE,
+    "all_failed_event": AllFailedEvent.COMPLETED_WITH_ERRORS,
+    "page_size": 50,
+    "update_batch_size": 25,
+}
+"""What the file says of the settings that every accounting system has."""
 
 
 def _written(folder: Path, name: str, text: str) -> Path:
@@ -107,9 +107,9 @@ def _written(folder: Path, name: str, text: str) -> Path:
 @pytest.mark.parametrize(("name", "text"), [("s.toml", TOML), ("s.yaml", YAML), ("s.yml", YAML)])
 def test_a_settings_file_has_the_fields_of_the_block(tmp_path: Path, name: str, text: str) -> None:
     settings = read_settings(_written(tmp_path, name, text))
-    assert settings.policy() == POLICY
+    assert settings.model_dump(include=set(ErpSettings.model_fields)) == COMMON
     ledger = {"path", "accounts_file", "rates_file", "vendors_file", "company_currency", "max_receipt_kilobytes"}
-    assert settings.model_dump(include=ledger | {"fava_url", "page_size", "update_batch_size"}) == {
+    assert settings.model_dump(include=ledger | {"fava_url"}) == {
         "path": "acme.sqlite",
         "accounts_file": f"{tmp_path}/accounts.csv",
         "rates_file": "/rates/2026.csv",
@@ -117,13 +117,38 @@ def test_a_settings_file_has_the_fields_of_the_block(tmp_path: Path, name: str, 
         "company_currency": "DKK",
         "max_receipt_kilobytes": 500,
         "fava_url": "http://127.0.0.1:5001",
-        "page_size": 50,
-        "update_batch_size": 25,
     }
 
 
-def test_without_settings_everything_is_as_the_policy_has_it() -> None:
-    assert LedgerSettings().policy() == Policy()
+def test_accounts_and_journals_are_found_by_what_they_are_for() -> None:
+    settings = ErpSettings(**COMMON)
+    assert settings.zone == ZoneInfo("Europe/Copenhagen")
+    assert settings.role_accounts == {
+        Role.OUT_OF_POCKET: "2920",
+        Role.CONTRA: "5890",
+        Role.PAYABLE: "2900",
+        Role.REIMBURSEMENT_CONTRA: "2930",
+        Role.INPUT_TAX: "7910",
+        Role.OUTPUT_TAX: "7930",
+    }
+    assert settings.journals == {
+        JournalUse.GENERAL: "GEN",
+        JournalUse.BILLS: "PUR",
+        JournalUse.CREDIT_NOTES: "CRN",
+        JournalUse.PAYMENTS: "PAY",
+    }
+    assert (ErpSettings().zone, ErpSettings().role_accounts, ErpSettings().journals) == (ZoneInfo("UTC"), {}, {})
+
+
+def test_without_settings_a_block_is_as_the_settings_are_by_default() -> None:
+    assert LedgerSettings().model_dump(include=set(ErpSettings.model_fields)) == ErpSettings().model_dump()
+
+
+def test_settings_do_not_change_and_take_no_name_that_they_do_not_have() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        ErpSettings().posting = EntryState.POSTED  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        ErpSettings(postings="posted")  # type: ignore[call-arg]
 
 
 def test_an_empty_file_or_empty_fields_are_no_settings(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, payable
 
-POSTED = Policy(posting=EntryState.POSTED)
+POSTED = ErpSettings(posting=EntryState.POSTED)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def open_items(at_work: Office) -> list[tuple[object, ...]]:
 async def test_posted_they_settle_each_other_whichever_comes_first(at_work: Office, first: Json, second: Json) -> None:
     for item in (first, second):
         at_work.sandbox.add_job_of([item], vendor_based=True)
-        report = await at_work.export(policy=POSTED)
+        report = await at_work.export(settings=POSTED)
         assert (report.exit_status, report.jobs[0].notices) == (0, [])
     assert [(owed, left) for _, _, owed, left in open_items(at_work)] in (
         [(10_000, 0), (-10_000, 0)],
@@ -57,7 +57,7 @@ async def test_drafts_stay_open_name_each_other_and_are_settled_when_they_are_po
     assert open_items(at_work) == [("PX-000001", "bill", 10_000, 10_000), ("PX-000002", "payment", -10_000, -10_000)]
     for job in jobs:
         at_work.sandbox.export_again(job)
-    report = await at_work.export(policy=POSTED)
+    report = await at_work.export(settings=POSTED)
     assert [job.notices for job in report.jobs] == [
         ["PX-000001 belongs to PX-000002; they are not settled against each other"],
         [],
@@ -67,7 +67,7 @@ async def test_drafts_stay_open_name_each_other_and_are_settled_when_they_are_po
 
 async def test_another_amount_leaves_both_open_and_named(at_work: Office) -> None:
     at_work.sandbox.add_job_of([BILL, of_invoice(2, "invoice_payment", value=9_999)], vendor_based=True)
-    report = await at_work.export(policy=POSTED)
+    report = await at_work.export(settings=POSTED)
     assert "PX-000002 belongs to PX-000001; they are not settled against each other" in report.jobs[0].notices
     assert [left for *_, left in open_items(at_work)] == [10_000, -9_999]
 
@@ -76,5 +76,5 @@ async def test_a_bill_that_was_paid_outside_pleo_stays_open(at_work: Office) -> 
     bill = of_invoice(1, "invoice", contraAccount=None)
     bill["additionalInformation"]["invoiceInformation"]["status"] = "marked_as_paid"
     at_work.sandbox.add_job_of([bill, PAYMENT], vendor_based=True)
-    await at_work.export(policy=POSTED)
+    await at_work.export(settings=POSTED)
     assert [left for *_, left in open_items(at_work)] == [10_000, -10_000]

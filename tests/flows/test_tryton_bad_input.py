@@ -130,7 +130,7 @@ async def test_the_job_fails_by_its_type_and_the_reason_says_what_to_do(
     before = footprint(shared_tryton)
     settings = settings_for(shared_tryton, **mistake.settings(shared_tryton, other_server))
     job_id = at_work.sandbox.add_job(items=3, failing=0)
-    report = await at_work.export(erp=settings.connect(Path.cwd()), policy=settings.policy())
+    report = await at_work.export(erp=settings.connect(Path.cwd()), settings=settings)
     job = at_work.sandbox.job(job_id)
     assert (report.exit_status, job.status, job.failure_reason_type) == (1, "failed", mistake.type)
     assert report.jobs[0].reason == job.failure_reason
@@ -191,7 +191,7 @@ async def _exported(
     """How a job of these expenses ended, and what Pleo was told of each, by its number."""
     settings = settings_for(server, attachments="skip", **changes)
     job_id = at_work.sandbox.add_job_of(items, vendor_based=vendor_based)
-    await at_work.export(erp=settings.connect(Path.cwd()), policy=settings.policy(), job_id=job_id)
+    await at_work.export(erp=settings.connect(Path.cwd()), settings=settings, job_id=job_id)
     rows = at_work.sandbox.items(job_id)
     return at_work.sandbox.job(job_id), [(row.status, row.failure_reason_type, row.failure_reason) for row in rows]
 

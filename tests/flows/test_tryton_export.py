@@ -90,9 +90,7 @@ class Exported:
     def run(self, job_id: str, *, dry_run: bool = False) -> RunReport:
         """Export a job into Tryton."""
         settings = settings_for(self.server)
-        run = self.office.export(
-            erp=settings.connect(Path.cwd()), policy=settings.policy(), job_id=job_id, dry_run=dry_run
-        )
+        run = self.office.export(erp=settings.connect(Path.cwd()), settings=settings, job_id=job_id, dry_run=dry_run)
         return asyncio.run(run)
 
 
@@ -107,10 +105,10 @@ def exported(
         add = at_work.sandbox.add_job
         first = add(items=ITEMS, seed=5, showcase=True) if request.param else add(18, 5, failing=3, vendor_based=True)
         demo = demo_settings(at_work.books)
-        ledgers = asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), policy=demo.policy(), job_id=first))
+        ledgers = asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), settings=demo, job_id=first))
         second = at_work.sandbox.export_again(first)
         settings = settings_for(server)
-        run = at_work.export(erp=settings.connect(Path.cwd()), policy=settings.policy(), job_id=second)
+        run = at_work.export(erp=settings.connect(Path.cwd()), settings=settings, job_id=second)
         yield Exported(at_work, server, first, second, ledgers, asyncio.run(run))
 
 
@@ -187,7 +185,7 @@ def test_a_run_that_is_killed_in_the_middle_ends_the_same_when_it_is_run_again(
     with office(tmp_path) as at_work:
         first = at_work.sandbox.add_job(12, 6, failing=2, vendor_based=True)
         demo = demo_settings(at_work.books)
-        asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), policy=demo.policy(), job_id=first))
+        asyncio.run(at_work.export(erp=demo.connect(Path.cwd()), settings=demo, job_id=first))
         job_id = at_work.sandbox.export_again(first)
         shell = Shell(at_work, prefect_api, tmp_path)
 

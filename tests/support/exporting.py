@@ -14,7 +14,7 @@ from typing import Any
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.auth import Auth, KeyAuth
 from blocks.pleo.http.client import PleoClient
@@ -91,7 +91,7 @@ class Office:
         erp: Erp | None = None,
         steps: Steps | None = None,
         stop: Stop | None = None,
-        policy: Policy | None = None,
+        settings: ErpSettings | None = None,
         now: Callable[[], datetime] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         local_now: Callable[[], datetime] = _now,
@@ -111,7 +111,7 @@ class Office:
                 erp or Ledger(self.books),
                 steps or plain_steps(),
                 stop or Stop(),
-                policy=policy,
+                settings=settings,
                 update_batch_size=update_batch_size,
                 dry_run=dry_run,
                 clock=seconds,

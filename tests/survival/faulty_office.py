@@ -22,7 +22,7 @@ import httpcore
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
-from blocks.erp.policy import Policy
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FILE_S, FileClient
 from blocks.pleo.http.auth import KeyAuth
 from blocks.pleo.http.client import PleoClient
@@ -155,7 +155,7 @@ class FaultyOffice:
         erp: Erp | None = None,
         job_id: str | None = None,
         page_size: int = 3,
-        policy: Policy | None = None,
+        settings: ErpSettings | None = None,
     ) -> tuple[RunReport, float]:
         """One run with everything that a process of its own would have anew; and the seconds that it took."""
         self.runs += 1
@@ -176,7 +176,7 @@ class FaultyOffice:
             FileClient(base_url, clock=clock, file_s=self.file_s, dialler=self.network.dialler, tls=_TLS) as files,
         ):
             session = Session(
-                pleo, files, erp or self.ledger(), plain_steps(), stop, policy=policy, update_batch_size=page_size,
+                pleo, files, erp or self.ledger(), plain_steps(), stop, settings=settings, update_batch_size=page_size,
                 clock=loop.time, now=self.local_time, sleep=clock.sleep,
             )  # fmt: skip
             await export_jobs(session, report, export_one, company_id=None, job_id=job_id)

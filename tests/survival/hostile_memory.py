@@ -16,12 +16,12 @@ def held_mib() -> int:
 
 def main(base_url: str, books: str) -> None:
     """Export from there into these books."""
-    from blocks.erp.policy import Attachments, Policy
+    from blocks.erp.settings import Attachments, ErpSettings
     from tests.support.exporting import Office
 
     office = Office(None, base_url, Path(books))  # type: ignore[arg-type]  # only its address is needed
     before = held_mib()
-    report = asyncio.run(office.export(policy=Policy(attachments=Attachments.SKIP)))
+    report = asyncio.run(office.export(settings=ErpSettings(attachments=Attachments.SKIP)))
     (job,) = report.jobs
     told = {"before": before, "most": held_mib(), "successful": job.successful, "failed": job.failed}
     print(json.dumps({**told, "ending": job.ending, "reason": job.reason}))

@@ -14,14 +14,14 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from blocks.erp.base import Erp, Writers
-from blocks.erp.settings import ErpSettings
+from blocks.erp.block import ErpBlock
 from flows.export import main
 from tests.support.erp.small_erp import SmallErp
 
 BLOCK = "small-erp/of-tests"
 
 
-class SmallErpSettings(ErpSettings):
+class SmallErpSettings(ErpBlock):
     """The small ERP of the tests."""
 
     _block_type_name: ClassVar[str] = "Small ERP of the Tests"

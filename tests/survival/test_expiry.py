@@ -20,7 +20,7 @@ from blocks.erp.base import Outcome
 from blocks.erp.entries import Entry
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
-from blocks.erp.policy import Attachments, ClosedPeriod, Policy
+from blocks.erp.settings import Attachments, ClosedPeriod, ErpSettings
 from blocks.pleo.models import ExportJob, JobStatus
 from flows.deadline import USUAL_LIFE_S, Deadline
 from flows.outcome import Ending
@@ -34,7 +34,7 @@ from tests.support.pleo.pleo_items import an_item
 from tests.support.processes import PrefectServer
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-NO_RECEIPTS = Policy(attachments=Attachments.SKIP)
+NO_RECEIPTS = ErpSettings(attachments=Attachments.SKIP)
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
 
 
@@ -124,7 +124,7 @@ async def test_results_go_out_often_enough_for_a_job_of_a_short_life(
             hours.seconds += each_s
 
         ledger = SlowLedger(at_work.books, a_while)
-        report = await at_work.export(erp=ledger, page_size=1, seconds=hours, policy=NO_RECEIPTS)
+        report = await at_work.export(erp=ledger, page_size=1, seconds=hours, settings=NO_RECEIPTS)
         assert (report.exit_status, report.jobs[0].event, at_work.entries()) == (0, "completed", pages)
         assert all(item.updates == 1 for item in at_work.sandbox.items(job_id))
 
@@ -140,7 +140,7 @@ async def test_what_waits_is_reported_in_time_also_while_the_books_are_waited_fo
             pages += 1
             return told_of(at_work, job_id, 1) if pages == 2 else None
 
-        report = await at_work.export(erp=SlowLedger(at_work.books, before_page), page_size=1, policy=NO_RECEIPTS)
+        report = await at_work.export(erp=SlowLedger(at_work.books, before_page), page_size=1, settings=NO_RECEIPTS)
     assert (report.exit_status, pages) == (0, 2)
 
 
@@ -163,7 +163,7 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
         page_size=2,
         update_batch_size=2,
         seconds=hours,
-        policy=NO_RECEIPTS,
+        settings=NO_RECEIPTS,
         steps=plain_steps(pages),
     )
     job = report.jobs[0]
@@ -213,7 +213,7 @@ async def test_a_job_whose_time_does_not_suffice_is_announced_before_anything_is
 
         with caplog.at_level(logging.WARNING, "flows"):
             ledger, steps = SlowLedger(at_work.books, note), slowly_read(hours, takes_s)
-            report = await at_work.export(erp=ledger, steps=steps, seconds=hours, policy=NO_RECEIPTS)
+            report = await at_work.export(erp=ledger, steps=steps, seconds=hours, settings=NO_RECEIPTS)
     assert (booked, report.exit_status) == ([int(warned)], 0)
     assert any("its time in Pleo is over in about 299 s" in notice for notice in report.jobs[0].notices) is warned
 
@@ -226,7 +226,9 @@ async def test_a_job_too_slow_to_book_in_its_time_is_announced_after_its_first_p
     def slowly() -> None:
         hours.seconds += 800
 
-    report = await at_work.export(erp=SlowLedger(at_work.books, slowly), page_size=1, seconds=hours, policy=NO_RECEIPTS)
+    report = await at_work.export(
+        erp=SlowLedger(at_work.books, slowly), page_size=1, seconds=hours, settings=NO_RECEIPTS
+    )
     notices = [notice for notice in report.jobs[0].notices if "to book the rest takes about 4800 s" in notice]
     assert (len(notices), report.jobs[0].event) == (1, "completed")  # as this Pleo does prolong it
 
@@ -242,7 +244,7 @@ async def test_a_local_clock_that_is_hours_off_changes_neither_dates_nor_report(
         )
         report = await at_work.export(
             erp=Ledger(at_work.books, charts=charts),
-            policy=Policy(closed_period=ClosedPeriod.TODAY, attachments=Attachments.SKIP),
+            settings=ErpSettings(closed_period=ClosedPeriod.TODAY, attachments=Attachments.SKIP),
             local_now=lambda: datetime.now(UTC) + timedelta(hours=hours_off),
         )
         ((posted_on,),) = at_work.journal("SELECT DISTINCT posting_date FROM journal")

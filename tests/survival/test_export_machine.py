@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import AllFailedEvent, Policy
+from blocks.erp.settings import AllFailedEvent, ErpSettings
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.outcome import RunReport
 from flows.steps import Steps
@@ -96,7 +96,7 @@ class Exporting(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.sandbox = DOOR.behind = Sandbox(rate_limit=False)
         self.office = Office(self.sandbox, DOOR.base_url, Path(self.folder.name) / "books.sqlite")
-        self.policy = Policy()
+        self.settings = ErpSettings()
         self.amounts: dict[str, int] = {}
         self.booked: dict[str, int] = {}
         self.told: dict[str, str] = {}
@@ -122,7 +122,7 @@ class Exporting(RuleBasedStateMachine):
 
     @rule(posting=st.sampled_from(EntryState), event=st.sampled_from(AllFailedEvent))
     def edit_the_settings(self, posting: EntryState, event: AllFailedEvent) -> None:
-        self.policy = Policy(posting=posting, all_failed_event=event)
+        self.settings = ErpSettings(posting=posting, all_failed_event=event)
 
     @rule(kind=FAULTS, call=CALLS, skip=st.integers(0, 2), times=st.sampled_from([1, 2, 6]))
     def something_will_go_wrong(self, kind: Any, call: str, skip: int, times: int) -> None:
@@ -186,7 +186,7 @@ class Exporting(RuleBasedStateMachine):
 
     def _run(self, *, size: int, steps: Steps | None = None) -> RunReport | None:
         async def whole() -> RunReport:
-            return await self.office.export(page_size=size, update_batch_size=size, policy=self.policy, steps=steps)
+            return await self.office.export(page_size=size, update_batch_size=size, settings=self.policy, steps=steps)
 
         logging.disable()
         try:

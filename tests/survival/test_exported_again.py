@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import RunReport
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
@@ -29,10 +29,10 @@ def pleo(tmp_path: Path) -> Iterator[Watched]:
         yield made
 
 
-async def _exported(pleo: Watched, **policy: Any) -> str:
+async def _exported(pleo: Watched, **settings: Any) -> str:
     """A job whose items all stand in the books."""
     job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(ITEMS)])
-    assert (await pleo.export(policy=Policy(**policy))).exit_status == 0
+    assert (await pleo.export(settings=ErpSettings(**settings))).exit_status == 0
     return job_id
 
 
@@ -153,8 +153,8 @@ async def test_drafts_that_have_to_be_posted_now_are_posted_once_and_their_recei
     attached = "SELECT count(*) FROM attachment"
     for run in (1, 2):
         job_id = pleo.sandbox.export_again(job_id)
-        policy = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
-        report = await pleo.export(dry_run=dry_run, policy=policy)
+        settings = ErpSettings(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
+        report = await pleo.export(dry_run=dry_run, settings=settings)
         assert (report.exit_status, [job.found for job in report.jobs]) == (0, [ITEMS] * (run if dry_run else 1))
     ((state, entries),) = pleo.journal("SELECT state, count(DISTINCT external_id) FROM journal GROUP BY 1")
     assert (state, entries) == ("draft" if dry_run else "posted", ITEMS)

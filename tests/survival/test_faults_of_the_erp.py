@@ -13,7 +13,7 @@ import pytest
 
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from tests.support.erp.faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
 from tests.support.erp.small_erp_server import SmallErpServer
 from tests.support.network import jumping_loop
@@ -25,7 +25,7 @@ CALLS = ("erp ping", "erp find", "erp create", "erp attach", "erp post")
 SCENARIO, PAGES = "completed_with_errors", 3
 STEP_BUDGET_S = 300.0 + 2 * ANSWER_S + 10.0
 """Five minutes of tries, the last of which may take its time; and one before that, which told a part of the page."""
-POLICY = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
+SETTINGS = ErpSettings(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
 BUSY_FOR_EVER = frozenset({"429 for a huge time", "429 until a date, told by a wrong clock"})
 
 
@@ -66,7 +66,7 @@ def _clean_remote() -> tuple[dict[str, Any], list[Any], list[str]]:
 async def _export(office: FaultyOffice) -> Any:
     erp = RemoteErp(office)
     try:
-        return await office.export(erp=erp, policy=POLICY)
+        return await office.export(erp=erp, settings=SETTINGS)
     finally:
         await erp.close()
 

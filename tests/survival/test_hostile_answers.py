@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, note
 
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from flows.outcome import RunReport
 from tests.support.pleo.hostile_json import (
     SEEDS,
@@ -40,7 +40,7 @@ from tests.support.pleo.hostile_pleo import (
 from tests.support.pleo.pleo_items import an_item, entry_id
 
 ITEMS, PAGE = 6, 3
-WITHOUT_FILES = Policy(attachments=Attachments.SKIP)
+WITHOUT_FILES = ErpSettings(attachments=Attachments.SKIP)
 LONGEST_LINE = 2000
 
 BODIES: list[Callable[[Random, bytes], bytes]] = [
@@ -93,7 +93,7 @@ def a_job(office: HostileOffice) -> tuple[str, dict[str, int]]:
 
 def export_of(office: HostileOffice, books: Path, spoil: Spoil, **how: Any) -> RunReport:
     with office.saying(spoil, books), nothing_unforeseen():
-        report: RunReport = asyncio.run(office.export(page_size=PAGE, policy=WITHOUT_FILES, **how))
+        report: RunReport = asyncio.run(office.export(page_size=PAGE, settings=WITHOUT_FILES, **how))
     for line in report.lines:
         assert_presentable(line, LONGEST_LINE)
     for job in report.jobs:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from flows.outcome import Ending, JobReport
 from tests.support.pleo.hostile_json import DEEP, paths
@@ -24,7 +24,7 @@ from tests.support.pleo.hostile_pleo import (
 )
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money, vendor
 
-WITHOUT_FILES = Policy(attachments=Attachments.SKIP)
+WITHOUT_FILES = ErpSettings(attachments=Attachments.SKIP)
 OTHER_ID = "99999999-9999-4999-8999-999999999999"
 GOOD, SPOILED = entry_id(1), entry_id(2)
 
@@ -34,7 +34,7 @@ Change = Callable[[list[Any]], list[Any] | None]
 
 async def exported(office: HostileOffice, spoil: Callable[[str, bytes], bytes]) -> JobReport:
     with office.saying(spoil, office.books), nothing_unforeseen():
-        report = await office.export(policy=WITHOUT_FILES)
+        report = await office.export(settings=WITHOUT_FILES)
     (job,) = report.jobs
     assert_failures_are_told(job)
     return job
@@ -180,7 +180,7 @@ async def test_a_cursor_that_cannot_be_sent_back_leaves_everything_for_the_next_
     with hostile_office(tmp_path) as office:
         office.sandbox.add_job_of([an_item(1)])
         with office.saying(spoil, office.books), nothing_unforeseen():
-            report = await office.export(policy=WITHOUT_FILES)
+            report = await office.export(settings=WITHOUT_FILES)
         assert report.exit_status in {1, 2}
         assert (await exported(office, lambda _call, body: body)).ending is Ending.COMPLETED
         assert set(booked(office)) == {GOOD}

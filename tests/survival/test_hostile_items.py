@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, note
 
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox import Sandbox
 from flows.outcome import Ending, JobReport
 from tests.support.pleo.hostile_json import SEEDS, changed, corruptions, examples, shown, written
@@ -32,7 +32,7 @@ from tests.support.pleo.hostile_pleo import (
 )
 
 PAGE = 5
-WITHOUT_FILES = Policy(attachments=Attachments.SKIP)
+WITHOUT_FILES = ErpSettings(attachments=Attachments.SKIP)
 _ENDINGS = {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS, Ending.FAILED}
 
 
@@ -94,7 +94,7 @@ def a_job(office: HostileOffice, chosen: Sequence[dict[str, Any]], rubbish: dict
 def export_of(office: HostileOffice, books: Path, job: HostileJob) -> JobReport:
     """Export the job into books of its own."""
     with office.saying(with_items(job.instead), books), nothing_unforeseen():
-        report = asyncio.run(office.export(job_id=job.job_id, page_size=PAGE, policy=WITHOUT_FILES))
+        report = asyncio.run(office.export(job_id=job.job_id, page_size=PAGE, settings=WITHOUT_FILES))
     (done,) = report.jobs
     return done
 

@@ -14,7 +14,7 @@ from beancount.loader import load_file
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from blocks.erp.policy import Attachments, Policy
+from blocks.erp.settings import Attachments, ErpSettings
 from blocks.text import is_formula
 from flows.outcome import RunReport
 from flows.report import show_run, summary_markdown
@@ -53,9 +53,9 @@ def report(folder: Path) -> Iterator[RunReport]:
         instead[entry_id(number + 500)] = written(an_item(number + 500, type=text, **words))
     with hostile_office(folder) as office:
         office.sandbox.add_job_of([an_item(n + more) for n in range(1, len(TEXTS) + 1) for more in (0, 500)])
-        policy = Policy(attachments=Attachments.SKIP)
+        settings = ErpSettings(attachments=Attachments.SKIP)
         with office.saying(with_items(instead), office.books), nothing_unforeseen():
-            made = asyncio.run(office.export(policy=policy))
+            made = asyncio.run(office.export(settings=settings))
         rows = office.journal("SELECT DISTINCT accounting_entry_id, account, description FROM journal")
         assert len({row[0] for row in rows}) == len(TEXTS)
         for _, code, description in rows:

@@ -79,7 +79,7 @@ async def _end_after_another_run(folder: Path, state: Path, expected: End) -> li
         settings = read_settings(folder / "settings.toml", path=str(_books(folder)))
         await Office(sandbox, base_url, _books(folder)).export(
             erp=settings.connect(folder),
-            policy=settings.policy(),
+            settings=settings,
             page_size=PAGE_SIZE,
             update_batch_size=UPDATE_BATCH_SIZE,
         )

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, Field, HttpUrl, ValidationInfo, field_validator
 
 from blocks.erp.base import Erp
+from blocks.erp.block import ErpBlock
 from blocks.erp.codes import OptionalText, StrippedText, is_currency
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
-from blocks.erp.settings import ErpSettings
 from blocks.text import one_line
 
 FILE_FIELDS = (
@@ -21,7 +21,7 @@ FILE_FIELDS = (
 
 
 class LedgerFiles(BaseModel):
-    """The files of a ledger, and the currency of its rates. As a base beside `ErpSettings` it puts
+    """The files of a ledger, and the currency of its rates. As a base beside `ErpBlock` it puts
     them first in the form."""
 
     path: StrippedText = Field(
@@ -93,7 +93,7 @@ class LedgerFiles(BaseModel):
         return value
 
 
-class LedgerSettings(ErpSettings, LedgerFiles):
+class LedgerSettings(ErpBlock, LedgerFiles):
     """Where the embedded ledger keeps its books, and how expenses are booked in them.
 
     Example:

@@ -14,17 +14,24 @@ from typing import Any
 from blocks.erp.base import Outcome
 from blocks.erp.entries import Attachment, Bill, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
-from blocks.erp.ledger.beancount_file import write_beancount
-from blocks.erp.ledger.chart_store import Terms, agreed, lay_down
-from blocks.erp.ledger.checks import check_against
-from blocks.erp.ledger.faults import Unreadable, explain, not_taken, primary_code
-from blocks.erp.ledger.files import beancount_path, refuse_foreign_company
-from blocks.erp.ledger.finding import Link, find_entries, key_of
-from blocks.erp.ledger.inserts import insert_attachments, insert_entry
-from blocks.erp.ledger.lock import FileLock
+from blocks.erp.ledger.beancount import write_beancount
+from blocks.erp.ledger.chart_store import Terms, agreed_terms, reference_of, store_charts
+from blocks.erp.ledger.checks import check_against, schema_refusal, schema_refusal_kind
+from blocks.erp.ledger.connection import (
+    FileLock,
+    beancount_path,
+    connect,
+    holds_a_ledger,
+    prepare,
+    receipts_folder,
+    refuse_foreign_company,
+    remove,
+)
+from blocks.erp.ledger.faults import Unreadable, explain, not_taken, not_usable, primary_code
+from blocks.erp.ledger.reader import refuse_unsuitable
 from blocks.erp.ledger.receipts import Receipts
-from blocks.erp.ledger.reference_data import reference_of
-from blocks.erp.ledger.settling import settle
+from blocks.erp.ledger.records import Link, find_entries, insert_attachments, insert_entry, key_of
+from blocks.erp.ledger.settlement import settle
 from blocks.erp.reference import Reference
 
 _DRAFTS = """
@@ -73,12 +80,12 @@ class Books:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._note_opening(now)
-            self._terms = agreed(self._path, self.query, terms)
+            self._terms = agreed_terms(self._path, self.query, terms)
             self._connection.execute(
                 "UPDATE company SET minor_units = ?, company_currency = ?",
                 (self._terms.minor_units.value, self._terms.company_currency),
             )
-            lay_down(self._connection, terms.charts, _seconds(now))
+            store_charts(self._connection, terms.charts, _seconds(now))
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()
@@ -156,7 +163,7 @@ class Books:
                     self._connection.execute(_POST, (number,))
                     posted.append(number)
                 except sqlite3.IntegrityError as error:
-                    kind, message = _kind_of(error, posting_date)
+                    kind, message = schema_refusal_kind(error, posting_date)
                     refused.append(Refused(accounting_entry_id, kind, posting_date, message))
             settle(self._connection, posted, _seconds(now))
             return refused
@@ -217,7 +224,7 @@ class Books:
             first = problems[0]
             kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
             return Refused(entry.accounting_entry_id.lower(), kind, f"file {first.number}", first.message)
-        self._connection.execute("SAVEPOINT one")
+        self._connection.execute("SAVEPOINT one")  # a statement undoes itself alone, an entry is many
         try:
             insert_entry(self._connection, number, entry, recorded_at, self._opened)
             if files:
@@ -226,7 +233,7 @@ class Books:
             self._connection.execute("ROLLBACK TO one")
             self._connection.execute("RELEASE one")
             self._opened = set()  # what it opened is not there any more
-            return _refusal(entry, error)
+            return schema_refusal(entry, error)
         self._connection.execute("RELEASE one")
         return tuple(problems)
 
@@ -251,13 +258,13 @@ class Books:
             raise
         except BaseException as error:
             self._roll_back()
-            self._receipts.keep(self._is_named)
+            self._receipts.drop_unnamed(self._is_named)
             if isinstance(error, Unreadable):
                 raise not_taken(self._path, error) from error
             if isinstance(error, OSError):
                 raise not_taken(self._receipts.folder, error) from error
             raise
-        self._receipts.keep(self._is_named)
+        self._receipts.drop_unnamed(self._is_named)
 
     def _is_named(self, file: str) -> bool:
         try:
@@ -287,25 +294,36 @@ class Books:
             self._connection.execute("ROLLBACK")
 
 
+def open_books(
+    path: Path, company_id: str, now: datetime, link: Link, terms: Terms, max_attachment_bytes: int
+) -> Books:
+    """Open or create a company's ledger file for writing, alone, and lay down its charts.
+
+    Raises ErpConfigurationError, ErpBusy.
+    """
+    refuse_unsuitable(path, company_id)
+    lock = FileLock(path)
+    lock.acquire()
+    fresh = False
+    connection = None
+    try:
+        fresh = not holds_a_ledger(path) and not path.exists()
+        connection = connect(path)
+        prepare(path, connection)
+        receipts = Receipts(receipts_folder(path), max_attachment_bytes)
+        books = Books(path, connection, company_id, link, lock, receipts)
+        books.bind(now, terms)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if fresh:
+            remove(path)
+        lock.release()
+        if isinstance(error, Unreadable):
+            raise not_usable(path, error) from error
+        raise
+    return books
+
+
 def _seconds(now: datetime) -> datetime:
     return now.astimezone(UTC).replace(microsecond=0)
-
-
-def _kind_of(error: Exception, posting_date: str) -> tuple[RefusalKind, str]:
-    """A refusal of the schema's: its text begins with its kind, where it has one. The date, which a trigger cannot
-    put into its text, is added here."""
-    prefix, _, text = str(error).partition(": ")
-    if prefix not in set(RefusalKind):
-        return RefusalKind.OTHER, str(error)
-    kind = RefusalKind(prefix)
-    return kind, f"{text}: {posting_date}" if kind is RefusalKind.CLOSED_PERIOD else text
-
-
-def _refusal(entry: Entry, error: Exception) -> Refused:
-    kind, message = _kind_of(error, entry.posting_date.isoformat())
-    subjects = {
-        RefusalKind.CLOSED_PERIOD: entry.posting_date.isoformat(),
-        RefusalKind.UNKNOWN_ACCOUNT: ", ".join(entry.accounts),
-        RefusalKind.UNBALANCED: str(entry.difference_minor),
-    }
-    return Refused(entry.accounting_entry_id.lower(), kind, subjects.get(kind, entry.accounting_entry_id), message)

@@ -1,12 +1,13 @@
-"""Charts in the books: laying down what the files gave, and reading back what stands.
+"""Charts in the books: storing what the files gave, reading back what stands, and what entries may refer to therefore.
 
 A kind of reference data that ever had a chart keeps to it. What a later chart no longer has stays for the entries
-that name it, and is taken by no new one.
+that name it, and is taken by no new one. A kind without a chart is open: whatever an entry names is taken.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
@@ -18,8 +19,19 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.charts import NO_CHARTS, ChartAccount, ChartRate, Charts
-from blocks.erp.ledger.finding import Query
-from blocks.erp.reference import KnownVendor, Period
+from blocks.erp.ledger.connection import Query
+from blocks.erp.reference import (
+    ROLE_KINDS,
+    Chart,
+    JournalUse,
+    KnownVendor,
+    Period,
+    Periods,
+    Reference,
+    Role,
+    Vendors,
+    rates_by_date,
+)
 
 KINDS = tuple(field.name for field in fields(Charts))
 
@@ -28,15 +40,19 @@ _ACCOUNT = """
     ON CONFLICT (code) DO UPDATE SET name = excluded.name, kind = excluded.kind, identifier = excluded.identifier,
         source = 'chart', active = 1
 """
+
 _TAX_CODE = """
     INSERT INTO tax_code (code, source) VALUES (?, 'chart')
     ON CONFLICT (code) DO UPDATE SET source = 'chart', active = 1
 """
+
 _DIMENSION = """
     INSERT INTO dimension (dimension_group, code, source) VALUES (?, ?, 'chart')
     ON CONFLICT (dimension_group, code) DO UPDATE SET source = 'chart', active = 1
 """
+
 _PAYABLE = "INSERT INTO account (code, name, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
 _VENDOR = """
     INSERT INTO vendor (code, name, external_id, account, tax_number, payable_account, blocked, source)
     VALUES (?, ?, ?, ?, ?, ?, ?, 'chart')
@@ -44,6 +60,8 @@ _VENDOR = """
         account = excluded.account, tax_number = excluded.tax_number, payable_account = excluded.payable_account,
         blocked = excluded.blocked, source = 'chart', active = 1
 """
+
+_STATES = {True: "open", False: "closed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,7 @@ class Terms:
     company_currency: str | None = None
 
 
-def agreed(path: Path, query: Query, terms: Terms) -> Terms:
+def agreed_terms(path: Path, query: Query, terms: Terms) -> Terms:
     """The terms with what the file at `path` holds already.
 
     Raises ErpConfigurationError where the two cannot go together.
@@ -91,7 +109,7 @@ def charts_of(query: Query) -> Charts:
     )
 
 
-def lay_down(connection: sqlite3.Connection, charts: Charts, now: datetime) -> None:
+def store_charts(connection: sqlite3.Connection, charts: Charts, now: datetime) -> None:
     """Put the charts that were read into the books, in the transaction under way; the other kinds stay as they are."""
     for kind in KINDS:
         if getattr(charts, kind) is not None:
@@ -112,7 +130,7 @@ def lay_down(connection: sqlite3.Connection, charts: Charts, now: datetime) -> N
         connection.execute("UPDATE dimension SET active = 0")
         connection.executemany(_DIMENSION, charts.dimensions)
     if charts.vendors is not None:
-        _lay_down_vendors(connection, charts.vendors)
+        _store_vendors(connection, charts.vendors)
     if charts.periods is not None:
         connection.execute("DELETE FROM period")
         connection.executemany(
@@ -127,7 +145,39 @@ def lay_down(connection: sqlite3.Connection, charts: Charts, now: datetime) -> N
         )
 
 
-_STATES = {True: "open", False: "closed"}
+def reference_of(terms: Terms) -> Reference:
+    """The reference data of books that are kept by these terms.
+
+    Without a chart of accounts the ledger has role accounts, wallets and journals of its own. With one, settings name
+    them.
+    """
+    charts, company_currency = terms.charts, terms.company_currency
+    own = _OPEN_REFERENCE if charts.accounts is None else Reference()
+    dimensions: dict[str, set[str]] = defaultdict(set)
+    for group, code in charts.dimensions or ():
+        dimensions[group].add(code)
+    rates = rates_by_date((one.currency, one.first, one.rate) for one in charts.rates or ())
+    return Reference(
+        roles=own.roles,
+        open_wallet=own.open_wallet,
+        journals=own.journals,
+        chart=None
+        if charts.accounts is None
+        else Chart(
+            [one.account for one in charts.accounts],
+            {one.identifier: one.account.code for one in charts.accounts if one.identifier},
+        ),
+        tax_codes=None if charts.tax_codes is None else frozenset(charts.tax_codes),
+        dimensions=None
+        if charts.dimensions is None
+        else {group: frozenset(codes) for group, codes in dimensions.items()},
+        vendors=None if charts.vendors is None else Vendors(charts.vendors),
+        periods=None if charts.periods is None else Periods(charts.periods),
+        company_currency=company_currency,
+        rates=None
+        if charts.rates is None
+        else lambda currency, day: Decimal(1) if currency == company_currency else rates(currency, day),
+    )
 
 
 def _units(name: str) -> str:
@@ -155,7 +205,7 @@ def _with_payable_of(known: KnownVendor, accounts: dict[str, Account]) -> KnownV
     return replace(known, vendor=replace(known.vendor, payable=accounts[payable.code]))
 
 
-def _lay_down_vendors(connection: sqlite3.Connection, vendors: Sequence[KnownVendor]) -> None:
+def _store_vendors(connection: sqlite3.Connection, vendors: Sequence[KnownVendor]) -> None:
     connection.execute("UPDATE vendor SET active = 0")
     payable = [one.vendor.payable for one in vendors if one.vendor.payable is not None]
     connection.executemany(_PAYABLE, [(one.code, one.name, one.kind.value) for one in payable])
@@ -216,3 +266,18 @@ def _periods(query: Query) -> list[Period]:
 def _rates(query: Query) -> list[ChartRate]:
     rows = query("SELECT currency, first_date, rate FROM rate ORDER BY currency, first_date", ())
     return [ChartRate(currency, date.fromisoformat(first), Decimal(rate)) for currency, first, rate in rows]
+
+
+def _wallet(currency: str) -> Account:
+    return Account(f"pleo-wallet-{currency}", f"Pleo wallet {currency}", ROLE_KINDS[Role.WALLET])
+
+
+_OPEN_REFERENCE = Reference(
+    roles={
+        role: Account(f"pleo-{role.value.replace('_', '-')}", f"Pleo {role.value.replace('_', ' ')}", ROLE_KINDS[role])
+        for role in Role
+        if role is not Role.WALLET
+    },
+    open_wallet=_wallet,
+    journals={use: use.value for use in JournalUse},
+)

@@ -1,4 +1,4 @@
-"""What is wrong with an entry: by itself, and by the names it gives, told without looking into any books."""
+"""Why the ledger refuses an entry: by itself, for the names it gives, or because the schema did not take it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,27 @@ def check_entry(entry: Entry, company_id: str | None) -> Refused | None:
     if finding is None and isinstance(entry, Bill):
         finding = _check_bill(entry)
     return _refused(entry, finding)
+
+
+def schema_refusal(entry: Entry, error: Exception) -> Refused:
+    """The refusal of an entry that the schema did not take."""
+    kind, message = schema_refusal_kind(error, entry.posting_date.isoformat())
+    subjects = {
+        RefusalKind.CLOSED_PERIOD: entry.posting_date.isoformat(),
+        RefusalKind.UNKNOWN_ACCOUNT: ", ".join(entry.accounts),
+        RefusalKind.UNBALANCED: str(entry.difference_minor),
+    }
+    return Refused(entry.accounting_entry_id.lower(), kind, subjects.get(kind, entry.accounting_entry_id), message)
+
+
+def schema_refusal_kind(error: Exception, posting_date: str) -> tuple[RefusalKind, str]:
+    """A refusal of the schema's: its text begins with its kind, where it has one. The date, which a trigger cannot
+    put into its text, is added here."""
+    prefix, _, text = str(error).partition(": ")
+    if prefix not in set(RefusalKind):
+        return RefusalKind.OTHER, str(error)
+    kind = RefusalKind(prefix)
+    return kind, f"{text}: {posting_date}" if kind is RefusalKind.CLOSED_PERIOD else text
 
 
 def _refused(entry: Entry, finding: _Finding | None) -> Refused | None:

@@ -13,15 +13,13 @@ from blocks.erp.base import Capabilities, Outcome, Writers
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
-from blocks.erp.ledger.beancount_text import MAX_TEXT
-from blocks.erp.ledger.books import Books
+from blocks.erp.ledger.beancount import MAX_TEXT, entry_address
+from blocks.erp.ledger.books import Books, open_books
 from blocks.erp.ledger.chart_store import Terms
 from blocks.erp.ledger.charts import ChartFiles, read_charts
 from blocks.erp.ledger.checks import check_against
-from blocks.erp.ledger.fava import entry_address
-from blocks.erp.ledger.finding import find_entries
-from blocks.erp.ledger.opening import open_books, open_reader
-from blocks.erp.ledger.reader import Reader, company_of
+from blocks.erp.ledger.reader import Reader, company_of, open_reader
+from blocks.erp.ledger.records import find_entries
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
 from blocks.erp.reference import Reference
 
@@ -90,6 +88,7 @@ class Ledger:
         """
         if self._thread is not None:
             raise RuntimeError("the ledger is open already")
+        # SQLite's connection stays in the thread that made it, and its waiting for locks is not the event loop's.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._company_id = company_id.lower()
         try:

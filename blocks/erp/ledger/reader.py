@@ -17,9 +17,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from blocks.erp.ledger.beancount import refuse_foreign_beancount
+from blocks.erp.ledger.chart_store import Terms, agreed_terms, reference_of
+from blocks.erp.ledger.connection import (
+    beancount_path,
+    holds_a_ledger,
+    refuse_foreign_company,
+    refuse_newer,
+    refuse_read_only,
+)
 from blocks.erp.ledger.faults import Unreadable, not_usable
-from blocks.erp.ledger.files import look_at, refuse_newer
 from blocks.erp.ledger.schema import migrate, newest_version, version_of
+from blocks.erp.reference import Reference
 
 Row = tuple[Any, ...]
 _SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -67,7 +76,7 @@ class Reader:
 
     def _open(self) -> None:
         self._stamp = self._look()
-        if not look_at(self._path):
+        if not holds_a_ledger(self._path):
             return
         try:
             connection = self._connection = self._connect()
@@ -128,6 +137,30 @@ def company_of(path: Path) -> str | None:
         return str(rows[0][0]) if rows else None
     finally:
         reader.close()
+
+
+def refuse_unsuitable(path: Path, company_id: str) -> None:
+    """Raise ErpConfigurationError for a file that cannot hold this company's books, before anything is touched."""
+    refuse_foreign_company(path, company_of(path), company_id)
+    try:
+        refuse_read_only(path)
+        refuse_foreign_beancount(beancount_path(path), company_id)
+    except OSError as error:
+        raise not_usable(beancount_path(path), error) from error
+
+
+def open_reader(path: Path, company_id: str, terms: Terms) -> tuple[Reader, Reference]:
+    """Look into a company's ledger file, which may be missing, and at what entries may name under these terms.
+
+    Raises ErpConfigurationError as `open_books` would.
+    """
+    refuse_unsuitable(path, company_id)
+    reader = Reader(path)
+    try:
+        return reader, reference_of(agreed_terms(path, reader.query, terms))
+    except BaseException:
+        reader.close()
+        raise
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from blocks.erp.entries import Attachment, NotAttached
+from blocks.erp.ledger.connection import sync_folder
 from blocks.erp.ledger.faults import explain, is_the_machines
-from blocks.erp.ledger.files import sync_folder
 from blocks.text import one_line
 
 _CHUNK = 1 << 18
@@ -81,7 +81,7 @@ class Receipts:
             sync_folder(self.folder)
             self._unsynced = False
 
-    def keep(self, is_named: Callable[[str], bool]) -> None:
+    def drop_unnamed(self, is_named: Callable[[str], bool]) -> None:
         """At the end of a transaction: remove what was stored since the last one, and which no entry names."""
         made, self._made = self._made, []
         for name in made:

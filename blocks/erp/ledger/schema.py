@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from blocks.erp.ledger.version_1 import MAX_AMOUNT_MINOR, VERSION_1
-from blocks.erp.ledger.version_2 import VERSION_2
+from blocks.erp.ledger.schema_1 import MAX_AMOUNT_MINOR, VERSION_1
+from blocks.erp.ledger.schema_2 import VERSION_2
 
 __all__ = ["APPLICATION_ID", "MAX_AMOUNT_MINOR", "MIGRATIONS", "migrate", "newest_version", "version_of"]
 

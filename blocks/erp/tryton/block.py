@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from blocks.erp.base import Erp
+from blocks.erp.block import ErpBlock
 from blocks.erp.codes import OptionalText
-from blocks.erp.settings import ErpSettings
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient, is_http_url
 from blocks.web_address import is_unencrypted, usable_base_url
@@ -20,7 +20,7 @@ _DATABASE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
 class TrytonServer(BaseModel):
-    """Where Tryton is and how it is entered. As a base beside `ErpSettings` it puts them first in the form."""
+    """Where Tryton is and how it is entered. As a base beside `ErpBlock` it puts them first in the form."""
 
     base_url: str = Field(
         title="Tryton address",
@@ -77,7 +77,7 @@ class TrytonServer(BaseModel):
         return SecretStr(key)
 
 
-class TrytonSettings(ErpSettings, TrytonServer):
+class TrytonSettings(ErpBlock, TrytonServer):
     """A Tryton database, and how expenses are booked in it.
 
     Example:

@@ -10,21 +10,19 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.reference import Reference
-from blocks.erp.tryton.attaching import attach
-from blocks.erp.tryton.checks import check_entry
+from blocks.erp.tryton.attachments import attach
+from blocks.erp.tryton.claims import Writer
 from blocks.erp.tryton.client import RecordGone, TrytonClient
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
-from blocks.erp.tryton.finding import Finder
-from blocks.erp.tryton.marks import Model, Part, link_to
-from blocks.erp.tryton.module import ModuleRecorder
-from blocks.erp.tryton.reasons import Reasons
-from blocks.erp.tryton.recording import Recorder, Work
-from blocks.erp.tryton.records import Reading, Standing, chosen
-from blocks.erp.tryton.reference_data import load_directory
+from blocks.erp.tryton.finder import Finder
+from blocks.erp.tryton.module_recorder import ModuleRecorder
+from blocks.erp.tryton.payloads import payload_of
+from blocks.erp.tryton.records import Model, RecordRole, TrytonRecord, chosen, link_to
+from blocks.erp.tryton.reference import load_directory
+from blocks.erp.tryton.refusals import Refusals, check_entry
 from blocks.erp.tryton.server import Server, look_at_server
-from blocks.erp.tryton.settling import settle
-from blocks.erp.tryton.values import wanted_entry
-from blocks.erp.tryton.writing import Writer
+from blocks.erp.tryton.settlement import settle
+from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
 
 MAX_ENTRIES = 1000
 MAX_DESCRIPTION = 200
@@ -33,14 +31,14 @@ MAX_AMOUNT_MINOR = 10**17
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _Books:
     """What a company's entries are recorded with, once the server and its names are known."""
 
     client: TrytonClient
     server: Server
     directory: Directory
     finder: Finder
-    reasons: Reasons
+    refusals: Refusals
 
 
 class Tryton:
@@ -74,7 +72,7 @@ class Tryton:
         self._company_name = ""
         self._dry_run = False
         self._server: Server | None = None
-        self._desk: _Desk | None = None
+        self._books: _Books | None = None
 
     def describe(self) -> Capabilities:
         """Tryton's limits; whether it keeps bills is known after `validate`.
@@ -115,16 +113,16 @@ class Tryton:
 
     async def load_reference(self) -> Reference:
         """The company's names, read anew. Raises ErpConfigurationError, ErpUnavailable, ErpLoginRefused."""
-        return (await self._read_desk()).directory.reference
+        return (await self._read_books()).directory.reference
 
     def check(self, entry: Entry) -> Refused | None:
         """Why Tryton would refuse this entry, by what was read of it, or None."""
-        if self._desk is None:
+        if self._books is None:
             raise RuntimeError("load_reference comes first")
         if entry.company_id.lower() != self._company_id:
             text = f"the entry is of company {entry.company_id}, and this run of {self._company_id}"
             return Refused(entry.accounting_entry_id, RefusalKind.OTHER, entry.company_id, text)
-        return check_entry(entry, self._desk.directory, self._minor_units, MAX_AMOUNT_MINOR)
+        return check_entry(entry, self._books.directory, self._minor_units, MAX_AMOUNT_MINOR)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand, wholly, among any number of ids."""
@@ -137,62 +135,62 @@ class Tryton:
         the entries that came before.
         """
         self._must_write()
-        desk = await self._ready()
+        books = await self._ready()
         refused = {place: why for place, entry in enumerate(entries) if (why := self.check(entry)) is not None}
-        work = {
-            place: Work(wanted_entry(entry, desk.directory, self._minor_units))
+        pending = {
+            place: PendingEntry(payload_of(entry, books.directory, self._minor_units))
             for place, entry in enumerate(entries)
             if place not in refused
         }
         try:
             for post in (False, True):
-                await self._record(desk, [one for one in work.values() if one.wanted.post is post], post=post)
-            told = [one.id_ for one in work.values() if one.refused is None and (one.found or one.is_bill)]
-            found = await desk.finder.find(told)
+                await self._record(books, [one for one in pending.values() if one.payload.post is post], post=post)
+            told = [one.id_ for one in pending.values() if one.refused is None and (one.found or one.is_bill)]
+            found = await books.finder.find(told)
         except (ErpLoginRefused, ErpRateLimited) as error:
             known: list[Outcome] = []
             for place in range(len(entries)):
-                outcome = refused.get(place) or self._known(work[place])
+                outcome = refused.get(place) or self._known(pending[place])
                 if outcome is None:
                     break
                 known.append(outcome)
             error.outcomes = tuple(known)
             raise
-        return [refused.get(place) or self._outcome(work[place], found) for place in range(len(entries))]
+        return [refused.get(place) or self._outcome(pending[place], found) for place in range(len(entries))]
 
     async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
         """Attach files to an entry that stands; one whose number is there already is left alone."""
         self._must_write()
-        desk = await self._ready()
-        parts = chosen((await desk.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
-        if Part.MAIN not in parts:
+        books = await self._ready()
+        by_role = chosen((await books.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
+        if RecordRole.MAIN not in by_role:
             return [NotAttached(one.number, "the entry does not stand in Tryton any more") for one in attachments]
-        return await attach(desk.client, parts[Part.MAIN], attachments, self._max_attachment_bytes)
+        return await attach(books.client, by_role[RecordRole.MAIN], attachments, self._max_attachment_bytes)
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, and settle them; returns those that Tryton refuses to post."""
         self._must_write()
-        desk = await self._ready()
-        seen = await desk.finder.read(accounting_entry_ids)
+        books = await self._ready()
+        seen = await books.finder.read(accounting_entry_ids)
         entries = {id_: chosen(records) for id_, records in seen.items()}
-        writer = Writer(desk.client, post=True)
+        writer = Writer(books.client, post=True)
         refused: dict[str, Refused] = {}
-        for part in Part:
+        for role in RecordRole:
             drafts = [
-                parts[part]
-                for id_, parts in entries.items()
-                if part in parts and parts[part].state is EntryState.DRAFT and id_ not in refused
+                by_role[role]
+                for id_, by_role in entries.items()
+                if role in by_role and by_role[role].state is EntryState.DRAFT and id_ not in refused
             ]
-            late = [record for record in drafts if desk.reasons.is_late(record)]
+            late = [record for record in drafts if books.refusals.is_late(record)]
             for record in late:
-                refused[record.mark.accounting_entry_id] = desk.reasons.closed(record)
+                refused[record.key.accounting_entry_id] = books.refusals.closed(record)
             drafts = [record for record in drafts if record not in late]
             async for place, why in writer.claim(drafts):
                 record = drafts[place]
                 if why is not None and not isinstance(why, RecordGone):
-                    id_ = record.mark.accounting_entry_id
-                    refused[id_] = await desk.reasons.of_posting(record, why)
-        await self._settle(desk, [id_ for id_ in entries if id_ not in refused])
+                    id_ = record.key.accounting_entry_id
+                    refused[id_] = await books.refusals.of_posting(record, why)
+        await self._settle(books, [id_ for id_ in entries if id_ not in refused])
         return list(refused.values())
 
     def link(self, external_id: str) -> str:
@@ -204,7 +202,7 @@ class Tryton:
 
     async def close(self) -> None:
         """Leave the session and the connections; may be called twice."""
-        client, self._client, self._server, self._desk = self._client, None, None, None
+        client, self._client, self._server, self._books = self._client, None, None, None
         if client is not None:
             await client.aclose()
 
@@ -217,60 +215,63 @@ class Tryton:
         if self._dry_run:
             raise RuntimeError("nothing is recorded in a dry run")
 
-    async def _ready(self) -> _Desk:
-        return self._desk or await self._read_desk()
+    async def _ready(self) -> _Books:
+        return self._books or await self._read_books()
 
-    async def _read_desk(self) -> _Desk:
+    async def _read_books(self) -> _Books:
         client = self._opened()
         server = self._server or await look_at_server(client, self._company_name)
         directory = await load_directory(client, server.company, server.modules)
         models = list(Model) if BILLS_MODULE in server.modules else [Model.MOVE]
-        reading = Reading(directory.currency.code, self._minor_units)
-        finder = Finder(client, directory, reading, models, by_module=server.has_our_module)
+        finder = Finder(client, directory, self._minor_units, models, by_module=server.has_our_module)
         self._server = server
-        self._desk = _Desk(client, server, directory, finder, Reasons(client, directory))
-        return self._desk
+        self._books = _Books(client, server, directory, finder, Refusals(client, directory))
+        return self._books
 
-    async def _record(self, desk: _Desk, work: Sequence[Work], *, post: bool) -> None:
-        writer = Writer(desk.client, post=post)
-        recorder: Recorder | ModuleRecorder
-        if desk.server.has_our_module:
+    async def _record(self, books: _Books, pending: Sequence[PendingEntry], *, post: bool) -> None:
+        writer = Writer(books.client, post=post)
+        recorder: StockRecorder | ModuleRecorder
+        if books.server.has_our_module:
             recorder = ModuleRecorder(
-                desk.client, desk.finder, writer, desk.reasons.explain, self._max_attachment_bytes
+                books.client, books.finder, writer, books.refusals.explain, self._max_attachment_bytes
             )
         else:
-            recorder = Recorder(desk.client, desk.finder, writer, desk.reasons.explain, self._max_attachment_bytes)
-        await recorder.record(work)
+            recorder = StockRecorder(
+                books.client, books.finder, writer, books.refusals.explain, self._max_attachment_bytes
+            )
+        await recorder.record(pending)
         if post:
-            await self._settle(desk, [one.id_ for one in work if one.refused is None and not one.found and one.is_bill])
+            await self._settle(
+                books, [one.id_ for one in pending if one.refused is None and not one.found and one.is_bill]
+            )
 
-    async def _settle(self, desk: _Desk, ids: Sequence[str]) -> None:
+    async def _settle(self, books: _Books, ids: Sequence[str]) -> None:
         """Settle the bills and payments among these entries that are posted."""
         if not ids:
             return
-        entries = {id_: chosen(records) for id_, records in (await desk.finder.look_up(ids)).items()}
+        entries = {id_: chosen(records) for id_, records in (await books.finder.look_up(ids)).items()}
         posted = {
-            id_: parts
-            for id_, parts in entries.items()
-            if parts and all(one.state is EntryState.POSTED for one in parts.values())
+            id_: by_role
+            for id_, by_role in entries.items()
+            if by_role and all(one.state is EntryState.POSTED for one in by_role.values())
         }
-        await settle(desk.client, desk.directory, posted, by_module=desk.server.has_our_module)
+        await settle(books.client, books.directory, posted, by_module=books.server.has_our_module)
 
-    def _outcome(self, one: Work, found: Mapping[str, Recorded]) -> Outcome:
+    def _outcome(self, one: PendingEntry, found: Mapping[str, Recorded]) -> Outcome:
         if one.refused is None and one.id_ in found:
             return replace(found[one.id_], found=one.found, not_attached=tuple(one.not_attached))
         outcome = self._known(one)
         assert outcome is not None  # noqa: S101 - the recorder leaves nothing open
         return outcome
 
-    def _known(self, one: Work) -> Outcome | None:
+    def _known(self, one: PendingEntry) -> Outcome | None:
         """The outcome as far as it is known without asking again, None where it is not."""
         if one.refused is not None or not one.is_done:
             return one.refused
-        return self._made(one, one.parts[Part.MAIN])
+        return self._made(one, one.by_role[RecordRole.MAIN])
 
-    def _made(self, one: Work, main: Standing) -> Recorded:
-        entry = one.wanted.entry
+    def _made(self, one: PendingEntry, main: TrytonRecord) -> Recorded:
+        entry = one.payload.entry
         lacking = {refused.number for refused in one.not_attached}
         return Recorded(
             accounting_entry_id=entry.accounting_entry_id,

@@ -138,36 +138,27 @@ SPOILERS = [
 
 
 @pytest.mark.parametrize(("spoil", "message", "too_large"), SPOILERS)
-async def test_an_entry_that_must_have_its_receipts_is_refused_without_one(
+async def test_an_entry_without_one_receipt_is_refused_if_it_must_have_it_and_else_stands_and_says_which(
     path: Path, downloads: Path, spoil: object, message: str, too_large: bool
 ) -> None:
     good = an_attachment(downloads, 2, b"good")
     bad = spoil(an_attachment(downloads))  # type: ignore[operator]
+    strict = an_entry(2, attachments=(good, bad), attachments_required=True)
+    lenient = an_entry(4, attachments=(bad, good))
+    message = message.format(bad.path.name)
     async with opened(path, max_attachment_bytes=100) as ledger:
         assert ledger.describe().max_attachment_bytes == 100
-        outcomes = await ledger.record(
-            [an_entry(1), an_entry(2, attachments=(good, bad), attachments_required=True), an_entry(3)]
-        )
+        outcomes = await ledger.record([an_entry(1), strict, an_entry(3)])
+        assert stored(path) == {}
+        (recorded,) = await ledger.record([lenient])
+        (again,) = await ledger.record([lenient])
     kind = RefusalKind.ATTACHMENT_TOO_LARGE if too_large else RefusalKind.ATTACHMENT_REFUSED
-    assert outcomes[1] == Refused(entry_id(2), kind, "file 1", message.format(bad.path.name))
-    assert rows(path, "SELECT accounting_entry_id FROM entry") == [(entry_id(1),), (entry_id(3),)]
-    assert rows(path, "SELECT * FROM attachment") == []
-    assert stored(path) == {}
-
-
-@pytest.mark.parametrize(("spoil", "message", "too_large"), SPOILERS)
-async def test_an_entry_that_may_lack_a_receipt_stands_and_says_which(
-    path: Path, downloads: Path, spoil: object, message: str, too_large: bool
-) -> None:
-    good = an_attachment(downloads, 2, b"good")
-    bad = spoil(an_attachment(downloads))  # type: ignore[operator]
-    async with opened(path, max_attachment_bytes=100) as ledger:
-        (recorded,) = await ledger.record([an_entry(1, attachments=(bad, good))])
-        (again,) = await ledger.record([an_entry(1, attachments=(bad, good))])
+    assert outcomes[1] == Refused(entry_id(2), kind, "file 1", message)
     assert isinstance(recorded, Recorded)
-    assert recorded.attached == {2}
-    assert recorded.not_attached == (NotAttached(1, message.format(bad.path.name), too_large=too_large),)
+    assert (recorded.attached, recorded.not_attached) == ({2}, (NotAttached(1, message, too_large=too_large),))
     assert again == replace(recorded, found=True, not_attached=())
+    assert rows(path, "SELECT accounting_entry_id FROM entry") == [(entry_id(number),) for number in (1, 3, 4)]
+    assert rows(path, "SELECT entry_id, number FROM attachment") == [(3, 2)]
     assert list(stored(path).values()) == [b"good"]
 
 

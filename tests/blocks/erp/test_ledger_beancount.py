@@ -19,16 +19,18 @@ from beancount.core import data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocks.erp.entries import Account, AccountKind, EntryState, JournalEntry, Line, Money, Recorded
-from blocks.erp.ledger.beancount_text import MAX_TEXT, account_name
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Account, AccountKind, Entry, EntryState, JournalEntry, Line, Money, Recorded
+from blocks.erp.ledger.beancount import MAX_TEXT, account_name
 from tests.support.erp.ledger_samples import COMPANY, TRAVEL, WALLET, an_entry, entries, entry_id, names, opened, rows
 
 MAX = 10**18 - 1
 Sums = dict[tuple[str, str], int]
 
 
-async def written(path: Path, content: list[JournalEntry]) -> Path:
-    async with opened(path) as ledger:
+async def written(path: Path, *content: Entry, **options: Any) -> Path:
+    """The Beancount file of books that hold these entries."""
+    async with opened(path, **options) as ledger:
         outcomes = await ledger.record(content)
         assert all(isinstance(one, Recorded) for one in outcomes), outcomes
         await ledger.finish_job()
@@ -52,22 +54,27 @@ def bean_check(path: Path) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def sums_of_beancount(directives: list[Any]) -> Sums:
-    """Beancount's own sums by account code and currency, in hundredths."""
+def transactions(directives: list[Any]) -> list[Any]:
+    return [one for one in directives if isinstance(one, data.Transaction)]
+
+
+def sums_of_beancount(directives: list[Any], units: MinorUnits = MinorUnits.HUNDREDTHS) -> Sums:
+    """Beancount's own sums by account code and currency, in minor units."""
     codes = {one.account: one.meta["code"] for one in directives if isinstance(one, data.Open)}
     sums: Counter[tuple[str, str]] = Counter()
-    for one in directives:
-        for posting in one.postings if isinstance(one, data.Transaction) else ():
-            sums[codes[posting.account], posting.units.currency] += int(posting.units.number * 100)
+    for one in transactions(directives):
+        for posting in one.postings:
+            minor = posting.units.number.scaleb(units.decimals(posting.units.currency))
+            assert minor == int(minor)
+            sums[codes[posting.account], posting.units.currency] += int(minor)
     return dict(sums)
 
 
 def sums_of_journal(path: Path) -> Sums:
+    """The same sums in the journal, added up here: SQLite's own would overflow."""
     sums: Counter[tuple[str, str]] = Counter()
-    for account, currency, debit, credit in rows(
-        path, "SELECT account, currency, debit_minor, credit_minor FROM journal"
-    ):
-        sums[account, currency] += debit - credit
+    for account, currency, minor in rows(path, "SELECT account, currency, debit_minor - credit_minor FROM journal"):
+        sums[account, currency] += minor
     return dict(sums)
 
 
@@ -116,7 +123,7 @@ def test_balanced_entries_come_back_with_equal_sums_from_find_journal_and_beanco
     drawn: list[JournalEntry],
 ) -> None:
     async def record_and_find(path: Path) -> dict[str, Recorded]:
-        await written(path, drawn)
+        await written(path, *drawn)
         async with opened(path) as ledger:
             return await ledger.find([entry.accounting_entry_id for entry in drawn])
 
@@ -171,28 +178,26 @@ async def test_bean_check_accepts_hostile_texts_and_extreme_amounts_and_dates(tm
             zip(texts, [0, 1, 99, 100, 2**53 + 1, MAX] * 2, [date.min, date(2026, 3, 1), date.max] * 4, strict=False)
         )
     ]
-    path = await written(tmp_path / "books.sqlite", hostile)
+    path = await written(tmp_path / "books.sqlite", *hostile)
     bean_check(path)
 
-    transactions = {one.meta["pleo-id"]: one for one in load(path) if isinstance(one, data.Transaction)}
-    assert transactions[entry_id(0)].narration == 'say "hi"'
-    assert transactions[entry_id(1)].narration == "back\\slash\\"
-    assert transactions[entry_id(3)].narration == "two lines and tabs"
-    assert len(transactions[entry_id(9)].narration) <= MAX_TEXT
-    assert transactions[entry_id(9)].narration.endswith("…")
-    assert transactions[entry_id(5)].postings[0].units.number == Decimal("9999999999999999.99")
+    by_id = {one.meta["pleo-id"]: one for one in transactions(load(path))}
+    assert by_id[entry_id(0)].narration == 'say "hi"'
+    assert by_id[entry_id(1)].narration == "back\\slash\\"
+    assert by_id[entry_id(3)].narration == "two lines and tabs"
+    assert len(by_id[entry_id(9)].narration) <= MAX_TEXT
+    assert by_id[entry_id(9)].narration.endswith("…")
+    assert by_id[entry_id(5)].postings[0].units.number == Decimal("9999999999999999.99")
     assert max(len(line) for line in path.read_text(encoding="utf-8").splitlines()) < MAX_TEXT + 100
 
 
 async def test_an_entry_is_one_transaction_with_flag_link_and_what_pleo_said(tmp_path: Path) -> None:
     path = await written(
         tmp_path / "books.sqlite",
-        [
-            an_entry(1),
-            an_entry(2, state=EntryState.POSTED, original_date=date(2025, 12, 31), supplier=Money("USD", -199)),
-        ],
+        an_entry(1),
+        an_entry(2, state=EntryState.POSTED, original_date=date(2025, 12, 31), supplier=Money("USD", -199)),
     )
-    draft, posted = (one for one in load(path) if isinstance(one, data.Transaction))
+    draft, posted = transactions(load(path))
     meta = [
         {key: one.meta[key] for key in one.meta if key[0] != "_" and key not in {"filename", "lineno"}}
         for one in (draft, posted)
@@ -217,7 +222,7 @@ async def test_an_entry_is_one_transaction_with_flag_link_and_what_pleo_said(tmp
 
 
 async def test_accounts_are_opened_with_code_and_name_before_any_entry(tmp_path: Path) -> None:
-    path = await written(tmp_path / "books.sqlite", [an_entry(1, posting_date=date(1850, 1, 1)), an_entry(2)])
+    path = await written(tmp_path / "books.sqlite", an_entry(1, posting_date=date(1850, 1, 1)), an_entry(2))
     accounts = {one.meta["code"]: one for one in load(path) if isinstance(one, data.Open)}
     assert accounts["6000"].account == "Expenses:6000"
     assert accounts["6000"].meta["name"] == "Travel"
@@ -226,12 +231,12 @@ async def test_accounts_are_opened_with_code_and_name_before_any_entry(tmp_path:
 
 
 async def test_the_currencies_in_use_are_operating_currencies(tmp_path: Path) -> None:
-    path = await written(tmp_path / "books.sqlite", [an_entry(1, currency="SEK"), an_entry(2), an_entry(3)])
+    path = await written(tmp_path / "books.sqlite", an_entry(1, currency="SEK"), an_entry(2), an_entry(3))
     assert loader.load_file(str(path))[2]["operating_currency"] == ["DKK", "SEK"]
 
 
 async def test_empty_books_make_a_file_that_bean_check_accepts(tmp_path: Path) -> None:
-    bean_check(await written(tmp_path / "books.sqlite", []))
+    bean_check(await written(tmp_path / "books.sqlite"))
 
 
 @settings(derandomize=True, max_examples=500, deadline=None)
@@ -253,10 +258,10 @@ def test_a_code_that_looks_like_a_derived_name_cannot_pass_for_it() -> None:
 
 async def test_the_same_books_give_the_same_bytes_in_posting_date_order(tmp_path: Path) -> None:
     content = entries(60)
-    first = await written(tmp_path / "a.sqlite", content)
-    second = await written(tmp_path / "b.sqlite", content)
+    first = await written(tmp_path / "a.sqlite", *content)
+    second = await written(tmp_path / "b.sqlite", *content)
     once = first.read_bytes()
-    again = await written(tmp_path / "a.sqlite", [])
+    again = await written(tmp_path / "a.sqlite")
 
     assert once == second.read_bytes() == again.read_bytes()
     dates = [line[:10] for line in once.decode().splitlines() if line[11:12] == "!"]
@@ -265,10 +270,10 @@ async def test_the_same_books_give_the_same_bytes_in_posting_date_order(tmp_path
 
 
 async def test_the_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    path = await written(tmp_path / "books.sqlite", entries(3))
+    path = await written(tmp_path / "books.sqlite", *entries(3))
     with path.open(encoding="utf-8") as reader:
         head = reader.read(10)
-        await written(tmp_path / "books.sqlite", entries(6))
+        await written(tmp_path / "books.sqlite", *entries(6))
         old = head + reader.read()
     assert old.count("PX-") == 3
     assert path.read_text(encoding="utf-8").count("PX-") == 6

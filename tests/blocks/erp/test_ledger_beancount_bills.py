@@ -18,8 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Details, Entry, EntryState, Line, Money, Recorded, Vendor
-from tests.blocks.erp.test_ledger_beancount import bean_check, load
+from blocks.erp.entries import Details, Entry, EntryState, Line, Money, Vendor
+from tests.blocks.erp.test_ledger_beancount import (
+    bean_check,
+    load,
+    sums_of_beancount,
+    sums_of_journal,
+    transactions,
+    written,
+)
 from tests.support.erp.ledger_samples import (
     BILL,
     CREDIT_NOTE,
@@ -28,45 +35,14 @@ from tests.support.erp.ledger_samples import (
     a_bill,
     an_attachment,
     an_entry,
-    opened,
     rows,
 )
-
-Sums = dict[tuple[str, str], int]
-
-
-async def written(path: Path, *content: Entry, **options: Any) -> Path:
-    async with opened(path, **options) as ledger:
-        outcomes = await ledger.record(content)
-        assert all(isinstance(one, Recorded) for one in outcomes), outcomes
-        await ledger.finish_job()
-    return path.with_suffix(".beancount")
-
-
-def transactions(directives: list[Any]) -> list[Any]:
-    return [one for one in directives if isinstance(one, data.Transaction)]
 
 
 def told(one: Any) -> dict[str, Any]:
     """The metadata of a transaction or posting, but for what every transaction has."""
     common = {"filename", "lineno", "pleo-id", "pleo-job", "pleo-type", "reference"}
     return {key: value for key, value in one.meta.items() if key not in common and key[0] != "_"}
-
-
-def sums_of_beancount(directives: list[Any], units: MinorUnits) -> Sums:
-    codes = {one.account: one.meta["code"] for one in directives if isinstance(one, data.Open)}
-    sums: Counter[tuple[str, str]] = Counter()
-    for one in transactions(directives):
-        for posting in one.postings:
-            minor = posting.units.number.scaleb(units.decimals(posting.units.currency))
-            assert minor == int(minor)
-            sums[codes[posting.account], posting.units.currency] += int(minor)
-    return dict(sums)
-
-
-def sums_of_journal(path: Path) -> Sums:
-    found = rows(path, "SELECT account, currency, sum(debit_minor) - sum(credit_minor) FROM journal GROUP BY 1, 2")
-    return {(account, currency): minor for account, currency, minor in found}
 
 
 async def test_a_bill_and_its_payment_are_one_transaction_with_each_line_under_its_document(tmp_path: Path) -> None:

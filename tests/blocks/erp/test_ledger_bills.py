@@ -21,7 +21,6 @@ from blocks.erp.entries import (
     Vendor,
 )
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.reference import JournalUse
 from tests.support.erp.ledger_samples import (
     ACME,
     BILL,
@@ -42,11 +41,6 @@ from tests.support.erp.ledger_samples import (
 )
 
 MAX = 10**18 - 1
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
 
 
 async def test_a_bill_and_its_payment_stand_under_one_external_id(path: Path) -> None:
@@ -232,16 +226,6 @@ async def test_hostile_texts_of_a_vendor_and_invoice_are_stored_as_text(path: Pa
 
 
 _PAYMENT = (a_document(PAYMENT),)
-
-
-async def test_without_a_chart_journals_have_names_of_their_own(path: Path) -> None:
-    async with opened(path) as ledger:
-        assert (await ledger.load_reference()).journals == {
-            JournalUse.GENERAL: "general",
-            JournalUse.BILLS: "bills",
-            JournalUse.CREDIT_NOTES: "credit_notes",
-            JournalUse.PAYMENTS: "payments",
-        }
 
 
 async def test_a_document_that_the_file_refuses_leaves_nothing_of_its_entry(path: Path) -> None:

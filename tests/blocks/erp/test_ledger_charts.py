@@ -15,7 +15,7 @@ from blocks.erp.entries import Account, AccountKind, Dimension, Entry, Line, Rec
 from blocks.erp.errors import ErpConfigurationError, RefusalKind, Refused
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
-from blocks.erp.reference import Reference, Role
+from blocks.erp.reference import JournalUse, Reference, Role
 from tests.support.erp.ledger_samples import (
     ACME,
     BILL,
@@ -133,10 +133,28 @@ async def test_the_reference_is_what_the_charts_say(path: Path, dry_run: bool) -
     assert names(path.parent) == ([] if dry_run else ["books.sqlite", "books.sqlite.lock"])
 
 
-async def test_without_charts_everything_is_open(path: Path) -> None:
+async def test_without_charts_everything_is_open_and_roles_and_journals_have_names(
+    path: Path,
+) -> None:
     given = await reference(path, ChartFiles())
     assert (given.chart, given.tax_codes, given.dimensions, given.vendors, given.periods, given.rates) == (None,) * 6
     assert given.company_currency is None
+    assert given.account(Role.WALLET, "SEK") == Account("pleo-wallet-SEK", "Pleo wallet SEK", AccountKind.ASSET)
+    assert given.roles[Role.PAYABLE] == Account("pleo-payable", "Pleo payable", AccountKind.LIABILITY)
+    assert {role: account.code for role, account in given.roles.items()} == {
+        Role.OUT_OF_POCKET: "pleo-out-of-pocket",
+        Role.CONTRA: "pleo-contra",
+        Role.PAYABLE: "pleo-payable",
+        Role.REIMBURSEMENT_CONTRA: "pleo-reimbursement-contra",
+        Role.INPUT_TAX: "pleo-input-tax",
+        Role.OUTPUT_TAX: "pleo-output-tax",
+    }
+    assert given.journals == {
+        JournalUse.GENERAL: "general",
+        JournalUse.BILLS: "bills",
+        JournalUse.CREDIT_NOTES: "credit_notes",
+        JournalUse.PAYMENTS: "payments",
+    }
 
 
 async def test_a_dry_run_shows_what_the_real_one_will_and_the_next_without_files_still_has_it(path: Path) -> None:

@@ -27,11 +27,6 @@ from tests.support.erp.ledger_samples import (
 IDS = [entry_id(number) for number in range(100)]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
-
-
 async def test_a_missing_file_is_an_empty_ledger_and_stays_missing(path: Path) -> None:
     async with opened(path, dry_run=True) as ledger:
         await ledger.validate()
@@ -57,12 +52,6 @@ async def test_books_at_rest_are_read_and_left_byte_for_byte(path: Path) -> None
         await ledger.finish_job()
     assert company_of(path) == COMPANY
     assert folder_content(path.parent) == before
-
-
-async def test_nothing_can_be_recorded_in_a_dry_run(path: Path) -> None:
-    async with opened(path, dry_run=True) as ledger:
-        with pytest.raises(RuntimeError, match="nothing is recorded in a dry run"):
-            await ledger.record([an_entry(1)])
 
 
 async def test_a_dry_run_reads_beside_a_run_at_work_and_sees_what_it_committed(path: Path) -> None:

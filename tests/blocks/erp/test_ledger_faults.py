@@ -1,10 +1,11 @@
-"""What the embedded ledger says when a call is not taken, and what stands afterwards."""
+"""What the embedded ledger says when a call is not taken or the power fails, and what stands afterwards."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from blocks.erp.entries import Recorded
-from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
-from blocks.erp.ledger import opening
-from tests.support.erp.ledger_samples import an_entry, entries, entry_id, opened, rows
+from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.ledger import connection
+from tests.support.erp.ledger_samples import an_entry, entries, entry_id, folder_content, opened, rows
+
+JOURNAL_OF_A_NEW_FILE = (
+    bytes.fromhex("d9d505f920a163d7") + struct.pack(">IIIII", 0, 12345, 0, 512, 4096)
+).ljust(512, b"\0")  # fmt: skip
+"""SQLite's rollback journal of the first write to a file: to undo it, the file is cut off to no pages."""
 
 
 @contextmanager
@@ -26,11 +32,6 @@ def no_file_may_grow_past(path: Path, more_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
 
 
 async def test_a_lock_of_another_program_is_waited_for_without_holding_up_the_event_loop(path: Path) -> None:
@@ -49,7 +50,7 @@ async def test_a_lock_of_another_program_is_waited_for_without_holding_up_the_ev
 async def test_a_lock_that_stays_is_unavailable_and_nothing_is_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.05)
     async with opened(path) as ledger:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -90,3 +91,25 @@ async def test_a_cancelled_run_lets_go_of_the_file(path: Path) -> None:
         outcomes = await ledger.record(entries(100))
     assert all(isinstance(one, Recorded) for one in outcomes)
     assert rows(path, "SELECT count(*), max(id) FROM entry") == [(100, 100)]
+
+
+@pytest.fixture
+def zeros(path: Path) -> Path:
+    """The first page of a new file, as a loss of power may leave it."""
+    path.write_bytes(bytes(4096))
+    return path
+
+
+async def test_a_new_file_whose_first_write_was_lost_with_the_power_is_made_anew(zeros: Path) -> None:
+    zeros.with_name("books.sqlite-journal").write_bytes(JOURNAL_OF_A_NEW_FILE)
+    async with opened(zeros) as ledger:
+        await ledger.record([an_entry(1)])
+    assert rows(zeros, "SELECT accounting_entry_id FROM entry") == [(entry_id(1),)]
+
+
+async def test_zeros_that_no_journal_takes_back_are_no_ledger(zeros: Path) -> None:
+    before = folder_content(zeros.parent)
+    with pytest.raises(ErpConfigurationError, match="is not a SQLite file"):
+        async with opened(zeros):
+            pass
+    assert folder_content(zeros.parent)["books.sqlite"] == before["books.sqlite"]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
-from blocks.erp.ledger.fava import slug_of
+from blocks.erp.ledger.beancount import slug_of
 from tests.support.erp.ledger_samples import BILL, COMPANY, PAYMENT, a_bill, an_attachment, entries, opened
 
 START_WITHIN_S = 60
@@ -67,6 +67,15 @@ def fetch(url: str) -> str:
     return content.decode()
 
 
+def journal_at(url: str) -> str:
+    """The content of the page at an entry's link: the page asks Fava for it with the address's own path and query."""
+    address = urllib.parse.urlsplit(url)
+    base = address.path.removesuffix("journal/")
+    asked = address._replace(path=f"{base}api/journal_page", query=f"{address.query}&page=1&order=desc")
+    content: str = json.loads(fetch(asked.geturl()))["data"]["journal"]
+    return content
+
+
 async def test_the_link_opens_the_journal_at_this_entry_and_no_other(tmp_path: Path) -> None:
     port = free_port()
     async with opened(tmp_path / "books.sqlite", fava_url=f"http://127.0.0.1:{port}/") as ledger:
@@ -78,11 +87,7 @@ async def test_the_link_opens_the_journal_at_this_entry_and_no_other(tmp_path: P
 
     with fava(tmp_path / "books.beancount", port):
         page = fetch(wanted.url)
-        # The page asks Fava for its content with the address's own path and query.
-        address = urllib.parse.urlsplit(wanted.url)
-        base = address.path.removesuffix("journal/")
-        asked = address._replace(path=f"{base}api/journal_page", query=f"{address.query}&page=1&order=desc")
-        journal = json.loads(fetch(asked.geturl()))["data"]["journal"]
+        journal = journal_at(wanted.url)
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetch(wanted.url.replace(COMPANY, "another"))
 
@@ -102,10 +107,7 @@ async def test_a_receipt_is_followed_from_the_journal_to_its_bytes(tmp_path: Pat
     assert isinstance(wanted, Recorded)
 
     with fava(tmp_path / "books.beancount", port):
-        address = urllib.parse.urlsplit(wanted.url)
-        base = address.path.removesuffix("journal/")
-        asked = address._replace(path=f"{base}api/journal_page", query=f"{address.query}&page=1&order=desc")
-        journal = json.loads(fetch(asked.geturl()))["data"]["journal"]
+        journal = journal_at(wanted.url)
         links = {html.unescape(one) for one in re.findall("href='([^']*(?:statement|document)[^']*)'", journal)}
         content = [fetch(urllib.parse.urljoin(wanted.url, link)) for link in sorted(links)]
 

@@ -16,14 +16,13 @@ import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.errors import ConfigurationProblem, ErpBusy, ErpConfigurationError
-from blocks.erp.ledger import Ledger, company_of, opening, schema
+from blocks.erp.ledger import Ledger, company_of, connection, schema
 from tests.support.erp.ledger_samples import (
     COMPANY,
     NOW,
     OTHER_COMPANY,
     an_entry,
     entries,
-    entry_id,
     folder_content,
     names,
     opened,
@@ -44,11 +43,6 @@ async def hold():
 
 asyncio.run(hold())
 """
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
 
 
 def fill(path: Path, count: int = 3) -> None:
@@ -252,13 +246,18 @@ def test_a_damaged_file_is_refused_before_any_work(path: Path, spoil: Callable[[
     assert path.read_bytes() == before
 
 
-def test_lines_that_a_careless_program_left_without_an_entry_are_noticed(path: Path) -> None:
-    fill(path)
-    write(
-        path,
+@pytest.mark.parametrize(
+    "statement",
+    [
         "INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text) "
         "VALUES (4, 1, '6000', 5, 0, 0, '')",
-    )
+        "INSERT INTO document (entry_id, document_no, kind, journal, payable_account, owed_minor, invoice_number, "
+        "stays_open) VALUES (4, 1, 'bill', 'bills', '6000', 5, '', 0)",
+    ],
+)
+def test_what_a_careless_program_left_without_an_entry_is_noticed(path: Path, statement: str) -> None:
+    fill(path)
+    write(path, statement)
     assert "holds lines or documents without an entry" in str(refusal(path))
 
 
@@ -269,7 +268,7 @@ def test_a_file_without_its_tables_is_refused(path: Path) -> None:
 
 
 def test_a_file_that_another_program_holds_is_refused_as_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.05)
     fill(path)
     for setup in ("BEGIN IMMEDIATE", "PRAGMA locking_mode = EXCLUSIVE"):
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -310,37 +309,6 @@ def test_a_run_in_another_process_holds_the_books_until_it_is_killed(path: Path)
         holder.send_signal(signal.SIGKILL)
     fill(path)
     assert rows(path, "SELECT count(*) FROM entry") == [(3,)]
-
-
-@pytest.fixture
-def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program whose schema is one version newer."""
-    newer = (*schema.MIGRATIONS, ("ALTER TABLE entry ADD COLUMN approver TEXT", "CREATE TABLE approver (id INTEGER)"))
-    monkeypatch.setattr(schema, "MIGRATIONS", newer)
-
-
-def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, request: pytest.FixtureRequest) -> None:
-    fill(path)
-    before = rows(path, "SELECT * FROM journal")
-    request.getfixturevalue("third_version")
-    fill(path, 4)
-    assert rows(path, "PRAGMA user_version") == [(3,)]
-    assert rows(path, "SELECT approver FROM entry") == [(None,)] * 4
-    assert rows(path, "SELECT * FROM journal")[: len(before)] == before
-
-
-def test_a_dry_run_reads_an_older_file_without_upgrading_it(path: Path, request: pytest.FixtureRequest) -> None:
-    fill(path)
-    before = folder_content(path.parent)
-    request.getfixturevalue("third_version")
-
-    async def look() -> dict[str, Recorded]:
-        async with opened(path, dry_run=True) as ledger:
-            return await ledger.find([entry_id(1)])
-
-    assert list(asyncio.run(look())) == [entry_id(1)]
-    assert company_of(path) == COMPANY
-    assert folder_content(path.parent) == before
 
 
 def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import pytest
 from blocks.erp.entries import Account, AccountKind, Dimension, EntryState, Line, Money, Recorded
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger import Ledger
-from blocks.erp.reference import Role
 from tests.support.erp.ledger_samples import (
     COMPANY,
     NOW,
@@ -27,11 +26,6 @@ from tests.support.erp.ledger_samples import (
 )
 
 MAX = 10**18 - 1
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
 
 
 async def test_a_recorded_entry_says_where_it_stands(path: Path) -> None:
@@ -80,22 +74,6 @@ async def test_the_journal_view_carries_its_own_documentation(path: Path) -> Non
     ((sql,),) = rows(path, "SELECT sql FROM sqlite_schema WHERE name = 'journal'")
     for column in ("posting_date", "debit_minor", "state"):
         assert f"--   {column} " in sql
-
-
-async def test_an_id_that_stands_is_found_and_not_written_again(path: Path) -> None:
-    async with opened(path) as ledger:
-        (first,) = await ledger.record([an_entry(1)])
-    async with opened(path) as ledger:
-        (again,) = await ledger.record([an_entry(1, amount_minor=9999)])
-        found = await ledger.find([entry_id(1)])
-
-    assert isinstance(first, Recorded)
-    assert isinstance(again, Recorded)
-    assert again.found
-    assert again.amount_minor == 1250
-    assert again == found[entry_id(1)]
-    assert again.external_id == first.external_id
-    assert rows(path, "SELECT count(*) FROM entry") == [(1,)]
 
 
 async def test_an_id_twice_in_one_call_is_written_once(path: Path) -> None:
@@ -206,25 +184,6 @@ async def test_debits_that_add_up_to_more_than_the_limit_are_refused(path: Path)
     assert isinstance(refused, Refused)
 
 
-async def test_the_largest_amount_and_zero_are_recorded_exactly(path: Path) -> None:
-    amounts = [0, 1, 2**53 + 1, MAX]
-    async with opened(path) as ledger:
-        assert ledger.describe().max_amount_minor == MAX
-        await ledger.record([an_entry(number, amount, 0) for number, amount in enumerate(amounts)])
-        found = await ledger.find([entry_id(number) for number in range(4)])
-
-    assert [found[entry_id(number)].amount_minor for number in range(4)] == amounts
-    assert [row[0] for row in rows(path, "SELECT credit_minor FROM journal WHERE account LIKE '%wallet%'")] == amounts
-
-
-async def test_a_negative_header_amount_stands_beside_lines_turned_round(path: Path) -> None:
-    lines = (Line(WALLET, debit_minor=500, counter=True), Line(TRAVEL, credit_minor=500))
-    async with opened(path) as ledger:
-        (recorded,) = await ledger.record([an_entry(1, amount_minor=-500, lines=lines)])
-    assert isinstance(recorded, Recorded)
-    assert recorded.amount_minor == -500
-
-
 async def test_an_account_keeps_the_kind_and_name_of_its_first_use(path: Path) -> None:
     other = Account("6000", "Other", AccountKind.ASSET)
     lines = (
@@ -304,23 +263,6 @@ async def test_an_entry_that_sqlite_cannot_hold_is_refused_alone(path: Path) -> 
         ledger._thread.submit(connection.setlimit, sqlite3.SQLITE_LIMIT_LENGTH, 100_000).result()
         outcomes = await ledger.record([an_entry(1), an_entry(2, description="x" * 100_001), an_entry(3)])
     assert [type(one) for one in outcomes] == [Recorded, Refused, Recorded]
-
-
-async def test_role_accounts_have_named_defaults(path: Path) -> None:
-    async with opened(path) as ledger:
-        reference = await ledger.load_reference()
-
-    assert reference.account(Role.WALLET, "SEK") == Account("pleo-wallet-SEK", "Pleo wallet SEK", AccountKind.ASSET)
-    codes = {role: account.code for role, account in reference.roles.items()}
-    assert codes == {
-        Role.OUT_OF_POCKET: "pleo-out-of-pocket",
-        Role.CONTRA: "pleo-contra",
-        Role.PAYABLE: "pleo-payable",
-        Role.REIMBURSEMENT_CONTRA: "pleo-reimbursement-contra",
-        Role.INPUT_TAX: "pleo-input-tax",
-        Role.OUTPUT_TAX: "pleo-output-tax",
-    }
-    assert reference.roles[Role.PAYABLE] == Account("pleo-payable", "Pleo payable", AccountKind.LIABILITY)
 
 
 async def test_the_time_of_recording_is_utc_whatever_the_clock_shows(path: Path) -> None:

@@ -59,14 +59,18 @@ Lines = list[tuple[str, Any, Any, int]]
 BALANCED: Lines = [("6000", 100, 0, 0), ("pleo-wallet-DKK", 0, 100, 1)]
 
 
+def put(database: sqlite3.Connection, table: str, row: dict[str, Any], verb: str = "INSERT") -> None:
+    marks = ", ".join("?" * len(row))
+    database.execute(f"{verb} INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+
+
 def insert(database: sqlite3.Connection, lines: Lines = BALANCED, verb: str = "INSERT", **changes: Any) -> None:
     entry = {**ENTRY, **changes}
     database.execute("BEGIN")
     try:
         for line_no, line in enumerate(lines, 1):
             insert_line(database, entry["id"], line_no, *line)
-        marks = ", ".join("?" * len(entry))
-        database.execute(f"{verb} INTO entry ({', '.join(entry)}) VALUES ({marks})", tuple(entry.values()))
+        put(database, "entry", entry, verb)
         database.execute("COMMIT")
     finally:
         if database.in_transaction:

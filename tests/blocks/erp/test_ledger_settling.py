@@ -31,11 +31,6 @@ def posted(number: int, *kinds: DocumentKind, **changes: object) -> Bill:
     return a_bill(number, *kinds, state=POSTED, **changes)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
-
-
 async def record(ledger: Ledger, *entries: Bill) -> list[Recorded]:
     outcomes = await ledger.record(entries)
     recorded = [one for one in outcomes if isinstance(one, Recorded)]
@@ -69,28 +64,6 @@ async def test_what_comes_in_two_jobs_is_settled_when_the_second_is_posted(
     assert settlements(path) == [(2, 1, 1, 1) if turned else (1, 1, 2, 1)]
     assert rows(path, "SELECT open_minor FROM open_item") == [(0,), (0,)]
     assert rows(path, "SELECT settled_at FROM settlement") == [(NOW.replace(microsecond=0).isoformat(),)]
-
-
-async def test_both_in_one_call_are_settled(path: Path) -> None:
-    async with opened(path) as ledger:
-        outcomes = await record(ledger, posted(1, PAYMENT), posted(2, BILL))
-    assert [ties(one) for one in outcomes] == [(("PX-000002",), True), (("PX-000001",), True)]
-
-
-async def test_drafts_are_named_to_each_other_and_settled_once_both_are_posted(path: Path) -> None:
-    ids = [entry_id(1), entry_id(2)]
-    async with opened(path) as ledger:
-        await record(ledger, a_bill(1, BILL), a_bill(2, PAYMENT))
-        drafts = await ledger.find(ids)
-        assert await ledger.post(ids[:1]) == []
-        half = await ledger.find(ids)
-        assert await ledger.post(ids) == []
-        both = await ledger.find(ids)
-        assert await ledger.post(ids) == []
-    assert [ties(drafts[one]) for one in ids] == [(("PX-000002",), False), (("PX-000001",), False)]
-    assert [ties(half[one]) for one in ids] == [(("PX-000002",), False), (("PX-000001",), False)]
-    assert [ties(both[one]) for one in ids] == [(("PX-000002",), True), (("PX-000001",), True)]
-    assert settlements(path) == [(1, 1, 2, 1)]
 
 
 async def test_the_documents_of_one_entry_settle_each_other_and_nothing_else(path: Path) -> None:

@@ -17,11 +17,6 @@ from tests.support.erp.ledger_samples import TRAVEL, WALLET, a_bill, an_entry, e
 ISO = MinorUnits.ISO4217
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "books.sqlite"
-
-
 def in_euro(number: int, company_minor: tuple[int, ...] = (7460, 1865, 9325), **changes: Any) -> JournalEntry:
     """12.50 EUR in books that are kept in DKK."""
     entry = an_entry(number, currency="EUR", company_currency="DKK")

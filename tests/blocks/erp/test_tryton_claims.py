@@ -16,14 +16,12 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import EntryState
-from blocks.erp.tryton import recording
-from blocks.erp.tryton.claims import Decision, Move, decide
+from blocks.erp.tryton import stock_recorder
+from blocks.erp.tryton.claims import Decision, NextStep, Writer, decide
 from blocks.erp.tryton.client import TrytonRefused
-from blocks.erp.tryton.marks import Mark, Model, Part
-from blocks.erp.tryton.recording import Recorder, Work
-from blocks.erp.tryton.records import Standing
-from blocks.erp.tryton.values import Wanted
-from blocks.erp.tryton.writing import Writer
+from blocks.erp.tryton.payloads import RecordPayload
+from blocks.erp.tryton.records import Model, RecordKey, RecordRole, TrytonRecord
+from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
 from tests.support.erp.tryton.simulated_books import MODES, Mode, Parts, Scene, a_scene
 from tests.support.erp.tryton.simulated_runs import Violation
 
@@ -65,7 +63,7 @@ def _summed_up(scene: Scene) -> Counter[str]:
         broken_off=len(world.broken_off),
         made=sum(": nothing -> draft" in line for line in world.history),
         taken_away=sum(line.endswith("-> nothing") for line in world.history),
-        counting=sum(len(world.counting(mark)) for mark in scene.parts),
+        counting=sum(len(world.counting(key)) for key in scene.keys),
         left_over=len(scene.left_over()),
     )
 
@@ -90,21 +88,21 @@ def test_each_expense_counts_once_in_thousands_of_orders(mode: Mode, tmp_path: P
     assert seen["broken_off"] > 2500
 
 
-def _lowest_id_wins(seen: Sequence[Standing], own: Set[str], *, patient: bool) -> Decision:
+def _lowest_id_wins(seen: Sequence[TrytonRecord], own: Set[str], *, patient: bool) -> Decision:
     """The oldest draft is claimed, as the others will give way."""
     drafts = sorted((one for one in seen if not one.counts), key=lambda one: (one.model, one.id))
     if len(drafts) == len(seen) and drafts and drafts[0].external_id in own:
-        return Decision(Move.CLAIM, drafts[0])
+        return Decision(NextStep.CLAIM, drafts[0])
     return decide(seen, own, patient=patient)
 
 
-def _own_is_claimed(seen: Sequence[Standing], own: Set[str], *, patient: bool) -> Decision:
+def _own_is_claimed(seen: Sequence[TrytonRecord], own: Set[str], *, patient: bool) -> Decision:
     """A draft of our own is claimed whatever else there is."""
     mine = next((one for one in seen if one.external_id in own), None)
-    return decide(seen, own, patient=patient) if mine is None else Decision(Move.CLAIM, mine)
+    return decide(seen, own, patient=patient) if mine is None else Decision(NextStep.CLAIM, mine)
 
 
-def _others_are_claimed(seen: Sequence[Standing], own: Set[str], *, patient: bool) -> Decision:
+def _others_are_claimed(seen: Sequence[TrytonRecord], own: Set[str], *, patient: bool) -> Decision:
     """What counts already does not count."""
     return decide([one for one in seen if not one.counts] or seen, own, patient=patient)
 
@@ -112,7 +110,7 @@ def _others_are_claimed(seen: Sequence[Standing], own: Set[str], *, patient: boo
 class _DeletesBlindly(Writer):
     """Deletes drafts in whatever state they are now."""
 
-    async def drop(self, record: Standing) -> bool:
+    async def drop(self, record: TrytonRecord) -> bool:
         try:
             await self._client.delete(record.model.value, record.id)
         except TrytonRefused:
@@ -123,46 +121,46 @@ class _DeletesBlindly(Writer):
 class _MarksAlone(Writer):
     """Claims by the mark alone, where nobody but us could tell a marked draft from a bare one."""
 
-    async def _claim_by_line(self, record: Standing) -> None:
-        mark = str(replace(record.mark, claimed=True))
-        await self._client.write(record.model.value, record.id, {"description": mark})
+    async def _claim_by_line(self, record: TrytonRecord) -> None:
+        key = str(replace(record.key, claimed=True))
+        await self._client.write(record.model.value, record.id, {"description": key})
 
 
-class _SearchesBeforeOnly(Recorder):
+class _SearchesBeforeOnly(StockRecorder):
     """Claims what it has made without looking again."""
 
-    async def _create(self, missing: Sequence[tuple[Work, Wanted]]) -> None:
+    async def _create(self, missing: Sequence[tuple[PendingEntry, RecordPayload]]) -> None:
         await super()._create(missing)
         ready = []
-        for one, wanted in missing:
-            for name in one.own if one.refused is None and wanted.mark.part is Part.MAIN else ():
+        for one, payload in missing:
+            for name in one.own if one.refused is None and payload.key.role is RecordRole.MAIN else ():
                 model, _, id_ = name.partition(",")
-                if model == wanted.model.value:
-                    row = {"_timestamp": "", "description": str(wanted.mark)}
-                    ready.append((one, Standing(wanted.model, int(id_), wanted.mark, EntryState.DRAFT, row)))
+                if model == payload.model.value:
+                    row = {"_timestamp": "", "description": str(payload.key)}
+                    ready.append((one, TrytonRecord(payload.model, int(id_), payload.key, EntryState.DRAFT, row)))
         await self._claim(ready)
 
 
-class _TakesGoneForDone(Recorder):
+class _TakesGoneForDone(StockRecorder):
     """Holds every draft that it claims for claimed."""
 
-    async def _claim(self, ready: Sequence[tuple[Work, Standing]]) -> None:
+    async def _claim(self, ready: Sequence[tuple[PendingEntry, TrytonRecord]]) -> None:
         async for place, _ in self._writer.claim([record for _, record in ready]):
             one, record = ready[place]
-            one.parts[record.mark.part] = record
+            one.by_role[record.key.role] = record
 
 
-class _LeavesItsPayments(Recorder):
+class _LeavesItsPayments(StockRecorder):
     """Forgets the drafts that it made for what others have recorded, or Tryton has refused."""
 
-    async def _drop_own(self, one: Work) -> None:
+    async def _drop_own(self, one: PendingEntry) -> None:
         pass
 
 
-class _BelievesInRefusedFiles(Recorder):
+class _BelievesInRefusedFiles(StockRecorder):
     """Takes a draft that was deleted meanwhile for one that takes no receipts."""
 
-    async def _stands(self, record: Standing) -> bool:
+    async def _stands(self, record: TrytonRecord) -> bool:
         return True
 
 
@@ -185,7 +183,7 @@ WRONG_PARTS = {
 @pytest.mark.parametrize("wrong", WRONG_DECISIONS)
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_wrong_decision_is_found_out(wrong: str, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "decide", WRONG_DECISIONS[wrong])
+    monkeypatch.setattr(stock_recorder, "decide", WRONG_DECISIONS[wrong])
     with pytest.raises(Violation, match=r"both count|counted, and does not"):
         _played(range(1000), mode, tmp_path)
 
@@ -197,8 +195,10 @@ def test_a_wrong_part_is_found_out(wrong: str, tmp_path: Path) -> None:
         _played(range(300), mode, tmp_path, parts=parts)
 
 
-def _draft(id_: int, *, claimed: bool = False, state: EntryState = EntryState.DRAFT) -> Standing:
-    return Standing(Model.MOVE, id_, Mark(ID, Part.MAIN, claimed), state, {"create_date": datetime.now(UTC)})
+def _draft(id_: int, *, claimed: bool = False, state: EntryState = EntryState.DRAFT) -> TrytonRecord:
+    return TrytonRecord(
+        Model.MOVE, id_, RecordKey(ID, RecordRole.MAIN, claimed), state, {"create_date": datetime.now(UTC)}
+    )
 
 
 def _names(*ids: int) -> set[str]:
@@ -206,36 +206,36 @@ def _names(*ids: int) -> set[str]:
 
 
 def test_what_is_missing_is_made() -> None:
-    assert decide([], _names(7), patient=True) == Decision(Move.CREATE)
+    assert decide([], _names(7), patient=True) == Decision(NextStep.CREATE)
 
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_a_draft_of_our_own_is_claimed_once_it_is_seen_alone(patient: bool) -> None:
     alone = _draft(7)
-    assert decide([alone], _names(7), patient=patient) == Decision(Move.CLAIM, alone)
+    assert decide([alone], _names(7), patient=patient) == Decision(NextStep.CLAIM, alone)
 
 
 def test_a_draft_of_others_is_waited_for_and_then_goes() -> None:
     theirs = _draft(7)
-    assert decide([theirs], set(), patient=True) == Decision(Move.WAIT)
-    assert decide([theirs], set(), patient=False) == Decision(Move.WAIT, drop=(theirs,))
+    assert decide([theirs], set(), patient=True) == Decision(NextStep.WAIT)
+    assert decide([theirs], set(), patient=False) == Decision(NextStep.WAIT, drop=(theirs,))
 
 
 @pytest.mark.parametrize("patient", [True, False])
 def test_who_made_a_later_draft_gives_way(patient: bool) -> None:
     first, second, third = _draft(7), _draft(8), _draft(9)
     decision = decide([third, first, second], _names(8, 9), patient=patient)
-    assert decision == Decision(Move.WAIT, drop=(second, third))
+    assert decision == Decision(NextStep.WAIT, drop=(second, third))
 
 
 def test_who_made_the_first_draft_waits_for_the_others_to_give_way() -> None:
     first, second, third = _draft(7), _draft(8), _draft(9)
-    assert decide([first, second, third], _names(7), patient=True) == Decision(Move.WAIT)
-    assert decide([first, second, third], _names(7), patient=False) == Decision(Move.WAIT, drop=(second, third))
+    assert decide([first, second, third], _names(7), patient=True) == Decision(NextStep.WAIT)
+    assert decide([first, second, third], _names(7), patient=False) == Decision(NextStep.WAIT, drop=(second, third))
 
 
 @pytest.mark.parametrize("counting", [_draft(9, claimed=True), _draft(9, state=EntryState.POSTED)])
-def test_beside_what_counts_our_own_drafts_go(counting: Standing) -> None:
+def test_beside_what_counts_our_own_drafts_go(counting: TrytonRecord) -> None:
     theirs, ours = _draft(7), _draft(8)
     decision = decide([theirs, ours, counting], _names(8), patient=False)
-    assert decision == Decision(Move.DONE, counting, (ours,))
+    assert decision == Decision(NextStep.DONE, counting, (ours,))

@@ -14,10 +14,10 @@ from typing import Any
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Vendor
-from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, Settlement, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, JournalUse, KnownVendor, Period, Periods, Reference, Role, Vendors
+from blocks.erp.settings import ClosedPeriod, ErpSettings, MoneyBackSign, Settlement, UnknownVendor
 from blocks.pleo.items import ExportItem, parse_item
-from flows.bookkeeping import Books
+from flows.bookkeeping import BookingContext
 from tests.flows.bookkeeping.golden_items import METHODS, Json, item_of, line_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -107,10 +107,10 @@ class Case:
         value = _value(self.item["amount"]) if self.item["amount"] is not None else 0
         return "positive" if value > 0 else "negative" if value < 0 else "zero"
 
-    def books(self) -> Books:
+    def context(self) -> BookingContext:
         """The books that golden/books.txt describes, as this case has them."""
-        reference = replace(the_books(self.without), **self.reference)
-        return Books(JOB, COMPANY, reference, LIMITS, Policy(**self.settings), self.today)
+        reference = replace(the_reference(self.without), **self.reference)
+        return BookingContext(JOB, COMPANY, reference, LIMITS, ErpSettings(**self.settings), self.today)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +152,24 @@ def item_with(title: str, method: str = "not_stated") -> Json:
     return _by_name()[f"{title}: {method}"].document
 
 
+def parsed(document: Json, **changes: Any) -> ExportItem:
+    """The item that Pleo sends by this document, with `changes` in place of its own fields."""
+    item = parse_item({**document, **changes})
+    assert isinstance(item, ExportItem), item
+    return item
+
+
 @cache
 def _by_name() -> dict[str, Run]:
     return {str(run): run for run in runs()}
 
 
-def books(**policy: Any) -> Books:
-    """The books of the table, with a policy."""
-    return Books(JOB, COMPANY, the_books(), LIMITS, Policy(**policy))
+def context(**settings: Any) -> BookingContext:
+    """The books of the table, with these settings."""
+    return BookingContext(JOB, COMPANY, the_reference(), LIMITS, ErpSettings(**settings))
 
 
-def the_books(without: tuple[str, ...] = ()) -> Reference:
+def the_reference(without: tuple[str, ...] = ()) -> Reference:
     """What golden/books.txt says that the books have, less what a case leaves out."""
     roles: dict[Role, Account] = {}
     wallets: dict[str, Account] = {}

@@ -21,7 +21,7 @@ METHODS = ("journal", "none", "accounts_payable", "not_stated", "known_supplier"
 
 @pytest.mark.parametrize("run", RUNS, ids=str)
 def test_a_case_of_the_golden_table_is_booked_as_it_stands_there(run: Run) -> None:
-    outcome = book(run.export_item(), run.case.books())
+    outcome = book(run.export_item(), run.case.context())
     assert outcome_rows(outcome, run.case.units) == run.expected, run.case.where
 
 
@@ -58,7 +58,7 @@ def test_a_method_that_nobody_knows_fails_all_but_movements_of_the_balance() -> 
 def test_only_types_that_a_vendor_can_bill_become_bills() -> None:
     made: dict[str, set[type[Entry]]] = {}
     for run in RUNS:
-        outcome = book(run.export_item(), run.case.books())
+        outcome = book(run.export_item(), run.case.context())
         if isinstance(outcome, Entry) and run.method == "accounts_payable":
             made.setdefault(run.case.item["type"], set()).add(type(outcome))
     movements = {"wallet_topup", "wallet_unload", "atm_withdrawal", "personal_spend"}
@@ -70,7 +70,7 @@ def test_the_entry_of_every_case_carries_the_amount_and_currency_that_pleo_state
     for run in RUNS:
         if run.fails:
             continue
-        entry = book(run.export_item(), run.case.books())
+        entry = book(run.export_item(), run.case.context())
         stated = run.case.item["amount"]["inWalletCurrency"]
         assert isinstance(entry, Entry)
         assert (entry.amount_minor, entry.currency) == (stated["value"], stated["currency"]), run.case.where

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.erp.entries import Account, AccountKind, Bill, JournalEntry, Vendor
-from blocks.erp.policy import ClosedPeriod, Policy, UnknownVendor
 from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Reference, Vendors
+from blocks.erp.settings import ClosedPeriod, ErpSettings, UnknownVendor
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.failures import MAX_REASON, Failure
 from tests.flows.bookkeeping.accountant import read
 from tests.flows.bookkeeping.bookkeeping_items import (
@@ -31,7 +31,7 @@ from tests.flows.bookkeeping.bookkeeping_items import (
     thoroughly,
     wild,
 )
-from tests.flows.bookkeeping.test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, books, parts
+from tests.flows.bookkeeping.test_bookkeeping_properties import LIMITS, REFERENCE, assert_sound, context, parts
 
 FAILURES = {
     ItemFailure.VALIDATION,
@@ -48,8 +48,8 @@ STRICT = dataclasses.replace(
     rates=lambda currency, day: Decimal("0.1340"),
 )
 SETTINGS = (
-    Policy(),
-    Policy(
+    ErpSettings(),
+    ErpSettings(
         employee_dimension="employee",
         team_dimension="team",
         closed_period=ClosedPeriod.NEXT_OPEN,
@@ -65,7 +65,7 @@ def shown(minor: int) -> str:
 def assert_as_designed(figures: Figures) -> None:
     """Booked in balance on the gross that a reading finds, or failed with the figures where none does."""
     possible = readings(figures)
-    outcome = book(export_item(figures), books())
+    outcome = book(export_item(figures), context())
     if isinstance(outcome, Failure):
         assert possible == []
         assert outcome.type is ItemFailure.VALIDATION
@@ -109,9 +109,9 @@ def test_any_figures_on_several_lines_are_booked_or_refused_as_designed(figures:
     st.sampled_from((REFERENCE, STRICT, Reference())),
     st.sampled_from(SETTINGS),
 )
-def test_no_item_however_wild_raises(item: ExportItem, limit: int, reference: Reference, policy: Policy) -> None:
+def test_no_item_however_wild_raises(item: ExportItem, limit: int, reference: Reference, settings: ErpSettings) -> None:
     limits = dataclasses.replace(LIMITS, max_description=limit, max_reference=limit, max_detail=limit)
-    outcome = book(item, Books("job", COMPANY, reference, limits, policy))
+    outcome = book(item, BookingContext("job", COMPANY, reference, limits, settings))
     if isinstance(outcome, Failure):
         assert outcome.type in FAILURES
         assert 0 < len(outcome.reason) <= MAX_REASON

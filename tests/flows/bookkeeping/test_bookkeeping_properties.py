@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Bill, Document, JournalEntry, Line
-from blocks.erp.policy import Policy
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
-from flows.bookkeeping import Books, book
+from blocks.erp.settings import ErpSettings
+from flows.bookkeeping import BookingContext, book
 from tests.flows.bookkeeping.accountant import DOCUMENTS_OF, RAISES_DEBT, read
 from tests.flows.bookkeeping.bookkeeping_items import (
     CATEGORY_TYPES,
@@ -46,12 +46,14 @@ COMPANY_CURRENCIES = ("EUR", "KWD", "JPY")
 _VARIANTS = tuple(product(METHODS[:2], MinorUnits, DECIMALS))
 
 
-def books(units: MinorUnits = MinorUnits.HUNDREDTHS, company: str | None = None, rate: Decimal | None = None) -> Books:
+def context(
+    units: MinorUnits = MinorUnits.HUNDREDTHS, company: str | None = None, rate: Decimal | None = None
+) -> BookingContext:
     reference = dataclasses.replace(REFERENCE, company_currency=company, rates=lambda currency, day: rate)
-    return Books("job", COMPANY, reference, LIMITS, Policy(minor_units=units), date(2026, 11, 3))
+    return BookingContext("job", COMPANY, reference, LIMITS, ErpSettings(minor_units=units), date(2026, 11, 3))
 
 
-def entry_of(figures: Figures, of: Books) -> JournalEntry | Bill:
+def entry_of(figures: Figures, of: BookingContext) -> JournalEntry | Bill:
     outcome = book(export_item(figures), of)
     assert isinstance(outcome, JournalEntry | Bill), outcome
     return outcome
@@ -126,7 +128,7 @@ def owed(one: Document, payable: Account) -> int:
     return sum(-line.amount_minor for line in one.lines if line.account == payable)
 
 
-def assert_mirrored(figures: Figures, entry: JournalEntry | Bill, of: Books) -> None:
+def assert_mirrored(figures: Figures, entry: JournalEntry | Bill, of: BookingContext) -> None:
     """The negative is the mirror image; of money back, which has one direction, it is the same."""
     negative = entry_of(figures.negated(), of)
     assert negative.amount_minor == -entry.amount_minor
@@ -174,7 +176,7 @@ def test_more_than_ten_thousand_items_are_booked_in_balance_with_nothing_lost() 
         plain = (METHODS[turn % len(METHODS)], MinorUnits.HUNDREDTHS, "EUR")
         for method, units, currency in (*variants[:4], plain):
             figures = dataclasses.replace(drawn, method=method, currency=currency)
-            entry = entry_of(figures, books(units))
+            entry = entry_of(figures, context(units))
             assert_sound(entry, figures.header)
             assert_documents(figures, entry)
             assert_cost_and_tax(figures, entry)
@@ -183,11 +185,11 @@ def test_more_than_ten_thousand_items_are_booked_in_balance_with_nothing_lost() 
             seen.add((figures.type, figures.sub_type, method, DECIMALS.get(currency), units))
             seen.add((len(figures.lines),))
             seen.update((method, line.kind) for line in figures.lines)
-        assert_mirrored(figures, entry, books(units))
+        assert_mirrored(figures, entry, context(units))
         items.update(["mirrored"])
         for method, units, currency in variants[4:]:
             figures = dataclasses.replace(drawn, method=method, currency=currency)
-            of = books(units, company, rate)
+            of = context(units, company, rate)
             entry = entry_of(figures, of)
             assert_sound(entry, figures.header)
             if currency != company:

@@ -6,23 +6,22 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from blocks.erp.entries import Account, AccountKind, Bill, DocumentKind, Entry, EntryState, JournalEntry, Vendor
-from blocks.erp.policy import ClosedPeriod, MoneyBackSign, Policy, UnknownVendor
 from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Vendors, check_names
-from blocks.pleo.items import ExportItem, parse_item
+from blocks.erp.settings import ClosedPeriod, ErpSettings, MoneyBackSign, UnknownVendor
+from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
-from flows.bookkeeping import Books, book
+from flows.bookkeeping import BookingContext, book
 from flows.failures import Failure
-from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
+from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with, parsed
 
 TITLE = "card_purchase, tax exclusive, positive"
 PURCHASE = item_with(TITLE, "journal")
 PAYABLE = item_with(f"{TITLE}, by accounts payable", "accounts_payable")
-NOBODY = "00000000-0000-0000-0000-000000000000"
+UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
 CHART = Chart(
     [
         Account("6100", "Stationery", AccountKind.EXPENSE),
@@ -35,9 +34,7 @@ CHART = Chart(
 
 
 def item(document: dict[str, Any] = PURCHASE, **changes: Any) -> ExportItem:
-    parsed = parse_item({**document, **changes})
-    assert isinstance(parsed, ExportItem)
-    return parsed
+    return parsed(document, **changes)
 
 
 def on(code: str | None, identifier: str | None = None, id_: str | None = None, **tax: Any) -> list[dict[str, Any]]:
@@ -46,24 +43,24 @@ def on(code: str | None, identifier: str | None = None, id_: str | None = None, 
     return [{**line, "account": account, "tax": {**line["tax"], **tax}}]
 
 
-def with_(of: Books | None = None, **reference: Any) -> Books:
-    of = of or books()
+def with_(of: BookingContext | None = None, **reference: Any) -> BookingContext:
+    of = of or context()
     return replace(of, reference=replace(of.reference, **reference))
 
 
-def entry(made: ExportItem, of: Books) -> JournalEntry:
+def entry(made: ExportItem, of: BookingContext) -> JournalEntry:
     outcome = book(made, of)
     assert isinstance(outcome, JournalEntry), outcome
     return outcome
 
 
-def bill(made: ExportItem, of: Books) -> Bill:
+def bill(made: ExportItem, of: BookingContext) -> Bill:
     outcome = book(made, of)
     assert isinstance(outcome, Bill), outcome
     return outcome
 
 
-def failure(made: ExportItem, of: Books) -> tuple[ItemFailure, str]:
+def failure(made: ExportItem, of: BookingContext) -> tuple[ItemFailure, str]:
     outcome = book(made, of)
     assert isinstance(outcome, Failure), outcome
     return outcome.type, outcome.reason
@@ -102,18 +99,20 @@ def test_a_long_identifier_that_the_chart_knows_is_no_long_number() -> None:
     long = "id-" + "6" * 90
     chart = Chart([Account("6100", "Stationery", AccountKind.EXPENSE)], {long: "6100"})
     assert entry(item(accountingEntryLines=on(None, long)), with_(chart=chart)).lines[0].account.code == "6100"
-    assert failure(item(accountingEntryLines=on(None, long)), books())[0] is ItemFailure.VALIDATION
+    assert failure(item(accountingEntryLines=on(None, long)), context())[0] is ItemFailure.VALIDATION
 
 
-@pytest.mark.parametrize("lines", [on(NOBODY), on(NOBODY, NOBODY), on("6100", id_=NOBODY), on(None), on(" ", "\x00")])
+@pytest.mark.parametrize(
+    "lines", [on(UNKNOWN_ID), on(UNKNOWN_ID, UNKNOWN_ID), on("6100", id_=UNKNOWN_ID), on(None), on(" ", "\x00")]
+)
 def test_an_account_of_zeros_is_missing_whichever_field_it_stands_in(lines: list[dict[str, Any]]) -> None:
     reason = "Account Office supplies missing: provide account Office supplies in the configurations"
-    for of in (books(), with_(chart=CHART)):
+    for of in (context(), with_(chart=CHART)):
         assert failure(item(accountingEntryLines=lines), of) == (ItemFailure.MISSING_CONFIGURATION, reason)
 
 
 def test_an_account_whose_code_is_zeros_may_still_be_known_by_its_identifier() -> None:
-    assert entry(item(accountingEntryLines=on(NOBODY, "77")), books()).lines[0].account.code == "77"
+    assert entry(item(accountingEntryLines=on(UNKNOWN_ID, "77")), context()).lines[0].account.code == "77"
 
 
 # Tax
@@ -125,19 +124,17 @@ def test_tax_lines_are_marked_and_the_others_are_not() -> None:
         ("card_purchase, tax reverse, positive", [False, True, True, False]),
         ("card_purchase, tax zero, positive", [False, False]),
     ):
-        assert [line.tax for line in entry(item(item_with(title)), books()).lines] == marks
-    made = bill(item(PAYABLE), books())
+        assert [line.tax for line in entry(item(item_with(title)), context()).lines] == marks
+    made = bill(item(PAYABLE), context())
     assert [[line.tax for line in document.lines] for document in made.documents] == [
         [False, True, False],
         [False, False],
     ]
 
 
-@pytest.mark.parametrize(
-    ("mapped", "code"), [({"DKK25": "I25"}, "I25"), ({"DKK25": ""}, None), ({"dkk25": "X"}, "DKK25")]
-)
-def test_a_tax_code_has_the_name_that_the_settings_give_it(mapped: dict[str, str], code: str | None) -> None:
-    made = entry(item(), books(tax_codes=mapped))
+@pytest.mark.parametrize(("mapped", "code"), [({"DKK25": "I25"}, "I25"), ({"dkk25": "X"}, "DKK25")])
+def test_a_tax_code_has_the_name_that_the_settings_give_it(mapped: dict[str, str], code: str) -> None:
+    made = entry(item(), context(tax_codes=mapped))
     assert [line.tax_code for line in made.lines] == [code, code, None]
 
 
@@ -146,13 +143,13 @@ def test_a_tax_code_has_the_name_that_the_settings_give_it(mapped: dict[str, str
 
 @pytest.mark.parametrize("method", ["", "JOURNAL", "accounts-payable", "journal "])
 def test_a_method_is_taken_by_its_exact_name_only(method: str) -> None:
-    type_, reason = failure(item(bookkeeping={"method": method}), books())
+    type_, reason = failure(item(bookkeeping={"method": method}), context())
     assert type_ is ItemFailure.VALIDATION
     assert repr(method.strip()) in reason
 
 
 def test_an_unknown_type_fails_before_an_unknown_method() -> None:
-    assert "gift" in failure(item(type="gift", bookkeeping={"method": "by_pigeon"}), books())[1]
+    assert "gift" in failure(item(type="gift", bookkeeping={"method": "by_pigeon"}), context())[1]
 
 
 def test_a_method_is_looked_at_before_accounts_and_these_before_amounts_and_dates() -> None:
@@ -171,10 +168,10 @@ def test_a_method_is_looked_at_before_accounts_and_these_before_amounts_and_date
 
 
 def test_where_the_accounting_system_keeps_no_bills_none_is_made() -> None:
-    of = replace(books(), limits=replace(LIMITS, bills=False))
+    of = replace(context(), limits=replace(LIMITS, bills=False))
     assert failure(item(PAYABLE), of)[0] is ItemFailure.INVALID_CONFIGURATION
     known = item_with(f"{TITLE}, by accounts payable", "known_supplier")
-    assert isinstance(book(item(known), books()), Bill)
+    assert isinstance(book(item(known), context()), Bill)
     assert isinstance(book(item(known), of), JournalEntry)
     topup = item_with("wallet_topup, tax none, positive", "accounts_payable")
     assert isinstance(book(item(topup), of), JournalEntry)
@@ -207,7 +204,7 @@ def test_an_opened_vendor_without_a_name_is_called_by_its_code() -> None:
 
 
 def test_the_account_for_unknown_vendors_is_the_one_of_the_chart() -> None:
-    of = with_(books(unknown_vendor=UnknownVendor.FALLBACK, unknown_vendor_account="2449"), chart=CHART)
+    of = with_(context(unknown_vendor=UnknownVendor.FALLBACK, unknown_vendor_account="2449"), chart=CHART)
     made = bill(item(PAYABLE, vendor={"name": "V", "code": "V-99"}), of)
     assert (made.vendor, made.payable) == (None, Account("2449", "Vendors to clear", AccountKind.LIABILITY))
 
@@ -218,15 +215,15 @@ def test_the_account_for_unknown_vendors_is_the_one_of_the_chart() -> None:
 def test_an_invoice_number_too_long_to_be_kept_whole_matches_nothing() -> None:
     for number, kept in (("7" * 120, "7" * 120), ("7" * 121, ""), (" INV\n7 ", "INV 7"), (None, "")):
         information = {"invoiceInformation": {"invoiceNumber": number, "status": "paid"}}
-        assert bill(item(PAYABLE, additionalInformation=information), books()).invoice_number == kept
+        assert bill(item(PAYABLE, additionalInformation=information), context()).invoice_number == kept
 
 
 def test_only_an_invoice_stays_open_when_it_was_paid_outside_pleo() -> None:
     outside = {"invoiceInformation": {"status": "marked_as_paid"}}
-    assert not bill(item(PAYABLE, additionalInformation=outside), books()).stays_open
+    assert not bill(item(PAYABLE, additionalInformation=outside), context()).stays_open
     invoice = item_with("invoice, tax none, positive, by accounts payable", "accounts_payable")
-    assert bill(item(invoice, additionalInformation=outside), books()).stays_open
-    assert not bill(item(invoice), books()).stays_open
+    assert bill(item(invoice, additionalInformation=outside), context()).stays_open
+    assert not bill(item(invoice), context()).stays_open
 
 
 def test_what_the_supplier_charged_travels_along_on_costs_and_on_a_mere_payment() -> None:
@@ -236,7 +233,7 @@ def test_what_the_supplier_charged_travels_along_on_costs_and_on_a_mere_payment(
     (line,) = PAYABLE["accountingEntryLines"]
     foreign = {"amount": charged(PAYABLE["amount"])}
     foreign["accountingEntryLines"] = [{**line, "lineAmount": charged(line["lineAmount"])}]
-    of = books()
+    of = context()
     made = bill(item(PAYABLE, **foreign), of)
     assert [line.supplier is not None for line in made.all_lines] == [True, False, False, False, False]
     made = bill(item(PAYABLE, **foreign, type="invoice_payment"), of)
@@ -247,7 +244,7 @@ def test_what_the_supplier_charged_travels_along_on_costs_and_on_a_mere_payment(
 def test_money_back_of_the_other_sign_is_a_bill_where_the_sign_is_known() -> None:
     refund = item_with("refund, tax none, positive, by accounts payable", "accounts_payable")
     kinds = {
-        sign: [document.kind for document in bill(item(refund), books(money_back_sign=sign)).documents]
+        sign: [document.kind for document in bill(item(refund), context(money_back_sign=sign)).documents]
         for sign in MoneyBackSign
     }
     assert kinds == {
@@ -260,7 +257,7 @@ def test_money_back_of_the_other_sign_is_a_bill_where_the_sign_is_known() -> Non
 def test_entries_and_bills_are_posted_or_drafts_as_the_settings_say() -> None:
     for state in EntryState:
         for document in (PURCHASE, PAYABLE):
-            outcome = book(item(document), books(posting=state))
+            outcome = book(item(document), context(posting=state))
             assert isinstance(outcome, Entry)
             assert outcome.state is state
 
@@ -270,21 +267,21 @@ def test_entries_and_bills_are_posted_or_drafts_as_the_settings_say() -> None:
 
 def test_the_period_is_that_of_the_day_in_the_companys_zone() -> None:
     midnight = item(date="2026-10-31T23:30:00Z")
-    november = with_(books(time_zone=ZoneInfo("Europe/Copenhagen")), periods=Periods([_november(is_open=True)]))
+    november = with_(context(time_zone="Europe/Copenhagen"), periods=Periods([_november(is_open=True)]))
     made = entry(midnight, november)
     assert (made.posting_date, made.original_date) == (date(2026, 11, 1), date(2026, 11, 1))
-    assert failure(midnight, replace(november, policy=Policy()))[0] is ItemFailure.ERP_VALIDATION
+    assert failure(midnight, replace(november, settings=ErpSettings()))[0] is ItemFailure.ERP_VALIDATION
     assert failure(item(date="2026-10-31T00:00:00Z"), november)[0] is ItemFailure.ERP_VALIDATION
 
 
 def test_a_calendar_date_is_the_same_day_everywhere() -> None:
     for zone in ("America/New_York", "Pacific/Auckland", "UTC"):
-        made = entry(item(date="2026-10-15T00:00:00Z"), books(time_zone=ZoneInfo(zone)))
+        made = entry(item(date="2026-10-15T00:00:00Z"), context(time_zone=zone))
         assert (made.posting_date, made.original_date) == (date(2026, 10, 15), date(2026, 10, 15))
 
 
 def test_the_original_date_is_kept_when_an_entry_is_moved() -> None:
-    of = with_(books(closed_period=ClosedPeriod.NEXT_OPEN), periods=Periods([_november(is_open=True)]))
+    of = with_(context(closed_period=ClosedPeriod.NEXT_OPEN), periods=Periods([_november(is_open=True)]))
     for document in (PURCHASE, PAYABLE):
         outcome = book(item(document), of)
         assert isinstance(outcome, Entry)
@@ -292,7 +289,7 @@ def test_the_original_date_is_kept_when_an_entry_is_moved() -> None:
 
 
 def test_today_must_be_known_to_book_on_it() -> None:
-    of = with_(books(closed_period=ClosedPeriod.TODAY), periods=Periods([_november(is_open=True)]))
+    of = with_(context(closed_period=ClosedPeriod.TODAY), periods=Periods([_november(is_open=True)]))
     type_, reason = failure(item(), of)
     assert (type_, "which day is today" in reason) == (ItemFailure.ERP_VALIDATION, True)
 

@@ -1,21 +1,25 @@
-"""What an entry says in words, whatever words Pleo sends: one line, within the limit, and nothing that deceives."""
+"""What an entry says in words, whatever words Pleo sends: one line, within the limit, and nothing that deceives.
+
+What else Pleo tells of the expense is kept with it, clean, within the limits, and never a hindrance.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocks.erp.entries import Dimension, JournalEntry
-from blocks.pleo.items import ExportItem, parse_item
+from blocks.erp.entries import NO_DETAILS, Bill, Details, Dimension, JournalEntry
+from blocks.pleo.items import ExportItem
 from flows.bookkeeping import book
 from flows.failures import MAX_REASON, Failure
 from tests.flows.bookkeeping.bookkeeping_items import thoroughly
-from tests.flows.bookkeeping.golden_table import LIMITS, books, item_with
+from tests.flows.bookkeeping.golden_table import LIMITS, context, item_with, parsed
 
 PURCHASE = item_with("card_purchase, tax exclusive, positive")
 ASTRONAUT = "👩🏽‍🚀"  # four characters of Unicode that are one for people
@@ -24,14 +28,12 @@ BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
 def item(**changes: Any) -> ExportItem:
-    parsed = parse_item({**PURCHASE, **changes})
-    assert isinstance(parsed, ExportItem)
-    return parsed
+    return parsed(PURCHASE, **changes)
 
 
 def said(*, supplier: Any = None, user: Any = None, note: Any = None, limit: int = 200) -> str:
     made = item(supplier={"name": supplier}, user={"name": user or "", "code": None}, note=note)
-    entry = book(made, replace(books(), limits=replace(LIMITS, max_description=limit)))
+    entry = book(made, replace(context(), limits=replace(LIMITS, max_description=limit)))
     assert isinstance(entry, JournalEntry)
     return entry.description
 
@@ -63,7 +65,7 @@ def test_markup_and_numbers_stay_the_text_that_they_are() -> None:
         assert said(note=note) == note
 
 
-def test_half_a_character_never_reaches_the_books() -> None:
+def test_half_a_character_never_reaches_the_reference() -> None:
     assert said(note="a\ud83db").encode("utf-8").decode("utf-8").startswith("a")
 
 
@@ -105,11 +107,17 @@ def test_a_description_is_one_line_within_the_limit_whatever_is_sent(supplier: s
 
 
 def test_the_reference_is_pleos_reconciliation_id_on_one_line() -> None:
-    for sent, kept in (("BOOK-7", "BOOK-7"), (" BOOK\n7\u202e", "BOOK 7"), ("7" * 99, "7" * 49 + "…"), (None, "")):
-        entry = book(item(additionalInformation={"reconciliationId": sent}), books())
+    for sent, kept in (
+        ("BOOK-7", "BOOK-7"),
+        (" BOOK\n7\u202e", "BOOK 7"),
+        ("R" * 50, "R" * 50),
+        ("7" * 99, "7" * 49 + "…"),
+        (None, ""),
+    ):
+        entry = book(item(additionalInformation={"reconciliationId": sent}), context())
         assert isinstance(entry, JournalEntry)
         assert entry.reference == kept
-    entry = book(item(additionalInformation=None), books())
+    entry = book(item(additionalInformation=None), context())
     assert isinstance(entry, JournalEntry)
     assert entry.reference == ""
 
@@ -120,7 +128,7 @@ def test_accounts_tax_codes_and_tags_are_cleaned_too() -> None:
     tax = {**line["tax"], "code": "\u2066DKK25\n", "ingoingTaxAccount": "26\u200f41"}
     tags = [{"groupCode": "pro\tject", "code": "P-17\u202c"}, None]
     made = item(accountingEntryLines=[{**line, "account": account, "tax": tax, "tags": tags}])
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, JournalEntry)
     cost, input_tax, counter = entry.lines
     assert (cost.account.code, cost.account.name) == ("61 00", "Off ice supplies")
@@ -133,7 +141,7 @@ def test_accounts_tax_codes_and_tags_are_cleaned_too() -> None:
 def test_a_failure_is_one_line_that_pleo_takes_whatever_it_quotes() -> None:
     for hostile in ("a\nb\u202ec" + "x" * 10_000_000, ASTRONAUT * 1000, "\x00", "<b>"):
         for changes in ({"type": hostile}, {"type": "invoice_payment", "subType": hostile}):
-            failure = book(item(**changes), books())
+            failure = book(item(**changes), context())
             assert isinstance(failure, Failure)
             assert len(failure.reason) <= MAX_REASON
             assert failure.reason.splitlines() == [failure.reason]
@@ -151,7 +159,7 @@ def test_tags_become_dimensions_and_those_that_say_nothing_do_not() -> None:
         {"groupCode": "project", "code": " P-17\u200e"},
     ]
     made = item(accountingEntryLines=[{**PURCHASE["accountingEntryLines"][0], "tags": tags}])
-    entry = book(made, books())
+    entry = book(made, context())
     assert isinstance(entry, JournalEntry)
     assert entry.lines[0].dimensions == (Dimension("project", "P-17"),)
 
@@ -159,7 +167,7 @@ def test_tags_become_dimensions_and_those_that_say_nothing_do_not() -> None:
 def test_words_that_a_spreadsheet_would_compute_are_marked_as_words() -> None:
     formula = '=HYPERLINK("http://evil.example","x")'
     information = {"reconciliationId": formula, "attendees": [formula], "invoiceInformation": {"invoiceNumber": "@a"}}
-    entry = book(item(supplier={"name": formula}, note="-1+1", additionalInformation=information), books())
+    entry = book(item(supplier={"name": formula}, note="-1+1", additionalInformation=information), context())
     assert isinstance(entry, JournalEntry)
     assert entry.description.startswith(f"'{formula}")
     assert (entry.reference[:12], entry.details.attendees[:12]) == ("'=HYPERLINK(", "'=HYPERLINK(")
@@ -170,7 +178,7 @@ def test_words_that_a_spreadsheet_would_compute_are_marked_as_words() -> None:
 def test_an_account_that_nobody_has_and_that_is_a_formula_is_not_opened(code: str) -> None:
     line = PURCHASE["accountingEntryLines"][0]
     lines = [{**line, "account": {**line["account"], "code": code}}]
-    outcome = book(item(accountingEntryLines=lines), books())
+    outcome = book(item(accountingEntryLines=lines), context())
     assert isinstance(outcome, Failure)
     assert outcome.reason == f"The account number {code} would be a formula in a spreadsheet, and is no code."
 
@@ -179,7 +187,103 @@ def test_a_code_with_characters_that_nobody_sees_is_the_code_that_is_seen() -> N
     line = PURCHASE["accountingEntryLines"][0]
     codes = []
     for code in ("6010", "60\u200b10\u2060"):
-        entry = book(item(accountingEntryLines=[{**line, "account": {**line["account"], "code": code}}]), books())
+        entry = book(item(accountingEntryLines=[{**line, "account": {**line["account"], "code": code}}]), context())
         assert isinstance(entry, JournalEntry)
         codes.append(entry.accounts)
     assert codes[0] == codes[1]
+
+
+# What else Pleo tells
+
+
+UNTAXED = item_with("card_purchase, tax none, positive")
+TALKATIVE: dict[str, Any] = {
+    "note": "Two nights\nin Kolding",
+    "user": {"name": "Ada Holm", "code": " E-7 "},
+    "team": {"name": "Sales", "code": "T-3"},
+    "servicePeriod": {"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"},
+    "additionalInformation": {
+        "reconciliationId": "BOOK-7",
+        "attendees": ["Ada Holm", None, "  ", "Bo\u202e Ek"],
+        "reconciledEntries": ["BOOK-1", "BOOK-2"],
+        "invoiceInformation": {
+            "invoiceNumber": "INV-7",
+            "status": "paid",
+            "invoiceDate": "2026-09-30T22:30:00Z",
+            "dueDate": "2026-10-31T00:00:00Z",
+            "paymentDate": "2026-10-14",
+        },
+    },
+}
+
+
+def details(limit: int = 255, zone: str = "UTC", **changes: Any) -> Details:
+    entry = book(parsed(UNTAXED, **changes), replace(context(time_zone=zone), limits=replace(LIMITS, max_detail=limit)))
+    assert isinstance(entry, JournalEntry), entry
+    return entry.details
+
+
+def test_everything_that_pleo_tells_is_kept() -> None:
+    assert details(**TALKATIVE) == Details(
+        note="Two nights in Kolding",
+        attendees="Ada Holm, Bo Ek",
+        employee="E-7",
+        team="T-3",
+        settles="BOOK-1, BOOK-2",
+        invoice_number="INV-7",
+        invoice_date=date(2026, 9, 30),
+        due_date=date(2026, 10, 31),
+        payment_date=date(2026, 10, 14),
+        service_from=date(2026, 1, 1),
+        service_to=date(2026, 12, 31),
+    )
+
+
+def test_an_item_that_tells_nothing_has_no_details() -> None:
+    assert details() == NO_DETAILS
+
+
+def test_a_bill_has_the_same_details() -> None:
+    purchase = item_with("card_purchase, tax none, positive, by accounts payable", "known_supplier")
+    entry = book(parsed(purchase, **TALKATIVE), context())
+    assert isinstance(entry, Bill)
+    assert entry.details == details(**TALKATIVE)
+
+
+def test_dates_are_the_companys_and_calendar_dates_are_not_shifted() -> None:
+    made = details(zone="Europe/Copenhagen", **TALKATIVE)
+    assert (made.invoice_date, made.due_date) == (date(2026, 10, 1), date(2026, 10, 31))
+
+
+def test_an_odd_date_is_left_out_and_costs_nobody_the_entry() -> None:
+    invoice = {"invoiceDate": "soon", "dueDate": "9999-12-31T23:30:00Z", "paymentDate": "0001-01-01T00:00:00Z"}
+    made = details(zone="Europe/Copenhagen", additionalInformation={"invoiceInformation": invoice})
+    assert (made.invoice_date, made.due_date, made.payment_date) == (None, None, date(1, 1, 1))
+
+
+def test_a_service_period_may_be_open_but_not_run_backwards() -> None:
+    first, last = "2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"
+    made = details(servicePeriod={"from": first, "to": None})
+    assert (made.service_from, made.service_to) == (date(2026, 2, 1), None)
+    made = details(servicePeriod={"from": first, "to": last})
+    assert (made.service_from, made.service_to) == (None, None)
+    made = details(servicePeriod={"from": first, "to": first})
+    assert (made.service_from, made.service_to) == (date(2026, 2, 1), date(2026, 2, 1))
+
+
+def test_details_are_cut_to_the_accounting_systems_length() -> None:
+    information = {"attendees": [f"Guest {n}" for n in range(10_000)], "reconciledEntries": ["BOOK-1" * 99]}
+    made = details(limit=20, note="x" * 21, additionalInformation=information)
+    assert made.note == "x" * 19 + "…"
+    assert made.attendees == "Guest 0, Guest 1, G…"
+    assert len(made.settles) == 20
+
+
+def test_attendees_and_references_of_a_hundred_characters_stay_whole() -> None:
+    names = ["A" * 49, "B" * 49]
+    made = details(limit=100, additionalInformation={"attendees": names, "reconciledEntries": names})
+    assert made.attendees == made.settles == f"{names[0]}, {names[1]}"
+
+
+def test_an_employee_that_nobody_chose_is_none() -> None:
+    assert details(user={"name": "Ada", "code": "00000000-0000-0000-0000-000000000000"}).employee == ""

@@ -25,9 +25,8 @@ from blocks.erp.errors import (
     ErpUnavailable,
     Refused,
 )
-from blocks.erp.ledger.chart_store import Terms
+from blocks.erp.ledger.chart_store import Terms, reference_of
 from blocks.erp.ledger.checks import check_against
-from blocks.erp.ledger.reference_data import reference_of
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
 from blocks.erp.reference import Reference
 from tests.support.erp.contract_limits import taken_files, within_limits

@@ -19,9 +19,9 @@ from typing import Any
 
 from blocks.erp.base import Writers
 from blocks.erp.entries import EntryState
-from blocks.erp.policy import AllFailedEvent, Attachments, ClosedPeriod, Policy
+from blocks.erp.settings import AllFailedEvent, Attachments, ClosedPeriod, ErpSettings
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.auth import BearerAuth, FixedAuth, KeyAuth
+from blocks.pleo.http.auth import BearerAuth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock
@@ -55,14 +55,14 @@ HOT = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Setup:
     """What one run is set up with."""
 
     page_size: int = 100
     batch_size: int = 100
     max_entries: int = 50
     closes: bool = False
-    policy: Policy = field(default_factory=Policy)
+    settings: ErpSettings = field(default_factory=ErpSettings)
 
 
 class Days:
@@ -84,7 +84,7 @@ class Days:
         self.world = World(seed, habits, self.writers)
         self.world.books.lag_s = choose.choice([0.0, 0.0, 0.0, 0.5, 20.0]) if self.writers is Writers.ANY else 0.0
         self.people = People(self.world, choose)
-        self.settings = self._settings()
+        self.setup = self._setup()
         self.pages: dict[PageKey, ExportItemsPage] = {}
         self.fetched: dict[PageKey, float] = {}
         self.processes: list[Process] = []
@@ -99,14 +99,14 @@ class Days:
         """What happens often in this world; all at once would let no run come far."""
         self._usual_slow_s = 1.0 if "rivals" in self.hot else 0.05  # or one would be done before the other begins
 
-    def _settings(self) -> Settings:
+    def _setup(self) -> Setup:
         choose = self.choose
-        return Settings(
+        return Setup(
             page_size=choose.choice([100, 10, 4, 4, 2, 1]),
             batch_size=choose.choice([100, 5, 3, 1]),
             max_entries=choose.choice([50, 4, 1]),
             closes=choose.random() < 0.5,
-            policy=Policy(
+            settings=ErpSettings(
                 posting=choose.choice(list(EntryState)),
                 closed_period=choose.choice(list(ClosedPeriod)),
                 all_failed_event=choose.choice([AllFailedEvent.FAILED, AllFailedEvent.FAILED, *AllFailedEvent]),
@@ -208,8 +208,8 @@ class Days:
         """After a job in which nothing went wrong each expense is booked, or failed for what is wrong with it."""
         world, row, expense = self.world, job.rows[id_], self.world.expenses[id_]
         stands = world.books.of(id_)
-        closed = self.settings.closes and world.pleo.items[id_]["date"].startswith("2026-09")
-        closed = closed and self.settings.policy.closed_period is ClosedPeriod.FAIL
+        closed = self.setup.closes and world.pleo.items[id_]["date"].startswith("2026-09")
+        closed = closed and self.setup.settings.closed_period is ClosedPeriod.FAIL
         booked = (stands[0].entry.currency, stands[0].entry.amount_minor) if stands else None
         if booked == (expense.now.currency, expense.now.minor):
             world.must(row.status == "successful", f"{id_} stands in the books and is {row.status}: {row.said}")
@@ -260,15 +260,15 @@ class Days:
             process.stop.request(signal.SIGTERM)
 
     async def _run(self, process: Process, weather: Weather, trouble: Trouble) -> None:
-        world, settings = self.world, self.settings
+        world, setup = self.world, self.setup
         stop, report = process.stop, RunReport()
         client_clock = Clock(clock, process.now, stop.sleep, process.choose.random, stop.limit)
         wire = PleoWire(process, weather, world.answer, world.sent, world.heard, dates=self.dates)
         auth = self._credentials()
-        erp = SimulatedErp(world.books, process, trouble, closes=settings.closes, max_entries=settings.max_entries)
+        erp = SimulatedErp(world.books, process, trouble, closes=setup.closes, max_entries=setup.max_entries)
         steps = plain_steps(StoredPages(process, self.pages, self.fetched))
         async with (
-            PleoClient(BASE_URL, auth, page_size=settings.page_size, clock=client_clock, transport=wire) as pleo,
+            PleoClient(BASE_URL, auth, page_size=setup.page_size, clock=client_clock, transport=wire) as pleo,
             FileClient(BASE_URL, clock=client_clock, tls=NO_TLS) as files,
         ):
             session = Session(
@@ -277,8 +277,8 @@ class Days:
                 erp,
                 steps,
                 stop,
-                policy=settings.policy,
-                update_batch_size=settings.batch_size,
+                settings=setup.settings,
+                update_batch_size=setup.batch_size,
                 clock=clock,
             )
             await export_jobs(session, report, export_one, company_id=SANDBOX_COMPANY_ID, job_id=None)
@@ -335,8 +335,8 @@ class Days:
         )
 
     def _edit_settings(self) -> None:
-        self.settings = self._settings()
-        self.world.note(f"the settings are edited: {self.settings}")
+        self.setup = self._setup()
+        self.world.note(f"the settings are edited: {self.setup}")
 
     def _act(self, what: Callable[[], None]) -> None:
         if not self.calm:

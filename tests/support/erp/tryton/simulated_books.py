@@ -26,14 +26,13 @@ from blocks.erp.entries import (
     Vendor,
 )
 from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
+from blocks.erp.tryton.claims import Writer
 from blocks.erp.tryton.client import RecordGone, TrytonRefused
 from blocks.erp.tryton.directory import AccountingPeriod, Currency, Directory, Journal, LedgerAccount, Party
-from blocks.erp.tryton.finding import Finder
-from blocks.erp.tryton.marks import Mark, Model, Part
-from blocks.erp.tryton.recording import Recorder, Work
-from blocks.erp.tryton.records import Reading, chosen
-from blocks.erp.tryton.values import WantedEntry, wanted_entry
-from blocks.erp.tryton.writing import Writer
+from blocks.erp.tryton.finder import Finder
+from blocks.erp.tryton.payloads import EntryPayload, payload_of
+from blocks.erp.tryton.records import Model, RecordKey, RecordRole, chosen
+from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
 from tests.support.erp.tryton.simulated_runs import RECORDS, Attempt, Faults, SimulatedClient, Violation, World, counts
 from tests.support.erp.tryton.simulated_runs import Writer as SimulatedWriter
 from tests.support.erp.tryton.simulated_server import REFUSED_AT_CREATE, REFUSED_AT_POST, Stored
@@ -100,7 +99,7 @@ def a_receipt(folder: Path) -> Attachment:
 class Parts:
     """The parts of the adapter that a run is put together of; a test may put a wrong one in place of a right one."""
 
-    recorder: Callable[..., Recorder] = Recorder
+    recorder: Callable[..., StockRecorder] = StockRecorder
     writer: Callable[..., Writer] = Writer
 
 
@@ -128,19 +127,19 @@ def a_run(entries: Sequence[Entry], parts: Parts) -> Attempt:
     it reports back from the books."""
 
     async def run(client: SimulatedClient, world: World) -> dict[str, str | Refused]:
-        finder = Finder(client, DIRECTORY, Reading("DKK", UNITS), list(Model), by_module=False)  # type: ignore[arg-type]
+        finder = Finder(client, DIRECTORY, UNITS, list(Model), by_module=False)  # type: ignore[arg-type]
         ids = [entry.accounting_entry_id for entry in entries]
         found = await finder.find(ids)
         told: dict[str, str | Refused] = {}
-        missing = [wanted_entry(entry, DIRECTORY, UNITS) for entry in entries]
+        missing = [payload_of(entry, DIRECTORY, UNITS) for entry in entries]
         missing = [one for one in missing if one.entry.accounting_entry_id not in found]
         for post in (False, True):
-            work = [Work(one) for one in missing if one.post is post]
+            pending = [PendingEntry(one) for one in missing if one.post is post]
             writer = parts.writer(client, post=post)
-            await parts.recorder(client, finder, writer, _explain, MAX_ATTACHMENT_BYTES, world.nap).record(work)
-            for one in work:
+            await parts.recorder(client, finder, writer, _explain, MAX_ATTACHMENT_BYTES, world.nap).record(pending)
+            for one in pending:
                 assert one.refused is not None or one.is_done
-                told[one.id_] = one.refused or one.parts[Part.MAIN].external_id
+                told[one.id_] = one.refused or one.by_role[RecordRole.MAIN].external_id
         late = [
             one.accounting_entry_id
             for one in entries
@@ -166,20 +165,20 @@ def a_run(entries: Sequence[Entry], parts: Parts) -> Attempt:
     return run
 
 
-async def _explain(wanted: WantedEntry, error: TrytonRefused) -> Refused:
-    return Refused(wanted.entry.accounting_entry_id, RefusalKind.OTHER, "entry", str(error))
+async def _explain(payload: EntryPayload, error: TrytonRefused) -> Refused:
+    return Refused(payload.entry.accounting_entry_id, RefusalKind.OTHER, "entry", str(error))
 
 
 @dataclass
 class Scene:
     """A world with its writers, and what is known of its expenses: those that Tryton refuses, and all others, each with
-    the parts that it has in any writer's eyes."""
+    the keys of its records in any writer's eyes."""
 
     world: World
     mode: Mode
     good: set[str] = field(default_factory=set)
     bad: set[str] = field(default_factory=set)
-    parts: set[Mark] = field(default_factory=set)
+    keys: set[RecordKey] = field(default_factory=set)
 
     def play(self) -> Scene:
         """Let it come to its end, and look whether that is as it should be. Raises Violation."""
@@ -192,9 +191,9 @@ class Scene:
             raise Violation(f"refused without need: {[world.refusals[id_][0].message for id_ in sorted(refused)]}")
         if reported := self.bad & world.reports.keys():
             raise Violation(f"reported in spite of everything: {reported}")
-        for mark in self.parts:
-            if mark.accounting_entry_id in self.good and not world.counting(mark):
-                raise Violation(f"nothing counts for {mark}")
+        for key in self.keys:
+            if key.accounting_entry_id in self.good and not world.counting(key):
+                raise Violation(f"nothing counts for {key}")
         return self
 
     def left_over(self) -> list[Stored]:
@@ -227,7 +226,7 @@ def a_scene(
             some = [_seen_otherwise(entry) if entry.accounting_entry_id in scene.good else entry for entry in some]
         if choose.random() < 0.1 and sound:  # and so was the setting for posting
             some = [replace(entry, state=choose.choice(list(EntryState))) for entry in some]
-        scene.parts |= {wanted.mark for entry in some for wanted in wanted_entry(entry, DIRECTORY, UNITS).records}
+        scene.keys |= {payload.key for entry in some for payload in payload_of(entry, DIRECTORY, UNITS).records}
         world.writers.append(SimulatedWriter(f"w{n}", a_run(some, parts or Parts()), mode.password))
     return scene
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpUnavailable, Refused
 from blocks.erp.tryton.client import Row
-from blocks.erp.tryton.marks import Mark, Model, external_id, read_mark
+from blocks.erp.tryton.records import Model, RecordKey, external_id, read_key
 from tests.support.erp.tryton import simulated_server as server
 from tests.support.erp.tryton.simulated_server import ATTACHMENT, Database, Overtaken, Stored, Transaction
 
@@ -178,7 +178,7 @@ class World:
         self.random = random.Random(self.seed)
         self.database = Database(self._changed)
         self._calls: list[Call] = []
-        self._counting: dict[Mark, set[str]] = {}
+        self._counting: dict[RecordKey, set[str]] = {}
 
     def sent(self, call: Call) -> Call:
         """Put a call on its way."""
@@ -197,9 +197,9 @@ class World:
             if self.steps > MOST_STEPS:
                 raise Violation(f"no end after {self.steps} steps")
 
-    def counting(self, mark: Mark) -> set[str]:
-        """The records that count for this part of an expense."""
-        return self._counting.get(mark, set())
+    def counting(self, key: RecordKey) -> set[str]:
+        """The records that count for this key of an expense's record."""
+        return self._counting.get(key, set())
 
     def _stall(self) -> int:
         likely = self.faults.stalls if self.faults.left else 0.0
@@ -336,14 +336,14 @@ class World:
             raise Violation(f"{name} counted, and does not any more")
         if now is None or not counts(now):
             return
-        mark = _mark(now)
-        names = self._counting.setdefault(Mark(mark.accounting_entry_id, mark.part), set())
+        key = _key(now)
+        names = self._counting.setdefault(RecordKey(key.accounting_entry_id, key.role), set())
         names.add(name)
         if len(names) > 1:
-            raise Violation(f"{sorted(names)} both count for {mark}")
+            raise Violation(f"{sorted(names)} both count for {key}")
         if not now.values["lines"]:
             raise Violation(f"{name} counts without lines")
-        if mark.accounting_entry_id in self.receipts and str(mark.part) == "main":
+        if key.accounting_entry_id in self.receipts and str(key.role) == "main":
             hang = [one for one in self.database.of(ATTACHMENT) if one.values["resource"] == name]
             if not hang:
                 raise Violation(f"{name} counts without its receipt")
@@ -370,13 +370,13 @@ class World:
 
 def counts(row: Stored | None) -> bool:
     """Whether a row is the one that counts for its expense and part."""
-    return row is not None and (row.values["state"] == "posted" or _mark(row).claimed)
+    return row is not None and (row.values["state"] == "posted" or _key(row).claimed)
 
 
-def _mark(row: Stored) -> Mark:
-    mark = read_mark(row.values["description"])
-    assert mark is not None, row
-    return mark
+def _key(row: Stored) -> RecordKey:
+    key = read_key(row.values["description"])
+    assert key is not None, row
+    return key
 
 
 def _shown(row: Stored | None) -> str:

@@ -24,7 +24,7 @@ import pytest
 from blocks.erp.base import Erp
 from blocks.erp.entries import Bill, Entry, Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
-from blocks.erp.tryton import recording
+from blocks.erp.tryton import stock_recorder
 from tests.support.erp.contract_books import books_hold, hashes_of
 from tests.support.erp.contract_runner import _once_more as run_once
 from tests.support.erp.contract_runner import ready
@@ -54,7 +54,7 @@ class Job:
     connection: partial[Erp]
     company_id: str
     entries: Sequence[Entry]
-    wait_s: float = recording.WAIT_S
+    wait_s: float = stock_recorder.WAIT_S
     pause_s: float = 0.0
     at_once: bool = False
 
@@ -197,7 +197,7 @@ def waiting_for_a_lock(server: TrytonServer) -> None:
 
 
 def _work(job: Job, pipe: Connection) -> None:
-    recording.WAIT_S = job.wait_s
+    stock_recorder.WAIT_S = job.wait_s
     try:
         pipe.send(asyncio.run(_recorded(job, pipe)))
     except Exception:  # for the test to show
