@@ -10,8 +10,8 @@ from typing import Any
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Entry
-from blocks.pleo.models import ExportJob, ItemFailure, ItemStatus, JobEvent, JobStatus
-from flows.results import Row
+from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobStatus
+from flows.results import Results
 
 OK, JOB_FAILED, USAGE, WITH_ERRORS = 0, 1, 2, 3
 MAX_NOTICES = 1000
@@ -65,13 +65,11 @@ class Unreported:
 
 @dataclass(slots=True)
 class JobReport:
-    """What one run did for one job.
+    """What one run did for one job: its `results`, and what holds for the job as a whole.
 
-    Totals are in minor units by currency, of this run's successful items: `totals` as Pleo states them, `books` as the
-    accounting system holds them, `reported` those of which Pleo has acknowledged the outcome; `unreported` are the
-    entries of which it has not, by accounting entry id. Of the `already_final` items, final before this run,
-    `already_unsuccessful` are not successful. Of `notices` the first thousand are kept, `more_notices` counts
-    the others. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
+    Of the `already_final` items, final before this run, `already_unsuccessful` are not successful. Of `notes` the
+    first thousand are kept, `more_notes` counts the others. `preview` has, in a dry run, the entries that would be
+    made. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
     """
 
     job_id: str
@@ -81,58 +79,79 @@ class JobReport:
     ending: Ending = Ending.UNFINISHED
     event: JobEvent | None = None
     reason: str = ""
-    successful: int = 0
-    found: int = 0
-    failed: int = 0
+    results: Results = field(default_factory=Results)
     already_final: int = 0
     already_unsuccessful: int = 0
-    totals: Counter[str] = field(default_factory=Counter)
-    books: Counter[str] = field(default_factory=Counter)
-    reported: Counter[str] = field(default_factory=Counter)
-    unreported: dict[str, Unreported] = field(default_factory=dict)
-    failures: list[FailedItem] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    more_notices: int = 0
+    notes: list[str] = field(default_factory=list)
+    more_notes: int = 0
     preview: list[Entry] = field(default_factory=list)
     status_elsewhere: int = JOB_FAILED
 
-    def count(self, rows: Iterable[Row]) -> None:
-        """Take in the outcome of a page."""
-        for row in rows:
-            if row.status is ItemStatus.SUCCESSFUL and row.currency is not None and row.amount_minor is not None:
-                self.successful += 1
-                self.found += row.found
-                self.totals[row.currency] += row.amount_minor
-                self.books[row.currency] += row.book_minor or 0
-                if not self.dry_run:
-                    self.unreported[row.accounting_entry_id] = Unreported(
-                        row.external_id or "", row.currency, row.amount_minor
-                    )
-            else:
-                self.failed += 1
-                self.failures.append(
-                    FailedItem(
-                        row.accounting_entry_id,
-                        row.failure_reason_type or ItemFailure.UNEXPECTED,
-                        row.failure_reason or "",
-                    )
-                )
-            if row.notice:
-                self.note(row.notice)
+    @property
+    def successful(self) -> int:
+        """How many items are booked, or would be in a dry run."""
+        return len(self.results.successful)
 
-    def taken(self, accounting_entry_ids: Iterable[str]) -> None:
-        """Pleo has taken the outcome of these items; each counts once."""
-        for id_ in accounting_entry_ids:
-            entry = self.unreported.pop(id_, None)
-            if entry is not None:
-                self.reported[entry.currency] += entry.amount_minor
+    @property
+    def found(self) -> int:
+        """How many of them an earlier run had booked."""
+        return int(self.results.successful["found"].sum())
+
+    @property
+    def failed(self) -> int:
+        """How many items are not booked."""
+        return len(self.results.failed)
+
+    @property
+    def totals(self) -> Counter[str]:
+        """The sums of the booked items by currency, as Pleo states them, in minor units."""
+        return self.results.totals()
+
+    @property
+    def books(self) -> Counter[str]:
+        """The same sums as the accounting system holds them."""
+        return self.results.totals("book_minor")
+
+    @property
+    def reported(self) -> Counter[str]:
+        """The sums of those items of which Pleo has acknowledged the outcome."""
+        return self.results.totals(acknowledged=True)
+
+    @property
+    def unreported(self) -> dict[str, Unreported]:
+        """The entries of which Pleo has not acknowledged the outcome, by accounting entry id."""
+        if self.dry_run:
+            return {}
+        rows = self.results.unacknowledged
+        columns = (rows[name] for name in ("accounting_entry_id", "external_id", "currency", "amount_minor"))
+        return {
+            id_: Unreported(external_id or "", currency, minor)
+            for id_, external_id, currency, minor in zip(*columns, strict=True)
+        }
+
+    @property
+    def failures(self) -> list[FailedItem]:
+        """The items that are not booked, and why."""
+        rows = self.results.failed
+        columns = (rows[name] for name in ("accounting_entry_id", "failure_reason_type", "failure_reason"))
+        return [FailedItem(*one) for one in zip(*columns, strict=True)]
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know besides the figures: of the job, then of its items; the first thousand."""
+        return [*self.notes, *self.results.notices(MAX_NOTICES - len(self.notes))]
+
+    @property
+    def more_notices(self) -> int:
+        """How many notices there are besides these."""
+        return self.more_notes + max(0, self.results.notice_count() - (MAX_NOTICES - len(self.notes)))
 
     def note(self, notice: str) -> None:
         """Something that people should know of the job, beside its figures."""
-        if len(self.notices) < MAX_NOTICES:
-            self.notices.append(notice)
+        if len(self.notes) < MAX_NOTICES:
+            self.notes.append(notice)
         else:
-            self.more_notices += 1
+            self.more_notes += 1
 
     def end(self, event: JobEvent) -> None:
         """The job was ended by this event, or would be in a dry run."""
@@ -142,10 +161,11 @@ class JobReport:
     def difference(self) -> str:
         """Where Pleo, the books and what was reported differ, in words; empty when they agree to the cent."""
         number = self.minor_units.number
+        others = self._others()
         return ", ".join(
             f"{number(total, currency)} {currency} in Pleo against {number(other[currency], currency)} {where}"
             for currency, total in sorted(self.totals.items())
-            for other, where in self._others()
+            for other, where in others
             if other[currency] != total
         )
 

@@ -1,26 +1,47 @@
-"""The results of a job as a DataFrame, one row an item, and its split into update batches for Pleo."""
+"""The results DataFrame of a job: what became of each item, and what of it Pleo has acknowledged.
+
+Totals, failures, what is still to be told, update batches, artifacts, files, console and JSON all come from it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
 
 import pandas as pd
 
 from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate
 from flows.failures import Failure
 
-MAX_WAIT_S = 60.0
-"""A result goes out at the latest after a minute, sooner where the job's life is short, which keeps the job alive."""
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How people know an expense, as far as Pleo's data can be read: each text is one short line.
+
+    `currency` and `amount_minor` (in minor units, signed) are the header amount as Pleo states it, `pleo_url` is
+    Pleo's own link to the expense.
+    """
+
+    type: str | None = None
+    date: date | None = None
+    supplier: str | None = None
+    employee: str | None = None
+    currency: str | None = None
+    amount_minor: int | None = None
+    pleo_url: str | None = None
+
+
+NOTHING_KNOWN = Facts()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """The outcome of one item: `successful` with the ERP's id and link, or `failed` with type and reason.
 
-    `amount_minor` and `currency` are the signed header amount as Pleo states it, `book_minor` what the books hold for
-    a recorded or found entry (both in minor units); `notice` is something that people should see all the same.
+    `book_minor` is what the books hold for a recorded or found entry, in minor units; `found` tells an entry that an
+    earlier run made; `notice` is something that people should see all the same.
     """
 
     accounting_entry_id: str
@@ -30,31 +51,44 @@ class Row:
     exported_at: datetime | None = None
     failure_reason_type: ItemFailure | None = None
     failure_reason: str | None = None
-    currency: str | None = None
-    amount_minor: int | None = None
     book_minor: int | None = None
     found: bool = False
     notice: str | None = None
+    facts: Facts = field(default=NOTHING_KNOWN)
 
 
-COLUMNS = [field.name for field in fields(Row)]
+def failed(accounting_entry_id: str, failure: Failure, facts: Facts = NOTHING_KNOWN) -> Row:
+    """The row of an item that was not booked."""
+    return Row(
+        accounting_entry_id,
+        ItemStatus.FAILED,
+        failure_reason_type=failure.type,
+        failure_reason=failure.reason,
+        facts=facts,
+    )
+
+
+_OF_ROW = [one.name for one in fields(Row) if one.name != "facts"]
+_OF_FACTS = [one.name for one in fields(Facts)]
+_FLAGS = ["found", "acknowledged"]
+COLUMNS = [*_OF_ROW, *_OF_FACTS, "acknowledged"]
+"""The columns of the frame: the fields of a row and of its facts, and whether Pleo has acknowledged the outcome.
+
+`found` and `acknowledged` have dtype bool. All others are objects: text, None, enums, `date` and `datetime`, and
+amounts as Python's integers, which stay exact beyond 2**53.
+"""
+
 _REPORTED = list(ItemUpdate.model_fields)
 
 
-def failed(accounting_entry_id: str, failure: Failure) -> Row:
-    """The row of an item that was not booked."""
-    return Row(accounting_entry_id, ItemStatus.FAILED, failure_reason_type=failure.type, failure_reason=failure.reason)
-
-
 def frame_of(rows: Iterable[Row]) -> pd.DataFrame:
-    """The rows as a DataFrame with one object column a field; amounts stay exact Python integers."""
-    records = [[getattr(row, name) for name in COLUMNS] for row in rows]
-    return pd.DataFrame(records, columns=COLUMNS, dtype=object)
-
-
-def split(frame: pd.DataFrame, size: int) -> list[pd.DataFrame]:
-    """The frame in batches of at most `size` rows, in order."""
-    return [frame.iloc[start : start + size] for start in range(0, len(frame), size)]
+    """The rows as a DataFrame of `COLUMNS`; of none of them Pleo has acknowledged the outcome."""
+    kept = list(rows)
+    columns: dict[str, list[object]] = {name: [getattr(row, name) for row in kept] for name in _OF_ROW}
+    columns |= {name: [getattr(row.facts, name) for row in kept] for name in _OF_FACTS}
+    columns["acknowledged"] = [False] * len(kept)
+    frame = pd.DataFrame(columns, columns=COLUMNS, dtype=object)
+    return frame.astype(dict.fromkeys(_FLAGS, bool))
 
 
 def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
@@ -63,41 +97,82 @@ def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
 
 
 class Results:
-    """Results that Pleo has not been told yet. Full batches are due at once, the rest when Pleo has heard nothing for
-    `max_wait_s`."""
+    """The frame of one job, which grows page by page, and the batches in which Pleo is told of it."""
 
-    def __init__(self, batch_size: int, clock: Callable[[], float], max_wait_s: float = MAX_WAIT_S) -> None:
-        self._batch_size = batch_size
-        self._clock = clock
-        self._max_wait_s = max_wait_s
-        self._waiting = frame_of([])
-        self._since = clock()
+    def __init__(self) -> None:
+        self._frame = frame_of([])
+        self._new: list[pd.DataFrame] = []
+        self._handed_out = 0
+
+    def __len__(self) -> int:
+        return len(self._frame) + sum(map(len, self._new))
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """All rows so far, in the order in which they were decided. It is not to be changed."""
+        if self._new:
+            # Put together when somebody looks, not at each page: a frame is copied whole each time it grows.
+            self._frame = pd.concat([*([self._frame] if len(self._frame) else []), *self._new], ignore_index=True)
+            self._new = []
+        return self._frame
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take in the rows of one page."""
         fresh = frame_of(rows)
-        if self._waiting.empty:
-            self._waiting = fresh
-        elif not fresh.empty:
-            self._waiting = pd.concat([self._waiting, fresh], ignore_index=True)
+        if len(fresh):
+            self._new.append(fresh)
 
-    def due_in_s(self) -> float:
-        """Seconds after which something may be due that is not due now; 0 when something is."""
-        left_s = self._since + self._max_wait_s - self._clock()
-        if left_s <= 0 and self._waiting.empty:
-            return self._max_wait_s  # what comes now is due when it comes
-        return max(left_s, 0.0)
+    # -- what Pleo is told --------------------------------------------------------------------------------------
 
-    def due(self, *, everything: bool = False) -> list[pd.DataFrame]:
-        """The batches to send now; what is handed out is no longer waiting."""
-        if self._waiting.empty:
-            return []
-        batches = split(self._waiting, self._batch_size)
-        late = self.due_in_s() <= 0
-        if not everything and not late and len(batches[-1]) < self._batch_size:
-            self._waiting = batches.pop()
-        else:
-            self._waiting = frame_of([])
-        if batches:
-            self._since = self._clock()
-        return batches
+    @property
+    def waiting(self) -> int:
+        """How many rows no batch has taken yet."""
+        return len(self) - self._handed_out
+
+    def batches(self, size: int, *, everything: bool) -> Iterator[pd.DataFrame]:
+        """The rows that wait, in batches of `size` in their order; one that is not full only with `everything`."""
+        while self.waiting >= (1 if everything else size):
+            start = self._handed_out
+            batch = self.frame.iloc[start : start + size]
+            self._handed_out += len(batch)
+            yield batch
+
+    def acknowledge(self, accounting_entry_ids: Iterable[str]) -> None:
+        """Pleo has taken the outcome of these items."""
+        frame = self.frame
+        frame.loc[frame["accounting_entry_id"].isin(set(accounting_entry_ids)), "acknowledged"] = True
+
+    # -- what it comes to ---------------------------------------------------------------------------------------
+
+    @property
+    def successful(self) -> pd.DataFrame:
+        """The rows of items that are booked, or would be in a dry run."""
+        return self.frame[self.frame["status"] == ItemStatus.SUCCESSFUL]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The rows of items that are not booked."""
+        return self.frame[self.frame["status"] != ItemStatus.SUCCESSFUL]
+
+    @property
+    def unacknowledged(self) -> pd.DataFrame:
+        """The rows of entries that stand in the books, and of which Pleo has not taken the outcome."""
+        return self.successful[~self.successful["acknowledged"]]
+
+    def totals(self, column: str = "amount_minor", *, acknowledged: bool = False) -> Counter[str]:
+        """The sum of a column of amounts over the booked items by currency, exact, in minor units."""
+        rows = self.successful
+        rows = rows[rows["acknowledged"]] if acknowledged else rows
+        return Counter({str(currency): sum(filter(None, of)) for currency, of in rows.groupby("currency")[column]})
+
+    def failure_types(self) -> Counter[str]:
+        """How many items failed for which of Pleo's types."""
+        return Counter(type_.value for type_ in self.failed["failure_reason_type"])
+
+    def notices(self, most: int) -> list[str]:
+        """What people should see of the items, the first `most`."""
+        return list(self.frame["notice"].dropna().iloc[: max(most, 0)])
+
+    def notice_count(self) -> int:
+        """How many items have such a notice."""
+        return int(self.frame["notice"].count())

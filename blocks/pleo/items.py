@@ -7,6 +7,7 @@ what is only shown counts as absent when it is odd. What decides how an expense 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -28,6 +29,9 @@ from blocks.pleo.fields import (
     canonical_uuid,
 )
 from blocks.text import one_line
+
+
+_WEB_URL = re.compile(r"https://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9/._~%?=&#+,;:@!$*()-]{0,400})?")
 
 
 class Money(Wire):
@@ -154,6 +158,12 @@ class AdditionalInformation(Wire):
     reconciled_entries: Annotated[tuple[Words, ...] | None, *SomeOf, Informative] = None
 
 
+class ItemLinks(Wire):
+    """Pleo's own links to the expense, by where they lead and what to; `web` is for people."""
+
+    web: Annotated[dict[str, Words] | None, Informative] = None
+
+
 class ExportItem(Wire):
     """One approved expense or movement with its accounting data: the data layer."""
 
@@ -174,6 +184,16 @@ class ExportItem(Wire):
     vendor: ItemVendor | None = None
     files: Annotated[tuple[ItemFile | None, ...] | None, *SomeOf] = None
     service_period: Annotated[ServicePeriod | None, Informative] = None
+    links: Annotated[ItemLinks | None, Informative, Field(alias="_links")] = None
+
+    @property
+    def web_url(self) -> str | None:
+        """Pleo's page of the expense, where it gives a link that a person can follow safely: https, and no other."""
+        links = (self.links.web if self.links else None) or {}
+        for url in (links.get("exportItem"), *links.values()):
+            if url and _WEB_URL.fullmatch(url):
+                return url
+        return None
 
 
 @dataclass(frozen=True, slots=True)

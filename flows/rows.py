@@ -8,50 +8,78 @@ from dataclasses import replace
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import Refused
+from blocks.erp.policy import Policy
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
 from blocks.text import one_line
 from flows.bookkeeping import Books
 from flows.bookkeeping.money import wallet_minor
+from flows.bookkeeping.period import calendar_date
 from flows.failures import Failure, ItemFails, refusal
-from flows.results import Row, failed
+from flows.results import NOTHING_KNOWN, Facts, Row, failed
 
 _MAX_CODES = 300  # characters
+_MAX_NAME = 120
 
 
-def recorded_row(recorded: Recorded, entry: Entry, units: MinorUnits) -> Row:
+def facts_of(item: ExportItem, policy: Policy) -> Facts:
+    """How people know this expense; what cannot be read of it is left out, as this only serves to find it."""
+    try:
+        currency, minor = wallet_minor(item.amount, "The expense", policy.minor_units)
+    except ItemFails:
+        currency = minor = None
+    try:
+        day = calendar_date(item.date, policy.time_zone)
+    except OverflowError:
+        day = None
+    return Facts(
+        type=one_line(item.type, _MAX_NAME),
+        date=day,
+        supplier=_name(item.supplier.name if item.supplier else None),
+        employee=_name(item.user.name if item.user else None),
+        currency=currency,
+        amount_minor=minor,
+        pleo_url=item.web_url,
+    )
+
+
+def _name(text: str | None) -> str | None:
+    return one_line(text, _MAX_NAME) or None if text else None
+
+
+def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUnits) -> Row:
     """The row of an entry that stands now. The amount of one that was found is compared with Pleo's at once; the sums
     of those made in this run are compared at the end of the job."""
-    return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, _rounding(entry, units))
+    facts = replace(facts, currency=entry.currency, amount_minor=entry.amount_minor)
+    return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, facts, _rounding(entry, units))
 
 
-def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, books: Books) -> Row:
+def found_row(item: ExportItem, outcome: Entry | Failure, found: Recorded, facts: Facts, books: Books) -> Row:
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
     units = books.policy.minor_units
     if isinstance(outcome, Entry):
-        return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units)
+        return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units, facts)
     try:
         currency, minor = wallet_minor(item.amount, "The expense", units)
     except ItemFails:  # there is no amount to compare, so the reason why it could not be booked is the answer
-        return unreadable_row(outcome, found)
-    return _compare(found, currency, minor, found.accounts, units)
+        return unreadable_row(outcome, found, facts)
+    return _compare(found, currency, minor, found.accounts, units, facts)
 
 
-def unreadable_row(failure: Failure, found: Recorded) -> Row:
+def unreadable_row(failure: Failure, found: Recorded, facts: Facts = NOTHING_KNOWN) -> Row:
     """The row of an expense that stands in the books, but of which Pleo now sends what nobody can read."""
     reason = f"{failure.reason} (An earlier export booked it as {found.external_id}.)"
-    return failed(found.accounting_entry_id, Failure(failure.type, reason))
+    return failed(found.accounting_entry_id, Failure(failure.type, reason), facts)
 
 
-def preview_row(entry: Entry, units: MinorUnits) -> Row:
+def preview_row(entry: Entry, facts: Facts, units: MinorUnits) -> Row:
     """The row of an entry that a dry run would have made."""
     return Row(
         accounting_entry_id=entry.accounting_entry_id,
         status=ItemStatus.SUCCESSFUL,
-        currency=entry.currency,
-        amount_minor=entry.amount_minor,
         book_minor=entry.amount_minor,
         notice=_joined([*_other_date(entry, "the entry"), *_rounding(entry, units)]),
+        facts=replace(facts, currency=entry.currency, amount_minor=entry.amount_minor),
     )
 
 
@@ -59,7 +87,7 @@ def still_draft_row(row: Row, refused: Refused) -> Row:
     """The row of a draft that should have been posted and could not be."""
     failure = refusal(refused)
     reason = f"{failure.reason} ({row.external_id} stays a draft.)"
-    return failed(row.accounting_entry_id, Failure(failure.type, reason))
+    return failed(row.accounting_entry_id, Failure(failure.type, reason), row.facts)
 
 
 def with_notices(row: Row, notices: Sequence[str]) -> Row:
@@ -73,6 +101,7 @@ def _compare(
     amount_minor: int,
     accounts: Sequence[str],
     units: MinorUnits,
+    facts: Facts,
     notices: Sequence[str] = (),
 ) -> Row:
     """A success, unless the entry that stands has another amount than Pleo says now."""
@@ -85,6 +114,7 @@ def _compare(
                 f"{units.amount(recorded.amount_minor, recorded.currency)}, but Pleo now says "
                 f"{units.amount(amount_minor, currency)}. Correct the entry or the expense.",
             ),
+            facts,
         )
     return Row(
         accounting_entry_id=recorded.accounting_entry_id,
@@ -92,11 +122,10 @@ def _compare(
         external_id=recorded.external_id,
         external_url=recorded.url,
         exported_at=recorded.recorded_at,
-        currency=currency,
-        amount_minor=amount_minor,
         book_minor=recorded.amount_minor if recorded.currency == currency else None,
         found=recorded.found,
         notice=_joined([*_of_recorded(recorded, accounts), *notices]),
+        facts=facts,
     )
 
 
