@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from blocks.pleo.fields import canonical_uuid
+from flows.files import PAGE, RESULTS, FileError, check_file
 from flows.outcome import USAGE
 
 _DESCRIPTION = "Run Pleo's export: book every waiting expense once, and tell Pleo what became of it."
@@ -32,6 +33,8 @@ class Options:
     job_id: str | None
     dry_run: bool
     json: bool
+    results: Path | None = None
+    report: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +57,8 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     add("--job-id", metavar="UUID", help="only this export job")
     add("--dry-run", action="store_true", help="change nothing, show what would be posted")
     add("--json", action="store_true", help="one JSON document on standard output")
+    add("--results", metavar="FILE", type=Path, help="write what became of each item to a .csv, .xlsx or .parquet file")
+    add("--report", metavar="FILE", type=Path, help="write a page for people to an .html file")
     given = parser.parse_args(arguments)
     for name, value in (("--pleo", given.pleo), ("--erp", given.erp)):
         if value is not None and not value.strip():
@@ -66,6 +71,11 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         parser.error("--settings is for the embedded ledger; with --erp the block holds the settings")
     if given.erp and "/" not in given.erp:
         parser.error("--erp takes TYPE/NAME, such as ledger/books")
+    if given.results is not None and given.results in (given.ledger, given.settings):
+        parser.error("--results would take the place of a file that the run needs")
+    for name, path, endings in (("--results", given.results, RESULTS), ("--report", given.report, PAGE)):
+        if path is not None:
+            _writable(parser, name, path, endings)
     from_environment = None if given.sandbox else environment_company or None
     company = given.company_id if given.company_id is not None else from_environment
     return Options(
@@ -78,7 +88,16 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         job_id=_uuid(parser, "--job-id", given.job_id),
         dry_run=given.dry_run,
         json=given.json,
+        results=given.results,
+        report=given.report,
     )
+
+
+def _writable(parser: _Parser, name: str, path: Path, endings: tuple[str, ...]) -> None:
+    try:
+        check_file(path, endings)
+    except FileError as error:
+        parser.error(f"{name}: {error}")
 
 
 def _uuid(parser: _Parser, name: str, value: str | None) -> str | None:

@@ -46,11 +46,11 @@ from blocks.pleo.sandbox import SandboxError
 from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows.cli import Options, parse
+from flows.console import ConsoleProgress, prepare_streams, print_report
 from flows.demo import SETTINGS_FILE, running_sandbox
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.output import prepare_streams, print_report
 from flows.redaction import redacted_logs, secrets_of
-from flows.report import ConsoleProgress, publish, publish_run, summary_lines
+from flows.report import publish, publish_run, summary_lines
 from flows.run import export as run_export
 from flows.session import Session
 from flows.settings import SettingsError, read_settings

@@ -34,9 +34,9 @@ from blocks.pleo.errors import PleoError
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
+from flows.console import ConsoleProgress
 from flows.failures import JobFails
 from flows.outcome import JobReport
-from flows.report import ConsoleProgress
 from flows.runner import RETRY_WAITS_S, Step, is_retriable, retry_wait_s
 from flows.steps.fetch import FetchedPage, PageKey
 from flows.stop import Stopped
