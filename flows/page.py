@@ -73,6 +73,7 @@ def page(report: RunReport, now: datetime | None = None) -> Iterator[str]:
         written=written,
         verdict=_VERDICTS.get(report.exit_status, "bad"),
         max_failures=MAX_FAILURES,
+        max_notices=MAX_NOTICES,
     )
 
 
