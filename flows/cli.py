@@ -24,11 +24,11 @@ from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.fields import canonical_uuid
 from blocks.pleo.sandbox import SandboxError
 from blocks.text import one_line
+from flows.console import ConsoleProgress, prepare_streams, print_report
 from flows.demo import SETTINGS_FILE, RunningSandbox, running_sandbox
+from flows.files import PAGE, RESULTS, FileError, check_file
 from flows.monitoring import quiet_prefect
 from flows.outcome import JOB_FAILED, OK, USAGE, RunReport
-from flows.output import prepare_streams, print_report
-from flows.report import ConsoleProgress
 from flows.run import Run
 from flows.settings import SettingsError, ledger_settings
 
@@ -54,6 +54,8 @@ class Options:
     job_id: str | None
     dry_run: bool
     json: bool
+    results: Path | None = None
+    report: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,6 +78,8 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     add("--job-id", metavar="UUID", help="only this export job")
     add("--dry-run", action="store_true", help="change nothing, show what would be posted")
     add("--json", action="store_true", help="one JSON document on standard output")
+    add("--results", metavar="FILE", type=Path, help="write what became of each item to a .csv, .xlsx or .parquet file")
+    add("--report", metavar="FILE", type=Path, help="write a page for people to an .html file")
     given = parser.parse_args(arguments)
     for name, value in (("--pleo", given.pleo), ("--erp", given.erp)):
         if value is not None and not value.strip():
@@ -88,6 +92,11 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         parser.error("--settings is for the embedded ledger; with --erp the block holds the settings")
     if given.erp and "/" not in given.erp:
         parser.error("--erp takes TYPE/NAME, such as ledger/books")
+    if given.results is not None and given.results in (given.ledger, given.settings):
+        parser.error("--results would take the place of a file that the run needs")
+    for name, path, endings in (("--results", given.results, RESULTS), ("--report", given.report, PAGE)):
+        if path is not None:
+            _writable(parser, name, path, endings)
     from_environment = None if given.sandbox else environment_company or None
     company = given.company_id if given.company_id is not None else from_environment
     return Options(
@@ -100,7 +109,16 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         job_id=_uuid(parser, "--job-id", given.job_id),
         dry_run=given.dry_run,
         json=given.json,
+        results=given.results,
+        report=given.report,
     )
+
+
+def _writable(parser: _Parser, name: str, path: Path, endings: tuple[str, ...]) -> None:
+    try:
+        check_file(path, endings)
+    except FileError as error:
+        parser.error(f"{name}: {error}")
 
 
 def _uuid(parser: _Parser, name: str, value: str | None) -> str | None:
@@ -161,7 +179,7 @@ def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: Run
 
 
 async def _flow(options: Options, report: RunReport, export: Any) -> None:
-    ledger, settings = _texts(options.ledger, options.settings)
+    ledger, settings, results, page = _texts(options.ledger, options.settings, options.results, options.report)
     state = await export(
         pleo=options.pleo,
         erp=options.erp,
@@ -170,6 +188,8 @@ async def _flow(options: Options, report: RunReport, export: Any) -> None:
         company_id=UUID(options.company_id) if options.company_id else None,
         job_id=UUID(options.job_id) if options.job_id else None,
         dry_run=options.dry_run,
+        results=results,
+        report=page,
         return_state=True,
     )
     if report.exit_status == OK and not state.is_completed():

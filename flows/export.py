@@ -35,6 +35,7 @@ from blocks.slots import courtesy_slot
 from blocks.text import one_line
 from flows import cli
 from flows.failures import JobFails
+from flows.files import FileError, check_files, write_files
 from flows.job import Job, carry_out
 from flows.monitoring import Progress, logs_in_prefect, mark_as_interrupted, server_answers
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
@@ -119,6 +120,8 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         company_id: UUID | None = None,
         job_id: UUID | None = None,
         dry_run: bool = False,
+        results: str | None = None,
+        report: str | None = None,
     ) -> State[Any]:
         """Book every waiting expense of Pleo once, and tell Pleo what became of it.
 
@@ -131,9 +134,11 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
             company_id: Only this Pleo company. Empty: every company that the credentials show.
             job_id: Only this export job. Empty: every job that is waiting.
             dry_run: Change nothing, only show what would be posted.
+            results: File for the results of all items: .csv, .xlsx or .parquet.
+            report: File for a page about the run for people: .html.
         """
         this = run or Run()
-        report, started = this.report, time.monotonic()
+        told, started = this.report, time.monotonic()
         with cli.private_files(), this.stop.on_signals(), logs_in_prefect():
             try:
                 opened = this.credentials or (
@@ -143,9 +148,10 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 clock = Clock(sleep=this.stop.sleep, limit=this.stop.limit)
                 client = opened.get_client(page_size=chosen.page_size, clock=clock)
                 files = FileClient(client.base_url, clock=clock)
-            except (PleoConfigurationError, SettingsError) as error:
-                report.say(str(error), USAGE)
-                return _state_of_run(report)
+                check_files(results, report)
+            except (PleoConfigurationError, SettingsError, FileError) as error:
+                told.say(str(error), USAGE)
+                return _state_of_run(told)
             session = Session(
                 client,
                 files,
@@ -161,13 +167,14 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
             try:
                 async with client, files:
                     with redacted_logs(lambda text: erp_secrets(client.redact(text))):
-                        await _run_redacted(session, report, company_id, job_id)
+                        await _run_redacted(session, told, company_id, job_id)
             finally:
-                report.pleo_requests = client.requests_sent
-                report.seconds = time.monotonic() - started
-        if report.jobs:  # an idle run leaves nothing behind, as there is one every few minutes
-            await publish_run(report)
-        return _state_of_run(report)
+                told.pleo_requests = client.requests_sent
+                told.seconds = time.monotonic() - started
+            write_files(told, results, report)
+        if told.jobs:  # an idle run leaves nothing behind, as there is one every few minutes
+            await publish_run(told)
+        return _state_of_run(told)
 
     return export
 

@@ -1,83 +1,71 @@
-"""What people see of a run: the table at the end on the console, and the artifacts in the Prefect UI."""
+"""What people are told of a run, in words, from the results DataFrame of each job; and the artifacts in the Prefect UI.
+
+`flows.console` prints these words, `flows.results_file` and `flows.report_page` write files.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry, Line
+from blocks.text import one_line
+from blocks.web_address import is_loopback
 from flows.outcome import MAX_NOTICES, JobReport, RunReport
+
+log = logging.getLogger(__name__)
 
 MAX_ARTIFACT_ROWS = 1000
 FIRST_FAILURES = 20
+MAX_LINK = 2000
+SHOW_WITHIN_S = 2.0
+_LINK = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+")  # printable ASCII without quotes, angle brackets, backslashes …
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:])")
+_MARKUP = re.compile(r"(<)(?=[A-Za-z/!?])|(\])(?=[(\[:])")
 
 
-class ConsoleProgress:
-    """A progress bar on a terminal, for work that lasts longer than a second; nothing elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._console = console
-        self._tasks: dict[str, TaskID] = {}
-        self._first_shown: float | None = None
-        self._started = False
-
-    def __enter__(self) -> ConsoleProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._started:
-            self._bar.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """So many of all items are fetched, recorded …"""
-        if not self._console.is_terminal:
-            return
-        now = time.monotonic()
-        if self._first_shown is None:
-            self._first_shown = now
-        if now - self._first_shown >= 1.0 and not self._started:
-            self._bar.start()
-            self._started = True
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what)
-        self._bar.update(self._tasks[what], completed=done, total=total)
+def expense(row: Any, units: MinorUnits) -> str:
+    """How people know the expense of a row of the frame: date, supplier, amount, employee, as far as Pleo says."""
+    amount = None if row.amount_minor is None else units.amount(row.amount_minor, row.currency)
+    return " · ".join(str(part) for part in (row.date, row.supplier, amount, row.employee) if part is not None)
 
 
-def show_run(jobs: Sequence[JobReport], console: Console) -> None:
-    """The end of a run on the console: totals by currency, outcome, and every failure with its reason.
+def failed_rows(job: JobReport, most: int | None = None) -> Iterator[Any]:
+    """The rows of the frame of items that failed, the first `most`; a column is an attribute."""
+    yield from job.results.failed.iloc[:most].itertuples(index=False)
 
-    On a terminal these are tables, elsewhere plain lines of text.
-    """
-    for job in jobs:
-        for line in (*summary_lines(job), *_preview_lines(job)):
-            console.print(Text(line))
-        if console.is_terminal and job.failures:
-            console.print(_failure_table(job))
-        else:
-            for item in job.failures:
-                console.print(Text(f"  failed {item.accounting_entry_id}  {item.type.value}: {item.reason}"))
-        for notice in notice_lines(job):
-            console.print(Text(f"  note: {notice}"))
-        for line in unreported_lines(job):
-            console.print(Text(f"  {line}"))
+
+def reason(row: Any) -> str:
+    """Why the item of a row failed: Pleo's type, and what an accountant can act on."""
+    return f"{row.failure_reason_type.value}: {row.failure_reason}"
+
+
+def failure_lines(job: JobReport) -> Iterator[str]:
+    """Every item that failed on a line of its own: the expense as people know it, why, and its id."""
+    for row in failed_rows(job):
+        known = expense(row, job.minor_units)
+        yield f"failed {known}{': ' if known else ''}{reason(row)}  ({row.accounting_entry_id})"
+
+
+def safe_link(url: str | None) -> str | None:
+    """The address if a person can follow it without harm: https, or http on this machine; else None."""
+    if not url or len(url) > MAX_LINK or not _LINK.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError:
+        return None
+    safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    return url if safe and parts.hostname and "@" not in parts.netloc else None
 
 
 def summary_lines(job: JobReport) -> Iterator[str]:
@@ -120,7 +108,8 @@ def unreported_lines(job: JobReport) -> Iterator[str]:
         yield f"… and {len(job.unreported) - MAX_NOTICES} more"
 
 
-def _preview_lines(job: JobReport) -> Iterator[str]:
+def preview_lines(job: JobReport) -> Iterator[str]:
+    """In a dry run, every entry that would be made."""
     for entry in job.preview:
         yield from entry_lines(entry, job.minor_units)
 
@@ -146,11 +135,85 @@ def _entry_line(line: Line, currency: str, units: MinorUnits) -> str:
     return f"      {side} {line.account.code:<28} {units.number(amount, currency):>16}{tax}"
 
 
-def _failure_table(job: JobReport) -> Table:
-    table = Table("Accounting entry", "Type", "Reason", title="Failed items", title_justify="left")
-    for item in job.failures:
-        table.add_row(Text(item.accounting_entry_id), Text(item.type.value), Text(item.reason))
-    return table
+# -- Prefect UI -------------------------------------------------------------------------------------------------
+
+
+class OnlyForShow:
+    """Calls of Prefect's server that only show something: none raises, or delays a job by more than two seconds.
+
+    The first that goes wrong is logged, the others are not.
+    """
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    async def __call__(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make the call, whatever comes of it."""
+        try:
+            async with asyncio.timeout(SHOW_WITHIN_S):
+                await call()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the work does not depend on it
+            if not self._warned:
+                self._warned = True
+                why = one_line(f"{type(error).__name__} {error}".strip(), 200)
+                log.warning("The Prefect UI does not show all of this run: %s", why)
+
+
+async def publish(job: JobReport, only_for_show: OnlyForShow | None = None) -> None:
+    """The job's summary and its failed items as artifacts of the Prefect run under way, if they can be had soon."""
+    await (only_for_show or OnlyForShow())(lambda: _publish(job))
+
+
+async def _publish(job: JobReport) -> None:
+    await acreate_markdown_artifact(
+        summary_markdown(job), key="pleo-export-summary", description="What this run did for the job."
+    )
+    if not job.failed:
+        return
+    most = f" The first {MAX_ARTIFACT_ROWS} of {job.failed}." if job.failed > MAX_ARTIFACT_ROWS else ""
+    await acreate_table_artifact(
+        failure_table(job),
+        key="pleo-export-failed-items",
+        description=f"Items of job {markdown(job.job_id)} that failed, and why.{most}",
+    )
+
+
+async def publish_run(report: RunReport, only_for_show: OnlyForShow | None = None) -> None:
+    """What the run found and how its jobs ended, as an artifact of the Prefect run under way, if it can be had soon."""
+    await (only_for_show or OnlyForShow())(lambda: _publish_run(report))
+
+
+async def _publish_run(report: RunReport) -> None:
+    lines = [
+        f"* Job {markdown(job.job_id)}: **{job.ending.value}**, {markdown(counts(job))}" for job in report.jobs
+    ] + [f"* {markdown(line)}" for line in report.lines]
+    await acreate_markdown_artifact(
+        "\n".join(lines), key="pleo-export-run", description="The jobs of this run; each has a run of its own below."
+    )
+
+
+def failure_table(job: JobReport) -> list[dict[str, str]]:
+    """The first failed items for a table in the Prefect UI."""
+    units = job.minor_units
+    return [
+        {
+            "in Pleo": safe_link(row.pleo_url) or "",
+            "date": str(row.date or ""),
+            "supplier": table_cell(row.supplier or ""),
+            "amount": "" if row.amount_minor is None else table_cell(units.amount(row.amount_minor, row.currency)),
+            "employee": table_cell(row.employee or ""),
+            "reason": table_cell(row.failure_reason),
+            "type": row.failure_reason_type.value,
+            "accounting entry": row.accounting_entry_id,
+        }
+        for row in failed_rows(job, MAX_ARTIFACT_ROWS)
+    ]
+
+
+def table_cell(text: str) -> str:
+    """Text that is harmless in a cell of a table artifact. The UI of Prefect 3.8 shows cells as they are, its older
+    one (`/v1`, still served) as Markdown: so no backslashes, but no HTML, named link or image can come of it."""
+    return _MARKUP.sub(r"\1\2 ", text)
 
 
 def markdown(text: str) -> str:
@@ -166,7 +229,7 @@ def summary_markdown(job: JobReport) -> str:
         f"Company {markdown(job.company_id)}. {markdown(counts(job))}.",
         *([markdown(job.reason)] if job.reason else []),
         *(["| Currency | Pleo | Books | Reported |\n| --- | ---: | ---: | ---: |\n" + "\n".join(rows)] if rows else []),
-        *(["### Failed items\n\n" + "\n".join(_failure_points(job))] if job.failures else []),
+        *(["### Failed items\n\n" + "\n".join(_failure_points(job))] if job.failed else []),
         *(f"* {markdown(notice)}" for notice in notice_lines(job)),
         *(f"* {markdown(line)}" for line in unreported_lines(job)),
     ]
@@ -179,37 +242,11 @@ def _figures(job: JobReport, currency: str) -> Iterator[str]:
 
 
 def _failure_points(job: JobReport) -> Iterator[str]:
-    for item in job.failures[:FIRST_FAILURES]:
-        yield f"* {markdown(item.reason)} ({markdown(item.type.value)}, {markdown(item.accounting_entry_id)})"
-    if len(job.failures) > FIRST_FAILURES:
-        yield f"* … and {len(job.failures) - FIRST_FAILURES} more, in the table of failed items"
-
-
-async def publish(job: JobReport) -> None:
-    """The job's summary and its failed items as artifacts of the Prefect run under way."""
-    await acreate_markdown_artifact(
-        summary_markdown(job), key="pleo-export-summary", description="What this run did for the job."
-    )
-    if job.failures:
-        await acreate_table_artifact(
-            [
-                {
-                    "type": markdown(item.type.value),
-                    "reason": markdown(item.reason),  # the UI renders cells, too
-                    "accounting entry": markdown(item.accounting_entry_id),
-                }
-                for item in job.failures[:MAX_ARTIFACT_ROWS]
-            ],
-            key="pleo-export-failed-items",
-            description=f"Items of job {job.job_id} that failed, and why.",
-        )
-
-
-async def publish_run(report: RunReport) -> None:
-    """What the run found and how its jobs ended, as an artifact of the Prefect run under way."""
-    lines = [
-        f"* Job {markdown(job.job_id)}: **{job.ending.value}**, {markdown(counts(job))}" for job in report.jobs
-    ] + [f"* {markdown(line)}" for line in report.lines]
-    await acreate_markdown_artifact(
-        "\n".join(lines), key="pleo-export-run", description="The jobs of this run; each has a run of its own below."
-    )
+    for row in failed_rows(job, FIRST_FAILURES):
+        known = markdown(expense(row, job.minor_units))
+        url = safe_link(row.pleo_url)
+        linked = f"[{known or 'the expense'}](<{url}>)" if url else known
+        why = f"{markdown(row.failure_reason)} ({row.failure_reason_type.value})"
+        yield f"* {linked}{': ' if linked else ''}{why}, {row.accounting_entry_id}"
+    if job.failed > FIRST_FAILURES:
+        yield f"* … and {job.failed - FIRST_FAILURES} more, in the table of failed items"

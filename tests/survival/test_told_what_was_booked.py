@@ -9,10 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from blocks.pleo.models import ItemStatus
-from flows.outcome import MAX_NOTICES, JobReport
-from flows.report import unreported_lines
-from flows.results import Facts, Row
 from tests.flows.test_command_line import Shell
 from tests.support.installing import asked
 from tests.support.pleo.pleo_items import an_item
@@ -62,19 +58,6 @@ def test_a_job_that_another_has_ended_with_all_of_ours_is_a_success_in_prefect_t
     run, summary = _in_prefect(prefect_server, job_id)
     assert (run["state_type"], run["state_name"]) == ("COMPLETED", "FinishedElsewhere")
     assert "booked and not yet reported" not in summary
-
-
-def test_however_many_entries_pleo_does_not_know_a_thousand_are_named_and_the_others_counted() -> None:
-    job = JobReport("job", "company")
-    facts = Facts(currency="DKK", amount_minor=100)
-    job.results.add(
-        Row(f"entry {n}", ItemStatus.SUCCESSFUL, external_id=f"PX-{n}", facts=facts) for n in range(MAX_NOTICES + 500)
-    )
-    lines = list(unreported_lines(job))
-    assert len(lines) == MAX_NOTICES + 2
-    assert lines[0].startswith("1500 booked and not yet reported to Pleo")
-    assert lines[1] == "entry 0 is booked as PX-0, 1.00 DKK"
-    assert lines[-1] == "… and 500 more"
 
 
 def _in_prefect(server: PrefectServer, job_id: str) -> tuple[dict[str, Any], str]:

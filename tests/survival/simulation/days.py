@@ -21,7 +21,7 @@ from blocks.erp.base import Writers
 from blocks.erp.entries import EntryState
 from blocks.erp.settings import AllFailedEvent, Attachments, ClosedPeriod, ErpSettings
 from blocks.pleo.files.client import FileClient
-from blocks.pleo.http.auth import BearerAuth, KeyAuth
+from blocks.pleo.http.auth import BearerAuth, FixedAuth, KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.http.transport import Clock

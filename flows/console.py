@@ -1,4 +1,7 @@
-"""The end of a run on standard output and standard error, whatever they are: terminals, full disks, closed pipes."""
+"""The console: progress while a run goes on, and how it ended, on standard output and standard error.
+
+Whatever these are: terminals, full disks, closed pipes.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,94 @@ import io
 import json
 import os
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
-from flows.outcome import JOB_FAILED, OK, WITH_ERRORS, RunReport
-from flows.report import notice_lines, show_run, unreported_lines
+from flows.outcome import JOB_FAILED, OK, WITH_ERRORS, JobReport, RunReport
+from flows.report import (
+    expense,
+    failed_rows,
+    failure_lines,
+    notice_lines,
+    preview_lines,
+    reason,
+    summary_lines,
+    unreported_lines,
+)
+
+
+def show_run(jobs: Sequence[JobReport], console: Console) -> None:
+    """The end of a run on the console: totals by currency, outcome, and every failure with its reason.
+
+    On a terminal these are tables, elsewhere plain lines of text.
+    """
+    for job in jobs:
+        for line in (*summary_lines(job), *preview_lines(job)):
+            console.print(Text(line))
+        if console.is_terminal and job.failed:
+            console.print(_failure_table(job))
+        else:
+            for line in failure_lines(job):
+                console.print(Text(f"  {line}"))
+        for notice in notice_lines(job):
+            console.print(Text(f"  note: {notice}"))
+        for line in unreported_lines(job):
+            console.print(Text(f"  {line}"))
+
+
+def _failure_table(job: JobReport) -> Table:
+    table = Table("Expense", "Reason", "Accounting entry", title="Failed items", title_justify="left")
+    for row in failed_rows(job):
+        cells = (expense(row, job.minor_units), reason(row), row.accounting_entry_id)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+class ConsoleProgress:
+    """A progress bar on a terminal, for work that lasts longer than a second; nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._console = console
+        self._tasks: dict[str, TaskID] = {}
+        self._first_shown: float | None = None
+        self._started = False
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            self._bar.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """So many of all items are fetched, recorded …"""
+        if not self._console.is_terminal:
+            return
+        now = time.monotonic()
+        if self._first_shown is None:
+            self._first_shown = now
+        if now - self._first_shown >= 1.0 and not self._started:
+            self._bar.start()
+            self._started = True
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what)
+        self._bar.update(self._tasks[what], completed=done, total=total)
 
 
 class Plain(Console):
