@@ -97,7 +97,7 @@ def _record_together(site: Site, count: int, how_many: int) -> None:
     print(f"\n{how_many} writers, {count} expenses, {len(stands)} entries:", *(f"{one.runs} runs" for one in told))
 
 
-@_used(("password", POSTED), ("key", DRAFT))
+@_used(("password", POSTED))
 def test_two_writers_record_each_expense_once(site: Site) -> None:
     _record_together(site, 8, 2)
 
@@ -145,7 +145,7 @@ def _killed_at_each(site: Site, side: str, *, changing: bool) -> int:
     raise AssertionError(f"a page took {MOST_REQUESTS} requests")
 
 
-@_used(("password", POSTED), ("key", DRAFT))
+@_used(("key", DRAFT))
 def test_a_run_may_be_killed_after_it_has_made_drafts(site: Site) -> None:
     with proxying(site.harness.address) as proxy:
         for n in (0, 1):
@@ -187,6 +187,7 @@ def _is_post(seen: Seen) -> bool:
     return b".post" in seen.head or "/post" in seen.path
 
 
+@pytest.mark.slow
 @_used(("password", POSTED))
 def test_the_server_may_be_killed_while_it_creates_and_while_it_posts(site: Site) -> None:
     assert _server_killed(site, Fault(when=site.harness.may_change))
@@ -203,6 +204,7 @@ def test_the_server_may_be_killed_in_the_middle_of_whatever_it_changes(site: Sit
     print(f"\n{n} requests, the server killed in each of them, {3 * n} expenses, none twice")
 
 
+@pytest.mark.slow
 @_used(*((kind, state) for kind, state in USES if kind != "module"))
 async def test_a_lower_id_may_be_seen_after_a_higher_one_counts(site: Site) -> None:
     """A transaction that gave out its id first, and commits last, as `deployments/tryton` has them take turns."""

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from flows.runner import PlainRunner, retry_wait_s
 from flows.steps.fetch import FetchedPage, PageKey
 from flows.stop import Stop
 from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp_server import SmallErpServer
 from tests.support.exporting import Office, no_waiting, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
@@ -40,18 +40,6 @@ GET_DATA = "GET /v3/export-items"
 
 def with_receipt(number: int, **changes: Any) -> Json:
     return an_item(number, files=[{"url": mark(NAME), "type": "application/pdf"}], **changes)
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

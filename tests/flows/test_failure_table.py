@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,8 @@ from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Ref
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import JobReport
 from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import Office, office
+from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, account, an_item, entry_id, line, money, payable, vendor
 
 PDF = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
@@ -42,18 +40,6 @@ REFERENCE = Reference(
     ),
 )
 """A set-up with gaps: no journal for credit notes, no out-of-pocket account, few codes."""
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 async def exported(at_work: Office, items: list[Json], system: SmallErp, **policy: Any) -> JobReport:

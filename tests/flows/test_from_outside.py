@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,11 @@ from flows.runner import PlainRunner, Step
 from flows.session import Session
 from flows.steps.fetch import FetchedPage, PageKey
 from flows.stop import Stop, Stopped
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import no_waiting, office
-from tests.support.processes import PrefectServer
 
 JOB = "00000000-0000-4000-8000-000000000001"
 COMPANY = "00000000-0000-4000-8000-000000000002"
-
-
-@pytest.fixture
-def shell(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Shell]:
-    with office(tmp_path) as at_work:
-        yield Shell(at_work, prefect_server, tmp_path)
 
 
 def _holds_anything(folder: Path) -> bool:

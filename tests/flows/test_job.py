@@ -2,9 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from math import ceil
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from blocks.pleo.errors import PleoUnavailable
 from flows.outcome import Ending
 from flows.runner import PlainRunner
 from flows.stop import Stop
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
@@ -22,13 +20,6 @@ GET_DATA = "GET /v3/export-items"
 EVENTS = "POST /v3/export-job-events"
 LIST_JOBS = "GET /v3/export-jobs"
 RECEIPTS = "GET /receipts"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    """A Pleo without a job yet, and books without an entry."""
-    with office(tmp_path) as made:
-        yield made
 
 
 async def test_a_job_of_every_type_ends_with_each_item_final_and_the_books_equal(at_work: Office) -> None:

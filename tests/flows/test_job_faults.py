@@ -1,8 +1,5 @@
 """The seven steps when something goes wrong on the way: calls get lost, answers are bad, one side stays away."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from blocks.erp.base import Outcome
@@ -11,7 +8,7 @@ from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from flows.outcome import Ending
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
@@ -19,13 +16,6 @@ GET_DATA = "GET /v3/export-items"
 EVENTS = "POST /v3/export-job-events"
 LIST_JOBS = "GET /v3/export-jobs"
 RECEIPTS = "GET /receipts"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    """A Pleo without a job yet, and books without an entry."""
-    with office(tmp_path) as made:
-        yield made
 
 
 class _Trouble(Ledger):
@@ -74,8 +64,10 @@ async def test_an_erp_that_stays_away_leaves_the_job_open_for_the_next_run(at_wo
     assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed"]
 
 
-@pytest.mark.parametrize("kind", ["drop", "lost", "cut", "html"])
-@pytest.mark.parametrize("call", [LIST_JOBS, EVENTS, GET_ITEMS, GET_DATA, PUT_ITEMS])
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [("drop", LIST_JOBS), ("lost", EVENTS), ("cut", GET_ITEMS), ("html", GET_DATA), ("lost", PUT_ITEMS)],
+)
 async def test_one_bad_answer_anywhere_changes_nothing(at_work: Office, kind: str, call: str) -> None:
     job_id = at_work.sandbox.add_job(items=40, seed=6)
     at_work.sandbox.inject(kind, call, skip=1 if call in {LIST_JOBS, EVENTS} else 0)  # type: ignore[arg-type]

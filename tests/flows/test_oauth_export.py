@@ -19,7 +19,7 @@ from blocks.pleo.oauth.endpoint import ClientAuth, Registration, Tokens
 from blocks.pleo.oauth.grant import Saved, SavedGrant
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET
 from flows.runner import PlainRunner
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office, no_waiting, office
 from tests.support.pleo.oauth_world import RECONNECT, TOKEN_CALL, Drawer
 from tests.support.processes import PrefectServer, until
@@ -153,7 +153,7 @@ def test_the_command_renews_access_at_its_start_and_in_the_middle_and_nobody_see
     sandbox = shell.office.sandbox
     name = saved(shell)
     blocks = [held(name)]
-    job_id = sandbox.add_job(400, failing=False)
+    job_id = sandbox.add_job(200, failing=False)
     sandbox.expire_access_tokens()
     sandbox.inject("status", "GET /v3/export-items", skip=1, times=1, retry_after="3")  # time to let it run out again
 
@@ -168,9 +168,9 @@ def test_the_command_renews_access_at_its_start_and_in_the_middle_and_nobody_see
     meanwhile.join()
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document["jobs"][0]["successful"] == 400
+    assert document["jobs"][0]["successful"] == 200
     assert document["pleo_requests"] == sandbox.received().total
-    assert sandbox.outcome(job_id) == {"successful": 400}
+    assert sandbox.outcome(job_id) == {"successful": 200}
     (grant,) = sandbox.oauth_grants()
     assert (grant.renewals, grant.revoked) == (2, None)
     blocks.append(held(name))

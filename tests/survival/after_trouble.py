@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office, office
 from tests.support.processes import PrefectServer
 

@@ -25,7 +25,7 @@ from flows.deadline import USUAL_LIFE_S, Deadline
 from flows.outcome import Ending
 from flows.report import summary_lines, unreported_lines
 from flows.runner import PlainRunner, Step
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office, no_waiting, office
 from tests.support.pleo.pleo_items import an_item
 from tests.support.processes import PrefectServer

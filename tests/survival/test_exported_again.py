@@ -6,7 +6,6 @@ Unchanged, with another amount or account, with drafts to be posted and with rec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,10 @@ from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import RunReport
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
-from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched, watched
+from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched
 
 ITEMS = 30
 CHANGED = entry_id(7)
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 async def _exported(pleo: Watched, **policy: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blocks.pleo.sandbox import Sandbox
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office
 from tests.support.network.network_faults import BY_NAME
 from tests.support.network.socket_network import SocketNetwork, answering

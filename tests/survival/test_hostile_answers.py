@@ -150,7 +150,7 @@ def check_rubbish(office: HostileOffice, books: Iterator[Path], seed: int) -> No
     assert office.sandbox.job(job_id).status not in {"pending", "in_progress"}
 
 
-@examples(40)
+@examples(15)
 @given(seed=SEEDS)
 def test_answers_that_are_rubbish_for_a_while(at_work: HostileOffice, books: Iterator[Path], seed: int) -> None:
     check_rubbish(at_work, books, seed)

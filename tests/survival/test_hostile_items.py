@@ -138,7 +138,7 @@ def check_spoiled_items(office: HostileOffice, books: Iterator[Path], seed: int)
     assert_only_these_are_affected(office, job, report)
 
 
-@examples(40)
+@examples(15)
 @given(seed=SEEDS)
 def test_items_that_are_rubbish_fail_alone(at_work: HostileOffice, books: Iterator[Path], seed: int) -> None:
     check_spoiled_items(at_work, books, seed)

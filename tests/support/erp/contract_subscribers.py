@@ -19,24 +19,25 @@ SUBSCRIBED_SLOWLY = {
 }
 """Those whose tests all take their time, and run with `-m slow` only."""
 
-SLOW_TESTS = {
+QUICK_TESTS = {
     "tryton": (
-        "test_a_thousand_entries_of_which_three_are_bad",
-        "test_the_first_request_that_changes_something_meets_every_trouble",
-        "test_recording_meets_trouble_at_any_request_that_changes_something",
-        "test_finishing_what_stands_meets_trouble",
-        "test_a_login_that_is_refused_in_the_middle",
-        "test_a_run_may_be_killed_at_any_moment",
-        "test_a_request_of_a_killed_run_may_be_carried_out_after_the_next_run",
-        "test_a_run_that_stops_short_at_any_request_meets_one_that_does_not",
-        "test_two_processes_record_each_id_once",
-        "test_two_runs_take_turns",
-        "test_an_answer_that_comes_too_late",
-        "test_an_answer_that_nobody_waited_for_is_found_again",
-        "test_a_server_that_asks_for_fewer_calls",
+        "test_entries_are_recorded_with_their_files",
+        "test_where_files_are_required_nothing_stands_of_an_entry_that_lacks_one[tryton-bill-vanished]",
+        "test_documents_of_one_expense_are_one_entry_and_settle_each_other_once_they_are_posted[tryton-posted-kinds0]",
+        "test_two_expenses_of_one_invoice_settle_each_other_whichever_comes_first[tryton-kinds1]",
+        "test_a_bill_and_its_payment_in_another_currency_settle_each_other",
+        "test_an_entry_is_recorded_and_found_as_it_was_given",
+        "test_a_draft_of_an_earlier_run_is_posted_by_the_next",
+        "test_the_reference_has_what_can_be_booked_with_and_nothing_else",
+        "test_a_dry_run_sees_everything_and_writes_nothing",
+        "test_bad_entries_spoil_no_good_ones_and_outcomes_keep_their_order",
+        "test_a_closed_period_takes_nothing[tryton-journal entry]",
+        "test_wrong_credentials",
+        "test_looking_meets_trouble",
     )
 }
-"""Tests that take a real server many seconds each: there they run with `-m slow` only."""
+"""A choice of the contract, by the test's name or by one case of it: what a real server is asked by every run of the
+tests. All else that takes this server runs with `-m slow` only."""
 
 
 def harness_class(name: str) -> type[Harness]:
