@@ -19,7 +19,7 @@ from tests.support.schedule import in_order, make_scheduler
 
 if TYPE_CHECKING:  # what they import has to find the environment cleaned
     from tests.support.command_line import Shell
-    from tests.support.erp.small_erp_server import SmallErpServer
+    from tests.support.erp.small_erp.server import SmallErpServer
     from tests.support.exporting import Office
 
 pytest_plugins = ["tests.support.erp.tryton.fixtures"]
@@ -92,7 +92,7 @@ def shell(at_work: Office, prefect_server: PrefectServer, tmp_path: Path) -> She
 @pytest.fixture
 def erp() -> Iterator[SmallErpServer]:
     """A small accounting system over HTTP, without an entry."""
-    from tests.support.erp.small_erp_server import serving
+    from tests.support.erp.small_erp.server import serving
 
     with serving() as server:
         yield server

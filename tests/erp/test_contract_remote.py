@@ -21,14 +21,14 @@ from blocks.erp.errors import (
     ErpRateLimited,
     ErpUnavailable,
 )
-from tests.support.erp.contract_books import all_recorded, books_are_sound, hashes_of, is_recorded
-from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT, POSTED
-from tests.support.erp.contract_harness import Harness, How
-from tests.support.erp.contract_runner import bring_to_an_end, ready
-from tests.support.erp.contract_site import Connection, Site, another
+from tests.support.erp.contract.books import all_recorded, books_are_sound, hashes_of, is_recorded
+from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, POSTED
+from tests.support.erp.contract.harness import Harness, How
+from tests.support.erp.contract.runner import bring_to_an_end, ready
+from tests.support.erp.contract.site import Connection, Site, another
 from tests.support.network.fault_proxy import Answer, Cut, Fault, FaultProxy, Gate, Seen, proxying
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_REQUESTS = 100

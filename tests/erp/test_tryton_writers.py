@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import Entry, EntryState, Recorded
-from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT, POSTED, Maker
-from tests.support.erp.contract_harness import How
-from tests.support.erp.contract_site import another
+from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, POSTED, Maker
+from tests.support.erp.contract.harness import How
+from tests.support.erp.contract.site import another
 from tests.support.erp.tryton.harness import TrytonHarness, TrytonKeyHarness, TrytonModuleHarness
 from tests.support.erp.tryton.server import TrytonServer
 from tests.support.erp.tryton.writers import (

@@ -28,8 +28,8 @@ from flows.receipts.folder import receipts_folder
 from flows.runner import PlainRunner, retry_wait_s
 from flows.steps.fetch import FetchedPage, PageKey
 from flows.stop import Stop
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office, no_waiting, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 

@@ -10,8 +10,8 @@ from blocks.erp.entries import Attachment, EntryState, NotAttached
 from blocks.erp.errors import Refused
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import mark
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item, entry_id
 

@@ -12,8 +12,8 @@ from blocks.erp.policy import Attachments, Policy, UnknownVendor
 from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Reference, Role, Vendors
 from blocks.pleo.sandbox.receipts import mark
 from flows.outcome import JobReport
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, account, an_item, entry_id, line, money, payable, vendor
 

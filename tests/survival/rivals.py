@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command_line import Shell
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.pleo.watched_pleo import Watched
 from tests.support.processes import PrefectServer
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from blocks.erp.base import Erp, Writers
 from blocks.erp.settings import ErpSettings
 from flows.export import main
-from tests.support.erp.small_erp import SmallErp
+from tests.support.erp.small_erp.client import SmallErp
 
 BLOCK = "small-erp/of-tests"
 

@@ -14,11 +14,11 @@ import pytest
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.policy import Attachments, Policy
-from tests.support.erp.faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
-from tests.support.erp.small_erp_server import SmallErpServer
-from tests.support.network import jumping_loop
+from tests.support.erp.small_erp.server import SmallErpServer
+from tests.support.network import virtual_time
 from tests.support.network.network_faults import BASIC, BEYOND, Fault
 from tests.survival.fault_cells import EXIT, FOR_EVER, MAX_TRIES, RUN_BUDGET_S, SCENARIOS, clean, state_of
+from tests.survival.faulty_erp import ANSWER_S, RemoteErp, Trouble, TroubledLedger, serve_erp
 from tests.survival.faulty_office import START, FaultyOffice, Meeting, faulty_office
 
 CALLS = ("erp ping", "erp find", "erp create", "erp attach", "erp post")
@@ -57,7 +57,7 @@ def _clean_remote() -> tuple[dict[str, Any], list[Any], list[str]]:
         server = SmallErpServer()
         serve_erp(office, server)
         job_id = office.sandbox.add_job(**SCENARIOS[SCENARIO])
-        report, _ = jumping_loop.run(_export(office))
+        report, _ = virtual_time.run(_export(office))
         assert report.exit_status == EXIT[SCENARIO]
         assert all(posted for posted, *_ in _books(server).values())
         return _books(server), _outcomes(office, job_id), _events(office)
@@ -108,7 +108,7 @@ def _prove_remote(call: str, fault: Fault, times: int, skip: int, folder: Path) 
             assert again.exit_status == EXIT[SCENARIO], again.lines
             assert (_books(server), _outcomes(office, job_id), _events(office)) == wanted
 
-        jumping_loop.run(both())
+        virtual_time.run(both())
 
 
 def _check_what_is_reported(server: SmallErpServer, office: FaultyOffice, job_id: str) -> None:
@@ -218,4 +218,4 @@ def _prove_ledger(trouble: Trouble, folder: Path) -> None:
                 assert again.exit_status == EXIT[SCENARIO]
             assert state_of(office, job_id) == wanted
 
-        jumping_loop.run(both())
+        virtual_time.run(both())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.network import jumping_loop
+from tests.support.network import virtual_time
 from tests.support.network.network_faults import ALL, BASIC, BEYOND, BY_NAME, Fault
 from tests.survival.fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove, weather
 from tests.survival.faulty_office import EXPORT_ITEMS, faulty_office
@@ -92,7 +92,7 @@ def test_bad_weather_loses_nothing(seeds: range, tmp_path: Path) -> None:
 def test_more_requests_than_a_minute_allows_meet_no_429(tmp_path: Path) -> None:
     with faulty_office(tmp_path, rate_limit=True) as office:
         office.sandbox.add_job(items=250, failing=0)
-        report, seconds = jumping_loop.run(office.export(page_size=1))
+        report, seconds = virtual_time.run(office.export(page_size=1))
         assert report.exit_status == 0
         assert (report.pleo_requests > 600, 60.0 <= seconds < 125.0) == (True, True)
         assert 429 not in office.sandbox.received().by_status

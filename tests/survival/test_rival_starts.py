@@ -10,8 +10,8 @@ import pytest
 
 from flows.outcome import Ending, JobReport, RunReport
 from flows.runner import PlainRunner, Runner
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import no_waiting
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item, entry_id

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Fault, Gate, proxying
 from tests.support.pleo.pleo_items import an_item
 from tests.support.pleo.watched_pleo import Watched

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.installing import asked, run
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item

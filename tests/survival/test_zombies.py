@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.outcome import RunReport
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Fault, FaultProxy, Gate, proxying
 from tests.support.pleo.pleo_items import an_item
 from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched

@@ -15,8 +15,8 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.policy import Attachments, Policy
 from blocks.pleo.sandbox.receipts import content, mark
 from flows.runner import PlainRunner
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office, no_waiting, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.erp.contract_entries import Maker
-from tests.support.erp.contract_harness import Harness
-from tests.support.erp.contract_site import Connection, Site
-from tests.support.erp.contract_subscribers import QUICK_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
+from tests.support.erp.contract.entries import Maker
+from tests.support.erp.contract.harness import Harness
+from tests.support.erp.contract.site import Connection, Site
+from tests.support.erp.contract.subscribers import QUICK_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
 
 
 @pytest.hookimpl(tryfirst=True)

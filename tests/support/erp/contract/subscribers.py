@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from tests.support.erp.contract_harness import Harness
+from tests.support.erp.contract.harness import Harness
 
 SUBSCRIBED = {
     "ledger": "tests.support.erp.ledger_harness:LedgerHarness",
-    "remote": "tests.support.erp.contract_remote_harness:RemoteLedgerHarness",  # the ledger behind HTTP
+    "remote": "tests.support.erp.served_ledger.harness:RemoteLedgerHarness",  # the ledger behind HTTP
     "tryton": "tests.support.erp.tryton.harness:TrytonHarness",
-    "plain": "tests.support.erp.contract_plain_harness:PlainLedgerHarness",  # one that can do next to nothing
+    "plain": "tests.support.erp.plain_ledger:PlainLedgerHarness",  # one that can do next to nothing
 }
 
 SUBSCRIBED_SLOWLY = {
