@@ -239,15 +239,6 @@ async def test_whatever_else_the_erp_answers_is_its_own_words(at_work: Office, e
     assert set(erp.entries) == {entry_id(2), entry_id(4)}
 
 
-@pytest.mark.parametrize("after_act", [False, True])
-async def test_an_answer_that_never_comes_is_looked_up_before_anything_is_written_again(
-    at_work: Office, erp: SmallErpServer, after_act: bool
-) -> None:
-    erp.fault("create", drop=True, after_act=after_act, skip=1, times=2)
-    job = await exported(at_work, [an_item(n) for n in range(1, 5)], SmallErp(erp.base_url))
-    assert (told(at_work, job), len(erp.entries), job.successful) == ({}, 4, 4)
-
-
 JOB_ROWS = [
     ({"status": 401, "text": "wrong key"}, "accounting_system_authentication_failure"),
     ({"status": 403, "text": "the user may not post"}, "invalid_configuration"),

@@ -53,31 +53,6 @@ async def test_a_write_without_an_answer_is_looked_up_before_it_is_tried_again(
     assert trouble.looked_up == [30] * look_ups  # and what is written at last is read back once
 
 
-async def test_an_erp_that_stays_away_leaves_the_job_open_for_the_next_run(at_work: Office) -> None:
-    job_id = at_work.sandbox.add_job(items=30, failing=False)
-    report = await at_work.export(erp=_Trouble(at_work, before=6))
-    assert (report.jobs[0].ending, report.exit_status) == (Ending.UNFINISHED, 1)
-    assert "away" in report.jobs[0].reason
-    assert at_work.sandbox.job(job_id).status == "in_progress"
-    again = await at_work.export()
-    assert (again.jobs[0].event, again.jobs[0].successful) == ("completed", 30)
-    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "call"),
-    [("drop", LIST_JOBS), ("lost", EVENTS), ("cut", GET_ITEMS), ("html", GET_DATA), ("lost", PUT_ITEMS)],
-)
-async def test_one_bad_answer_anywhere_changes_nothing(at_work: Office, kind: str, call: str) -> None:
-    job_id = at_work.sandbox.add_job(items=40, seed=6)
-    at_work.sandbox.inject(kind, call, skip=1 if call in {LIST_JOBS, EVENTS} else 0)  # type: ignore[arg-type]
-    report = await at_work.export(page_size=20, update_batch_size=20)
-    assert report.jobs[0].event == "completed_with_errors"
-    assert at_work.entries() == report.jobs[0].successful
-    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed_with_errors"]
-    assert all(item.updates == 1 or call == PUT_ITEMS for item in at_work.sandbox.items(job_id))
-
-
 async def test_a_pleo_that_stays_away_leaves_the_job_open_and_no_item_reported_twice(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job(items=60, failing=False)
     at_work.sandbox.inject("status", PUT_ITEMS, skip=1, times=6)
@@ -121,17 +96,3 @@ async def test_missing_contra_accounts_fail_the_job_and_name_them(at_work: Offic
     assert "SEK" in (job.failure_reason or "")
     assert "contra accounts" in (job.failure_reason or "").lower()
     assert report.exit_status == 1
-
-
-async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_anything_is_read(at_work: Office) -> None:
-    job_id = at_work.sandbox.add_job(items=10, failing=False)
-
-    class Away(Ledger):
-        async def validate(self) -> None:
-            raise ErpUnavailable("the books are away")
-
-    report = await at_work.export(erp=Away(at_work.books))
-    job = at_work.sandbox.job(job_id)
-    assert (report.exit_status, job.failure_reason_type) == (1, "accounting_system_unreachable")
-    assert job.failure_reason == "the books are away"
-    assert GET_ITEMS not in at_work.sandbox.received().by_call

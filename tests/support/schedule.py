@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling, WorkStealingScheduling
 
 TRYTON = ("tests/erp/", "tests/flows/test_tryton")
 
@@ -21,9 +21,15 @@ class TogetherByServer(LoadScopeScheduling):
         return "tryton" if nodeid.startswith(TRYTON) else nodeid.partition("::")[0]
 
 
-def make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    """For the quick tests; the slow ones take Tryton for so long that both processes should have one."""
-    return TogetherByServer(config, log) if config.option.markexpr == "not slow" else None
+def make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For the quick tests the above; the slow ones take so long that both processes have a Tryton, and the one that is
+    done first takes over from the other."""
+    match config.option.markexpr:
+        case "not slow":
+            return TogetherByServer(config, log)
+        case "slow":
+            return WorkStealingScheduling(config, log)
+    return None
 
 
 def in_order(items: list[pytest.Item]) -> None:

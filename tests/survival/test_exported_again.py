@@ -1,6 +1,6 @@
 """The user presses Export again with the same expenses: what stands is found and told, never booked a second time.
 
-Unchanged, with another amount or account, with drafts to be posted and with receipts that are added see `tests/flows`.
+Receipts that are added later see `tests/flows/receipts`.
 """
 
 from __future__ import annotations

@@ -49,17 +49,6 @@ def street(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Street]:
             )
 
 
-def test_a_web_page_in_place_of_pleo_is_a_wrong_address_and_touches_nothing(street: Street) -> None:
-    street.office.sandbox.add_job(items=7, seed=4, failing=1)
-    street.office.meetings.append(Meeting("*", BY_NAME["HTML"], FOR_EVER))
-    status, document, lines = street.run()
-    assert status == 2
-    assert document["jobs"] == []
-    assert [line for line in lines if "does not answer as Pleo does" in line and "check the base URL" in line]
-    assert len(lines) == 1
-    assert (street.events(), street.office.journal()) == ([], [])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fault"),
