@@ -106,7 +106,6 @@ def test_an_output_without_unicode_still_gets_the_whole_report(shell: Shell) -> 
     assert (done.returncode, done.stderr) == (3, "")
     assert "ukendt k\\xf8b" in done.stdout
     assert "the books are in books.sqlite" in done.stdout
-    assert json.loads(shell.run("--json", PYTHONIOENCODING="ascii").stdout)["jobs"] == []
 
 
 class Watching(PlainRunner):
@@ -163,6 +162,7 @@ async def test_credentials_that_may_read_but_not_start_a_job_are_a_matter_of_con
     assert pleo.received == ["GET /v3/export-jobs", "POST /v3/export-job-events"]
 
 
+@pytest.mark.slow
 def test_items_that_pleo_refuses_to_update_are_named_beside_the_json_document(shell: Shell) -> None:
     job_id = shell.office.sandbox.add_job(items=3, seed=7, failing=False)
     item = shell.office.sandbox.items(job_id)[0]

@@ -140,7 +140,7 @@ async def test_the_job_fails_by_its_type_and_the_reason_says_what_to_do(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", QUICK)
 def test_the_command_says_it_in_one_line_and_tells_no_secret(
     mistake: str,
     shared_tryton: TrytonServer,

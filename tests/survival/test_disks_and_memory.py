@@ -14,6 +14,7 @@ from tests.support.processes import PrefectServer
 from tests.survival.after_trouble import Branch, Result, branch, left_over, undisturbed, whole_beancount
 from tests.survival.small_disks import fill, make_read_only, mend, small_disk
 
+pytestmark = pytest.mark.slow
 FULL = "the disk is full; free some space and run again"
 
 
@@ -60,7 +61,6 @@ def test_a_disk_without_room_for_the_books_is_one_line_and_status_2(
     _ends_well(at_work, wanted, books)
 
 
-@pytest.mark.slow
 def test_a_read_only_disk_for_the_books_is_one_line_and_status_2(at_work: Branch, wanted: Result, disk: Path) -> None:
     make_read_only(disk)
     books = disk / "books.sqlite"
@@ -72,7 +72,6 @@ def test_a_read_only_disk_for_the_books_is_one_line_and_status_2(at_work: Branch
     _ends_well(at_work, wanted, books)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("room", [250_000, 600_000])
 def test_a_disk_that_fills_up_under_the_books_leaves_the_job_for_the_next_run(
     at_work: Branch, wanted: Result, disk: Path, room: int
@@ -87,7 +86,6 @@ def test_a_disk_that_fills_up_under_the_books_leaves_the_job_for_the_next_run(
     _ends_well(at_work, wanted, books)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["full", "fills", "read-only"])
 def test_no_room_for_stored_pages_is_a_warning_and_the_job_is_done_without(
     at_work: Branch, wanted: Result, disk: Path, trouble: str
@@ -105,7 +103,6 @@ def test_no_room_for_stored_pages_is_a_warning_and_the_job_is_done_without(
     _no_traceback(at_work)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["full", "fills", "read-only"])
 def test_no_room_for_temporary_files_is_told_or_does_not_matter(
     at_work: Branch, wanted: Result, disk: Path, trouble: str
@@ -123,7 +120,6 @@ def test_no_room_for_temporary_files_is_told_or_does_not_matter(
     _ends_well(at_work, wanted, TMPDIR=str(disk))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_a_disk_without_room_for_prefects_own_files_ends_in_a_line_before_a_job_is_touched(
     at_work: Branch, wanted: Result, disk: Path, trouble: str
@@ -138,7 +134,6 @@ def test_a_disk_without_room_for_prefects_own_files_ends_in_a_line_before_a_job_
     _ends_well(at_work, wanted)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("after", [">/dev/full", "| true; exit ${PIPESTATUS[0]}"], ids=["full", "closed"])
 def test_a_report_that_nobody_takes_is_one_line_and_status_1(
@@ -152,7 +147,6 @@ def test_a_report_that_nobody_takes_is_one_line_and_status_1(
     _no_traceback(at_work)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "status"),
     [(">&-", 3), ("2>&-", 3), ("2>/dev/full", 3), ("--json >&- 2>&- <&-", 3), (">/dev/full 2>/dev/full", 1)],
@@ -165,7 +159,6 @@ def test_streams_that_are_closed_or_full_change_nothing_in_the_books(
     assert at_work.result() == wanted
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("handles", [14, 16, 18, 20, 22, 24, 28])
 def test_a_lack_of_file_handles_is_told_and_the_next_run_goes_on(at_work: Branch, wanted: Result, handles: int) -> None:
     done = at_work.run(before=f"ulimit -n {handles};")
@@ -176,7 +169,6 @@ def test_a_lack_of_file_handles_is_told_and_the_next_run_goes_on(at_work: Branch
     _ends_well(at_work, wanted)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [380_000, 430_000, 480_000, 530_000])
 def test_a_lack_of_memory_harms_no_books(at_work: Branch, wanted: Result, kilobytes: int) -> None:
     at_work.run(before=f"ulimit -v {kilobytes};")
@@ -184,7 +176,6 @@ def test_a_lack_of_memory_harms_no_books(at_work: Branch, wanted: Result, kiloby
     _ends_well(at_work, wanted)
 
 
-@pytest.mark.slow
 def test_books_that_another_program_locks_are_waited_for_a_while_and_then_told(at_work: Branch, wanted: Result) -> None:
     at_work.run("--dry-run")
     with closing(sqlite3.connect(at_work.office.books, isolation_level=None)) as other:
@@ -200,7 +191,6 @@ def test_books_that_another_program_locks_are_waited_for_a_while_and_then_told(a
     _ends_well(at_work, wanted)
 
 
-@pytest.mark.slow
 def test_books_that_break_are_one_line_until_they_are_restored(at_work: Branch, wanted: Result) -> None:
     at_work.office.sandbox.inject("status", "PUT /v3/export-jobs/{jobId}/items", status=403)
     assert at_work.run().returncode == 1
