@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -119,12 +118,11 @@ async def test_access_that_was_taken_back_before_is_wrong_configuration(tmp_path
 
 
 @pytest.fixture
-def shell(prefect_api: PrefectServer, tmp_path: Path) -> Iterator[Shell]:
-    with office(tmp_path) as at_work:
-        made = Shell(at_work, prefect_api, tmp_path)
-        for name in ("PLEO_BASE_URL", "PLEO_API_KEY"):
-            del made.environment[name]
-        yield made
+def shell(shell: Shell, prefect_api: PrefectServer) -> Shell:
+    """Without a key, as the access is in a block."""
+    for name in ("PLEO_BASE_URL", "PLEO_API_KEY"):
+        del shell.environment[name]
+    return shell
 
 
 def saved(shell: Shell, *, tokens: bool = True) -> str:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -25,16 +25,8 @@ PAGE = 4096
 DAMAGED = "is damaged; restore it from a backup or give another --ledger file"
 
 
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    """An office with one job done and a second one waiting."""
-    with office(tmp_path / "office") as made:
-        yield made
-
-
 async def _first_job(at_work: Office) -> bytes:
     """Do one job; the bytes of the books then."""
-    at_work.books.parent.mkdir(exist_ok=True)
     at_work.sandbox.add_job(items=60, seed=SEED)
     await at_work.export()
     with closing(sqlite3.connect(at_work.books)) as connection:
