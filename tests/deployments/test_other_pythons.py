@@ -15,7 +15,7 @@ import pytest
 from tests.support.processes import ROOT
 
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "*.sqlite*")
-MINUTES = 25
+MINUTES = 30
 
 
 def _promised() -> list[str]:

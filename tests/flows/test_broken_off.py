@@ -35,7 +35,6 @@ from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 POSTED = Policy(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
-GET_DATA = "GET /v3/export-items"
 
 
 def with_receipt(number: int, **changes: Any) -> Json:

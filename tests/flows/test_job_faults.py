@@ -11,11 +11,6 @@ from flows.outcome import Ending
 from tests.support.exporting import Office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
-GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
-GET_DATA = "GET /v3/export-items"
-EVENTS = "POST /v3/export-job-events"
-LIST_JOBS = "GET /v3/export-jobs"
-RECEIPTS = "GET /receipts"
 
 
 class _Trouble(Ledger):

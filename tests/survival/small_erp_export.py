@@ -18,8 +18,6 @@ from blocks.erp.settings import ErpSettings
 from flows.export import main
 from tests.support.erp.small_erp.client import SmallErp
 
-BLOCK = "small-erp/of-tests"
-
 
 class SmallErpSettings(ErpSettings):
     """The small ERP of the tests."""

@@ -32,7 +32,6 @@ from tests.support.processes import PrefectServer
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NO_RECEIPTS = Policy(attachments=Attachments.SKIP)
-GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
 
 
 class Hours:
