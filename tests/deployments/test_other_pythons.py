@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.processes import ROOT
 
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "*.sqlite*")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "*.sqlite")
 MINUTES = 30
 
 
