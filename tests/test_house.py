@@ -70,9 +70,10 @@ def test_a_job_runs_without_prefect_being_imported() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-@pytest.mark.parametrize("module", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_is_longer_than_400_lines(module: Path) -> None:
-    assert len(module.read_text().splitlines()) <= 400
+def test_no_module_is_longer_than_400_lines() -> None:
+    modules = [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "deployments").rglob("*.py")]
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
 
 
 def test_the_top_level_holds_what_the_design_names() -> None:

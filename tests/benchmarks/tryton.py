@@ -22,7 +22,7 @@ from blocks.erp.entries import JournalEntry, Recorded
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
 from blocks.erp.tryton.payloads import payload_of
-from tests.support.erp.contract_entries import Maker
+from tests.support.erp.contract.entries import Maker
 from tests.support.erp.tryton.harness import NAMES, a_tryton
 from tests.support.erp.tryton.server import Tryton as TrytonSession
 from tests.support.erp.tryton.server import TrytonServer

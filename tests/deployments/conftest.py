@@ -13,7 +13,6 @@ from tests.support.installing import Installation, run
 from tests.support.processes import PrefectServer, free_port, running, until
 
 ITEMS = 60
-DEPLOY = ["--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
 
 
 @pytest.fixture(scope="session")

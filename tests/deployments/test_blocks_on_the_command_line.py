@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.support.choice import slow
 from tests.support.processes import PrefectServer
 
 KEY = "key-that-nobody may-see"
@@ -33,8 +34,10 @@ def save_as_the_form_does(server: PrefectServer, slug: str, data: dict[str, Any]
     ("slug", "data", "complaint"),
     [
         ("pleo-credentials", {"api_key": KEY}, "api_key: Value error, it holds characters that no key or token has"),
-        ("pleo-credentials", {"base_url": "https://pleo.example"}, "give either an API key or an access token"),
-        ("ledger", {"page_size": 1000}, "page_size: Input should be less than or equal to 100"),
+        *slow(
+            ("pleo-credentials", {"base_url": "https://pleo.example"}, "give either an API key or an access token"),
+            ("ledger", {"page_size": 1000}, "page_size: Input should be less than or equal to 100"),
+        ),
     ],
 )
 def test_a_block_with_a_wrong_value_ends_the_run_with_a_line_that_names_the_field(

@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import RefusalKind
-from tests.support.erp.contract_books import hashes_of, is_recorded, is_refused
-from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT
-from tests.support.erp.contract_harness import How
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.books import hashes_of, is_recorded, is_refused
+from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT
+from tests.support.erp.contract.harness import How
+from tests.support.erp.contract.site import Site
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SMALL = 1000

@@ -8,11 +8,11 @@ import pytest
 
 from blocks.erp.entries import Entry
 from blocks.erp.errors import RefusalKind
-from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
-from tests.support.erp.contract_entries import BILL, CREDIT_NOTE, DRAFT, PAYMENT, POSTED
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract.entries import BILL, CREDIT_NOTE, DRAFT, PAYMENT, POSTED
+from tests.support.erp.contract.site import Site
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

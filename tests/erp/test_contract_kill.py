@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import Entry, Recorded
-from tests.support.erp.contract_books import all_recorded, books_are_sound, hashes_of
-from tests.support.erp.contract_entries import BILL, PAYMENT, POSTED
-from tests.support.erp.contract_harness import USUAL, How
-from tests.support.erp.contract_processes import run_of
-from tests.support.erp.contract_runner import bring_to_an_end
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.books import all_recorded, books_are_sound, hashes_of
+from tests.support.erp.contract.entries import BILL, PAYMENT, POSTED
+from tests.support.erp.contract.harness import USUAL, How
+from tests.support.erp.contract.processes import run_of
+from tests.support.erp.contract.runner import bring_to_an_end
+from tests.support.erp.contract.site import Site
 from tests.support.network.fault_proxy import Fault, FaultProxy, Gate, proxying
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_REQUESTS = 100

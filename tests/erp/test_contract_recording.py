@@ -12,12 +12,12 @@ import pytest
 
 from blocks.erp.entries import Details, EntryState
 from blocks.erp.errors import RefusalKind
-from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
-from tests.support.erp.contract_entries import DRAFT, NO_ACCOUNT, POSTED, with_account, with_dimension
-from tests.support.erp.contract_runner import bring_to_an_end
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract.entries import DRAFT, NO_ACCOUNT, POSTED, with_account, with_dimension
+from tests.support.erp.contract.runner import bring_to_an_end
+from tests.support.erp.contract.site import Site
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

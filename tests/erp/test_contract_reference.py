@@ -8,13 +8,13 @@ import pytest
 
 from blocks.erp.errors import ErpConfigurationError, RefusalKind
 from blocks.erp.reference import Role
-from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
-from tests.support.erp.contract_entries import BILL, DRAFT, NO_ACCOUNT, NO_TAX_CODE, NO_VENDOR, POSTED, with_account
-from tests.support.erp.contract_harness import Lever
-from tests.support.erp.contract_runner import ready
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract.entries import BILL, DRAFT, NO_ACCOUNT, NO_TAX_CODE, NO_VENDOR, POSTED, with_account
+from tests.support.erp.contract.harness import Lever
+from tests.support.erp.contract.runner import ready
+from tests.support.erp.contract.site import Site
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OTHER_COMPANY = "0b5cf1f5-1c43-4ff5-8f0f-2f7d4c6f9a22"

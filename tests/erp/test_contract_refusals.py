@@ -11,8 +11,8 @@ from blocks.erp.base import Capabilities
 from blocks.erp.entries import Account, AccountKind, Bill, Dimension, Entry, Line, Vendor
 from blocks.erp.errors import RefusalKind
 from blocks.erp.reference import JournalUse
-from tests.support.erp.contract_books import all_recorded, is_recorded, is_refused
-from tests.support.erp.contract_entries import (
+from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
+from tests.support.erp.contract.entries import (
     BILL,
     DRAFT,
     NO_ACCOUNT,
@@ -25,10 +25,10 @@ from tests.support.erp.contract_entries import (
     with_dimension,
     with_tax_code,
 )
-from tests.support.erp.contract_harness import Lever
-from tests.support.erp.contract_site import Site
+from tests.support.erp.contract.harness import Lever
+from tests.support.erp.contract.site import Site
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Make = Callable[[Maker], Entry]

@@ -16,14 +16,14 @@ from blocks.erp.errors import (
     ErpOutcomeUnknown,
     ErpUnavailable,
 )
-from tests.support.erp.contract_books import all_recorded, books_are_sound
-from tests.support.erp.contract_harness import Credentials, Harness, How, Lever
-from tests.support.erp.contract_runner import bring_to_an_end
-from tests.support.erp.contract_site import Site, another
+from tests.support.erp.contract.books import all_recorded, books_are_sound
+from tests.support.erp.contract.harness import Credentials, Harness, How, Lever
+from tests.support.erp.contract.runner import bring_to_an_end
+from tests.support.erp.contract.site import Site, another
 from tests.support.network.fault_proxy import Fault, proxying
 from tests.support.processes import free_port
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Call = Callable[[], Awaitable[object]]

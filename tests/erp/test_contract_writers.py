@@ -10,15 +10,15 @@ import pytest
 from blocks.erp.base import Writers
 from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import ErpBusy
-from tests.support.erp.contract_books import all_recorded
-from tests.support.erp.contract_entries import BILL, PAYMENT
-from tests.support.erp.contract_harness import How
-from tests.support.erp.contract_processes import run_of
-from tests.support.erp.contract_runner import bring_to_an_end, ready
-from tests.support.erp.contract_site import Site, another
+from tests.support.erp.contract.books import all_recorded
+from tests.support.erp.contract.entries import BILL, PAYMENT
+from tests.support.erp.contract.harness import How
+from tests.support.erp.contract.processes import run_of
+from tests.support.erp.contract.runner import bring_to_an_end, ready
+from tests.support.erp.contract.site import Site, another
 from tests.support.network.fault_proxy import Fault, Gate, proxying
 
-pytest_plugins = ["tests.support.erp.contract_fixtures"]
+pytest_plugins = ["tests.support.erp.contract.fixtures"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_REQUESTS = 100

@@ -25,7 +25,7 @@ from tests.support.processes import ROOT
 SETTINGS = ROOT / "tests" / "support" / "erp" / "tryton" / "settings.toml"
 WIDTH, HEIGHT = 1800, 1000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=MISSING)]
 
 
 def _taxed(net: int, tax: int, currency: str) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def test_what_nobody_has_used_for_long_is_removed(tmp_path: Path) -> None:
     assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
 
 
+@pytest.mark.slow
 def test_pip_that_finds_nothing_is_said(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("--no-index\ntrytond==0.0.1\n")
@@ -108,6 +109,7 @@ def test_the_newest_whole_postgresql_of_debian_is_taken(tmp_path: Path) -> None:
     assert debian_binaries(tmp_path) == tmp_path / "17" / "bin"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("required", "status"), [("", 0), ("1", 1)])
 def test_where_tryton_cannot_be_had_tests_are_skipped_by_name_or_fail(
     tmp_path: Path, required: str, status: int
@@ -127,6 +129,7 @@ def test_where_tryton_cannot_be_had_tests_are_skipped_by_name_or_fail(
     assert ("skipped for want of Tryton" in done.stdout, f"  {ONE_TEST}" in done.stdout) == (not required, not required)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by_signal", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_the_command_for_people_leaves_nothing(
     tryton_session: Tryton, tmp_path: Path, by_signal: signal.Signals, status: int

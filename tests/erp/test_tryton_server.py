@@ -103,12 +103,14 @@ def test_the_books_are_those_of_the_sandbox(shared_tryton: TrytonServer) -> None
     )
 
 
+@pytest.mark.slow
 def test_a_database_is_fresh_and_nobody_elses(tryton: TrytonServer, own_tryton: TrytonServer) -> None:
     assert tryton.base_url != own_tryton.base_url
     rename(tryton, "V0001", "Another name")
     assert (name_of(tryton, "V0001"), name_of(own_tryton, "V0001")) == ("Another name", "DSB")
 
 
+@pytest.mark.slow
 def test_what_was_written_outlives_a_kill_and_a_stop(own_tryton: TrytonServer) -> None:
     address = own_tryton.base_url
     for number, end in enumerate((own_tryton.kill, own_tryton.stop)):
@@ -121,6 +123,7 @@ def test_what_was_written_outlives_a_kill_and_a_stop(own_tryton: TrytonServer) -
         assert name_of(own_tryton, "V0002") == f"Name {number}"
 
 
+@pytest.mark.slow
 def test_a_paused_server_hangs_and_goes_on(own_tryton: TrytonServer) -> None:
     own_tryton.pause()
     with pytest.raises(httpx.ReadTimeout):
@@ -131,6 +134,7 @@ def test_a_paused_server_hangs_and_goes_on(own_tryton: TrytonServer) -> None:
     assert name_of(own_tryton, "V0003") == "Later"
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_held_keeps_tryton_waiting(own_tryton: TrytonServer) -> None:
     before = name_of(own_tryton, "V0004")
     with own_tryton.holding("lock table party_party in exclusive mode"):
@@ -141,6 +145,7 @@ def test_a_lock_that_is_held_keeps_tryton_waiting(own_tryton: TrytonServer) -> N
     assert name_of(own_tryton, "V0004") == "In time"
 
 
+@pytest.mark.slow
 def test_our_module_is_activated_only_where_it_is_asked_for(
     shared_tryton: TrytonServer, tryton_with_module: TrytonServer
 ) -> None:

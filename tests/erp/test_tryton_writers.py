@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import Entry, EntryState, Recorded
-from tests.support.erp.contract_entries import BILL, DRAFT, PAYMENT, POSTED, Maker
-from tests.support.erp.contract_harness import How
-from tests.support.erp.contract_site import another
+from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, POSTED, Maker
+from tests.support.erp.contract.harness import How
+from tests.support.erp.contract.site import another
 from tests.support.erp.tryton.harness import TrytonHarness, TrytonKeyHarness, TrytonModuleHarness
 from tests.support.erp.tryton.server import TrytonServer
 from tests.support.erp.tryton.writers import (
@@ -97,16 +97,15 @@ def _record_together(site: Site, count: int, how_many: int) -> None:
     print(f"\n{how_many} writers, {count} expenses, {len(stands)} entries:", *(f"{one.runs} runs" for one in told))
 
 
-@_used(("password", POSTED), ("key", DRAFT))
+@_used(("password", POSTED))
 def test_two_writers_record_each_expense_once(site: Site) -> None:
     _record_together(site, 8, 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how_many", [2, 4])
 @_used(*USES)
-def test_writers_record_each_expense_once(site: Site, how_many: int) -> None:
-    _record_together(site, 20, how_many)
+def test_four_writers_record_each_expense_once(site: Site) -> None:
+    _record_together(site, 20, 4)
 
 
 def _killed(site: Site, proxy: FaultProxy, fault: Fault, side: str) -> bool:
@@ -145,7 +144,7 @@ def _killed_at_each(site: Site, side: str, *, changing: bool) -> int:
     raise AssertionError(f"a page took {MOST_REQUESTS} requests")
 
 
-@_used(("password", POSTED), ("key", DRAFT))
+@_used(("key", DRAFT))
 def test_a_run_may_be_killed_after_it_has_made_drafts(site: Site) -> None:
     with proxying(site.harness.address) as proxy:
         for n in (0, 1):
@@ -159,7 +158,7 @@ def test_a_run_may_be_killed_before_any_request(site: Site) -> None:
 
 
 @pytest.mark.slow
-@_used(*USES)
+@_used(("password", POSTED), *((kind, DRAFT) for kind in KINDS))  # the contract has all that are posted
 def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
     assert _killed_at_each(site, "after", changing=True) > 2
 
@@ -187,6 +186,7 @@ def _is_post(seen: Seen) -> bool:
     return b".post" in seen.head or "/post" in seen.path
 
 
+@pytest.mark.slow
 @_used(("password", POSTED))
 def test_the_server_may_be_killed_while_it_creates_and_while_it_posts(site: Site) -> None:
     assert _server_killed(site, Fault(when=site.harness.may_change))
@@ -203,6 +203,7 @@ def test_the_server_may_be_killed_in_the_middle_of_whatever_it_changes(site: Sit
     print(f"\n{n} requests, the server killed in each of them, {3 * n} expenses, none twice")
 
 
+@pytest.mark.slow
 @_used(*((kind, state) for kind, state in USES if kind != "module"))
 async def test_a_lower_id_may_be_seen_after_a_higher_one_counts(site: Site) -> None:
     """A transaction that gave out its id first, and commits last, as `deployments/tryton` has them take turns."""

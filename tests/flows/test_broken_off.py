@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,30 +28,17 @@ from flows.outcome import Ending
 from flows.receipts.folder import receipts_folder
 from flows.steps import PagesInMemory, plain_steps, retry_wait_s
 from flows.stop import Stop
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 POSTED = ErpSettings(posting=EntryState.POSTED, attachments=Attachments.REQUIRED)
-GET_DATA = "GET /v3/export-items"
 
 
 def with_receipt(number: int, **changes: Any) -> Json:
     return an_item(number, files=[{"url": stored_url(NAME), "type": "application/pdf"}], **changes)
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

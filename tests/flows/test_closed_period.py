@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.settings import ClosedPeriod, ErpSettings
 from flows.outcome import JobReport
 from flows.report import summary_markdown
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item, entry_id
 
 PERIODS = """first_date,last_date,state
@@ -27,11 +25,11 @@ IN_OCTOBER = an_item(2, date="2026-10-05T10:00:00Z")
 
 
 @pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    (tmp_path / "periods.csv").write_text(PERIODS)
-    with office(tmp_path) as made:
-        made.sandbox.add_job_of([IN_SEPTEMBER, IN_OCTOBER])
-        yield made
+def at_work(at_work: Office) -> Office:
+    """With a job of two months and a file of periods."""
+    (at_work.books.parent / "periods.csv").write_text(PERIODS)
+    at_work.sandbox.add_job_of([IN_SEPTEMBER, IN_OCTOBER])
+    return at_work
 
 
 async def exported(at_work: Office, setting: ClosedPeriod) -> JobReport:

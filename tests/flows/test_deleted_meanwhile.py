@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,9 +10,9 @@ from blocks.erp.entries import Attachment, EntryState, NotAttached
 from blocks.erp.errors import Refused
 from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import stored_url
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import Office, office
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item, entry_id
 
 NAME = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
@@ -45,18 +44,6 @@ class _Deleting(SmallErp):
         if accounting_entry_id not in self._server.entries:
             return [NotAttached(one.number, "the entry does not stand any more") for one in attachments]
         return await super().attach(accounting_entry_id, attachments)
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 @pytest.mark.parametrize("receipts", Attachments)

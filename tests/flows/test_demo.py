@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from flows.demo import ITEMS, demo_settings
 from tests.support.demo_failures import expected, told
-from tests.support.exporting import Office, office
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
+from tests.support.exporting import Office
 
 
 async def test_each_reason_is_told_once_and_the_rest_is_booked_and_posted(at_work: Office) -> None:

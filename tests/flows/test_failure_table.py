@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +12,9 @@ from blocks.erp.reference import ROLE_KINDS, Chart, JournalUse, KnownVendor, Ref
 from blocks.erp.settings import Attachments, ErpSettings, UnknownVendor
 from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import JobReport
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
-from tests.support.exporting import Office, office
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, account, an_item, entry_id, line, money, payable, vendor
 
 PDF = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
@@ -42,18 +40,6 @@ REFERENCE = Reference(
     ),
 )
 """A set-up with gaps: no journal for credit notes, no out-of-pocket account, few codes."""
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 async def exported(at_work: Office, items: list[Json], system: SmallErp, **settings: Any) -> JobReport:
@@ -251,15 +237,6 @@ async def test_whatever_else_the_erp_answers_is_its_own_words(at_work: Office, e
         entry_id(3): ("accounting_system_timeout", "gave up after 30 s"),
     }
     assert set(erp.entries) == {entry_id(2), entry_id(4)}
-
-
-@pytest.mark.parametrize("after_act", [False, True])
-async def test_an_answer_that_never_comes_is_looked_up_before_anything_is_written_again(
-    at_work: Office, erp: SmallErpServer, after_act: bool
-) -> None:
-    erp.fault("create", drop=True, after_act=after_act, skip=1, times=2)
-    job = await exported(at_work, [an_item(n) for n in range(1, 5)], SmallErp(erp.base_url))
-    assert (told(at_work, job), len(erp.entries), job.successful) == ({}, 4, 4)
 
 
 JOB_ROWS = [

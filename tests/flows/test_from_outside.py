@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,11 @@ from flows.session import Session
 from flows.steps import PagesInMemory, plain_steps
 from flows.steps.fetch import PageKey, page_key
 from flows.stop import Stop, Stopped
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import export_one, office, page_of
-from tests.support.processes import PrefectServer
 
 JOB = "00000000-0000-4000-8000-000000000001"
 COMPANY = "00000000-0000-4000-8000-000000000002"
-
-
-@pytest.fixture
-def shell(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Shell]:
-    with office(tmp_path) as at_work:
-        yield Shell(at_work, prefect_server, tmp_path)
 
 
 def _holds_anything(folder: Path) -> bool:
@@ -117,7 +109,6 @@ def test_an_output_without_unicode_still_gets_the_whole_report(shell: Shell) -> 
     assert (done.returncode, done.stderr) == (3, "")
     assert "ukendt k\\xf8b" in done.stdout
     assert "the books are in books.sqlite" in done.stdout
-    assert json.loads(shell.run("--json", PYTHONIOENCODING="ascii").stdout)["jobs"] == []
 
 
 class Watching(PagesInMemory):
@@ -175,6 +166,7 @@ async def test_credentials_that_may_read_but_not_start_a_job_are_a_matter_of_con
     assert pleo.received == ["GET /v3/export-jobs", "POST /v3/export-job-events"]
 
 
+@pytest.mark.slow
 def test_items_that_pleo_refuses_to_update_are_named_beside_the_json_document(shell: Shell) -> None:
     job_id = shell.office.sandbox.add_job(items=3, seed=7, failing=False)
     item = shell.office.sandbox.items(job_id)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from flows.outcome import Ending, RunReport
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
@@ -26,12 +25,6 @@ class Refusing(Ledger):
 
     async def validate(self) -> None:
         raise self.error
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 async def half_done(at_work: Office) -> str:

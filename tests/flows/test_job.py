@@ -2,12 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from math import ceil
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from blocks.erp.entries import JournalEntry
@@ -17,7 +14,7 @@ from blocks.pleo.http.pages import ExportItemsPage
 from flows.outcome import Ending
 from flows.steps import PagesInMemory, plain_steps
 from flows.stop import Stop
-from tests.support.exporting import Office, office, page_of
+from tests.support.exporting import Office, page_of
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
 GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
@@ -25,13 +22,6 @@ GET_DATA = "GET /v3/export-items"
 EVENTS = "POST /v3/export-job-events"
 LIST_JOBS = "GET /v3/export-jobs"
 RECEIPTS = "GET /receipts"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    """A Pleo without a job yet, and books without an entry."""
-    with office(tmp_path) as made:
-        yield made
 
 
 async def test_a_job_of_every_type_ends_with_each_item_final_and_the_books_equal(at_work: Office) -> None:
@@ -142,61 +132,6 @@ async def test_a_dry_run_tells_what_would_happen_and_changes_nothing(at_work: Of
     assert len(dry.jobs[0].preview) == real.jobs[0].successful
 
 
-async def test_the_same_expenses_exported_again_are_found_and_not_booked_twice(at_work: Office) -> None:
-    first = at_work.sandbox.add_job(items=40, failing=False)
-    await at_work.export()
-    before = at_work.journal()
-    again = at_work.sandbox.export_again(first)
-    report = await at_work.export()
-    assert (report.jobs[0].successful, report.jobs[0].found) == (40, 40)
-    assert at_work.journal() == before
-    ids = {item.accounting_entry_id: item.external_id for item in at_work.sandbox.items(first)}
-    assert {item.accounting_entry_id: item.external_id for item in at_work.sandbox.items(again)} == ids
-
-
-async def test_an_expense_exported_again_with_another_amount_fails_and_names_both(at_work: Office) -> None:
-    first = at_work.sandbox.add_job(items=40, failing=False)
-    await at_work.export()
-    entry_id = next(
-        item.accounting_entry_id
-        for item in at_work.sandbox.items(first)
-        if len(at_work.sandbox.export_item(item.accounting_entry_id)["accountingEntryLines"]) == 1
-        and at_work.sandbox.export_item(item.accounting_entry_id)["accountingEntryLines"][0].get("tax") is None
-    )
-    item = at_work.sandbox.export_item(entry_id)
-    old = item["amount"]["inWalletCurrency"]["value"]
-    money = {"currency": item["amount"]["inWalletCurrency"]["currency"], "value": old + 100}
-    both = {"inWalletCurrency": money, "inSupplierCurrency": money}
-    line = {**item["accountingEntryLines"][0], "lineAmount": both, "netAmount": both}
-    at_work.sandbox.edit_export_item(entry_id, {"amount": both, "accountingEntryLines": [line]})
-    at_work.sandbox.export_again(first)
-    report = await at_work.export()
-    (failure,) = report.jobs[0].failures
-    assert failure.accounting_entry_id == entry_id
-    assert failure.type == "validation_failure"
-    assert f"{old / 100:.2f}" in failure.reason
-    assert f"{(old + 100) / 100:.2f}" in failure.reason
-    assert at_work.entries() == 40
-
-
-async def test_an_expense_on_another_account_now_is_found_and_the_difference_is_shown(at_work: Office) -> None:
-    first = at_work.sandbox.add_job(items=40, failing=False)
-    await at_work.export()
-    entry_id, line = next(
-        (item.accounting_entry_id, lines[0])
-        for item in at_work.sandbox.items(first)
-        for document in [at_work.sandbox.export_item(item.accounting_entry_id)]
-        for lines in [document["accountingEntryLines"]]
-        if len(lines) == 1 and document["type"] == "card_purchase"
-    )
-    account = {**line["account"], "code": "6999"}
-    at_work.sandbox.edit_export_item(entry_id, {"accountingEntryLines": [{**line, "account": account}]})
-    at_work.sandbox.export_again(first)
-    report = await at_work.export()
-    assert (report.jobs[0].failed, report.jobs[0].found) == (0, 40)
-    assert any("6999" in notice for notice in report.jobs[0].notices)
-
-
 async def test_expenses_of_two_companies_never_mix(at_work: Office) -> None:
     other = "11111111-1111-4111-8111-111111111111"
     ours = at_work.sandbox.add_job(items=5, failing=False)
@@ -280,30 +215,6 @@ async def test_a_bug_in_bookkeeping_costs_one_item_and_leaves_its_cause_in_the_l
     assert (failure.accounting_entry_id, failure.type) == (cursed, "unexpected_failure")
     assert "ZeroDivisionError" in caplog.text
     assert report.jobs[0].event == "completed_with_errors"
-
-
-async def test_another_integration_that_ends_the_job_meanwhile_stops_us_cleanly(at_work: Office) -> None:
-    job_id = at_work.sandbox.add_job(items=60, failing=False)
-    company = at_work.sandbox.job(job_id).company_id
-
-    async def rival(what: str, done: int, _total: int) -> None:
-        if what == "recorded" and done == 20:
-            body = {
-                "jobId": job_id,
-                "event": "failed",
-                "failureReason": "x",
-                "failureReasonType": "canceled_by_user",
-            }
-            async with httpx.AsyncClient(auth=(at_work.api_key, "")) as other:
-                answer = await other.post(f"{at_work.base_url}/v3/export-job-events", json=body)
-            assert answer.status_code == 202
-
-    report = await at_work.export(page_size=20, update_batch_size=20, show=rival, company_id=company)
-    job = report.jobs[0]
-    assert (job.ending, job.event, report.exit_status) == (Ending.FINISHED_ELSEWHERE, None, 1)
-    assert "canceled_by_user" in job.reason
-    assert job.successful >= 20
-    assert at_work.entries() == job.successful
 
 
 async def test_a_job_that_is_over_already_is_one_line_by_its_state(at_work: Office) -> None:

@@ -1,8 +1,5 @@
 """The seven steps when something goes wrong on the way: calls get lost, answers are bad, one side stays away."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from blocks.erp.base import Outcome
@@ -11,21 +8,9 @@ from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.settings import Attachments, ErpSettings
 from flows.outcome import Ending
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 
 PUT_ITEMS = "PUT /v3/export-jobs/{jobId}/items"
-GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
-GET_DATA = "GET /v3/export-items"
-EVENTS = "POST /v3/export-job-events"
-LIST_JOBS = "GET /v3/export-jobs"
-RECEIPTS = "GET /receipts"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    """A Pleo without a job yet, and books without an entry."""
-    with office(tmp_path) as made:
-        yield made
 
 
 class _Trouble(Ledger):
@@ -61,29 +46,6 @@ async def test_a_write_without_an_answer_is_looked_up_before_it_is_tried_again(
     assert (report.jobs[0].event, report.jobs[0].successful) == ("completed", 30)
     assert at_work.entries() == 30
     assert trouble.looked_up == [30] * look_ups  # and what is written at last is read back once
-
-
-async def test_an_erp_that_stays_away_leaves_the_job_open_for_the_next_run(at_work: Office) -> None:
-    job_id = at_work.sandbox.add_job(items=30, failing=False)
-    report = await at_work.export(erp=_Trouble(at_work, before=6))
-    assert (report.jobs[0].ending, report.exit_status) == (Ending.UNFINISHED, 1)
-    assert "away" in report.jobs[0].reason
-    assert at_work.sandbox.job(job_id).status == "in_progress"
-    again = await at_work.export()
-    assert (again.jobs[0].event, again.jobs[0].successful) == ("completed", 30)
-    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed"]
-
-
-@pytest.mark.parametrize("kind", ["drop", "lost", "cut", "html"])
-@pytest.mark.parametrize("call", [LIST_JOBS, EVENTS, GET_ITEMS, GET_DATA, PUT_ITEMS])
-async def test_one_bad_answer_anywhere_changes_nothing(at_work: Office, kind: str, call: str) -> None:
-    job_id = at_work.sandbox.add_job(items=40, seed=6)
-    at_work.sandbox.inject(kind, call, skip=1 if call in {LIST_JOBS, EVENTS} else 0)  # type: ignore[arg-type]
-    report = await at_work.export(page_size=20, update_batch_size=20)
-    assert report.jobs[0].event == "completed_with_errors"
-    assert at_work.entries() == report.jobs[0].successful
-    assert [event.name for event in at_work.sandbox.received().events] == ["started", "completed_with_errors"]
-    assert all(item.updates == 1 or call == PUT_ITEMS for item in at_work.sandbox.items(job_id))
 
 
 async def test_a_pleo_that_stays_away_leaves_the_job_open_and_no_item_reported_twice(at_work: Office) -> None:
@@ -129,20 +91,3 @@ async def test_missing_contra_accounts_fail_the_job_and_name_them(at_work: Offic
     assert "SEK" in (job.failure_reason or "")
     assert "contra accounts" in (job.failure_reason or "").lower()
     assert report.exit_status == 1
-
-
-async def test_an_erp_that_does_not_answer_in_validation_fails_the_job_before_anything_is_written(
-    at_work: Office,
-) -> None:
-    job_id = at_work.sandbox.add_job(items=10, failing=False)
-
-    class Away(Ledger):
-        async def validate(self) -> None:
-            raise ErpUnavailable("the books are away")
-
-    report = await at_work.export(erp=Away(at_work.books))
-    job = at_work.sandbox.job(job_id)
-    assert (report.exit_status, job.failure_reason_type) == (1, "accounting_system_unreachable")
-    assert job.failure_reason == "the books are away"
-    assert at_work.sandbox.outcome(job_id) == {"abandoned": 10}
-    assert PUT_ITEMS not in at_work.sandbox.received().by_call

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flows.outcome import JOB_FAILED, USAGE, Ending
 from flows.steps import PagesInMemory, plain_steps
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
 
 OTHER = "11111111-1111-4111-8111-111111111111"
 GET_JOB = "GET /v3/export-jobs/{jobId}"
 EVENT = "POST /v3/export-job-events"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 async def test_books_that_are_another_companys_are_wrong_usage_only_where_no_job_was_touched(at_work: Office) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.flows.test_command_line import Shell, _recorded
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.server import SmallErpServer, serving
 from tests.support.exporting import Office, office
 from tests.support.installing import asked
 from tests.support.pleo.pleo_items import an_item

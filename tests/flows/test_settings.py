@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,15 +13,9 @@ from blocks.erp.settings import AllFailedEvent, ErpSettings, MoneyBackSign
 from blocks.pleo.items import ExportItem
 from flows.bookkeeping.accounts import is_turned, rule_for
 from flows.bookkeeping.context import accounting_date
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 
 COMPANY = "5a4db0c5-0000-4000-8000-000000000001"
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 def _item(moment: datetime) -> ExportItem:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from blocks.erp.entries import EntryState
 from blocks.erp.settings import ErpSettings
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, payable
 
 POSTED = ErpSettings(posting=EntryState.POSTED)
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
 
 
 def of_invoice(number: int, item_type: str, **changes: object) -> Json:

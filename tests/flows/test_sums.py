@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
 from flows.report import summary_lines, summary_markdown
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
 
 
 @pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        made.sandbox.add_job_of(
-            [an_item(1, value=12_345), an_item(2, value=-45), an_item(3, value=7, currency="EUR"), an_item(4, type="?")]
-        )
-        yield made
+def at_work(at_work: Office) -> Office:
+    """With a job."""
+    at_work.sandbox.add_job_of(
+        [an_item(1, value=12_345), an_item(2, value=-45), an_item(3, value=7, currency="EUR"), an_item(4, type="?")]
+    )
+    return at_work
 
 
 async def test_the_three_sums_are_shown_and_agree(at_work: Office) -> None:

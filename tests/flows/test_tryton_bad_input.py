@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from blocks.pleo.sandbox import Job
-from tests.flows.test_command_line import Shell
 from tests.flows.test_tryton_export import files_with, footprint, settings_for
+from tests.support.choice import slow
+from tests.support.command_line import Shell
 from tests.support.erp.tryton.server import Tryton, TrytonServer
-from tests.support.exporting import Office, office
+from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, account, an_item, line, payable, vendor
 from tests.support.processes import PrefectServer, free_port
 
@@ -113,35 +114,33 @@ MISTAKES = {
         lambda server, _: _user(server, "guest"), INVALID, ["add the user to the group Accounting"]
     ),
 }
-BY_COMMAND = {"the key is wrong"}
-"""What is tried by the command line in every run of the tests; with `-m slow` the others are."""
+QUICK = (
+    "nothing listens there",
+    "the key is wrong",
+    "the company is one of several",
+    "the user has no rights in accounting",
+)
+"""One of each type: what is tried in every run of the tests; the others are with `-m slow`, as is the command line."""
 
 
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("mistake", [*QUICK, *slow(*(name for name in MISTAKES if name not in QUICK))])
 async def test_the_job_fails_by_its_type_and_the_reason_says_what_to_do(
-    mistake: Mistake, shared_tryton: TrytonServer, other_server: str, at_work: Office
+    mistake: str, shared_tryton: TrytonServer, other_server: str, at_work: Office
 ) -> None:
+    made = MISTAKES[mistake]
     before = footprint(shared_tryton)
-    settings = settings_for(shared_tryton, **mistake.settings(shared_tryton, other_server))
+    settings = settings_for(shared_tryton, **made.settings(shared_tryton, other_server))
     job_id = at_work.sandbox.add_job(items=3, failing=0)
     report = await at_work.export(erp=settings.connect(Path.cwd()), settings=settings)
     job = at_work.sandbox.job(job_id)
-    assert (report.exit_status, job.status, job.failure_reason_type) == (1, "failed", mistake.type)
+    assert (report.exit_status, job.status, job.failure_reason_type) == (1, "failed", made.type)
     assert report.jobs[0].reason == job.failure_reason
-    assert [part for part in mistake.told if part not in str(job.failure_reason)] == []
+    assert [part for part in made.told if part not in str(job.failure_reason)] == []
     assert footprint(shared_tryton) == before
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [pytest.param(name, marks=[] if name in BY_COMMAND else [pytest.mark.slow]) for name in MISTAKES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", QUICK)
 def test_the_command_says_it_in_one_line_and_tells_no_secret(
     mistake: str,
     shared_tryton: TrytonServer,
@@ -220,6 +219,7 @@ async def test_an_account_and_journals_that_tryton_lacks_fail_the_expenses_that_
     )
 
 
+@pytest.mark.slow
 async def test_without_a_journal_in_the_settings_one_of_several_is_not_guessed(
     changed_tryton: TrytonServer, at_work: Office
 ) -> None:
@@ -230,6 +230,7 @@ async def test_without_a_journal_in_the_settings_one_of_several_is_not_guessed(
     )
 
 
+@pytest.mark.slow
 async def test_without_an_open_period_every_expense_fails_and_names_its_day(
     changed_tryton: TrytonServer, at_work: Office
 ) -> None:
@@ -240,6 +241,7 @@ async def test_without_an_open_period_every_expense_fails_and_names_its_day(
     assert all("The period of 2026-10-05 is closed" in str(reason) for *_, reason in told)
 
 
+@pytest.mark.slow
 async def test_without_the_module_of_invoices_a_job_that_asks_for_bills_fails_and_names_it(
     changed_tryton: TrytonServer, at_work: Office
 ) -> None:
@@ -251,6 +253,7 @@ async def test_without_the_module_of_invoices_a_job_that_asks_for_bills_fails_an
     assert (without_bills.status, told) == ("completed", [BOOKED])
 
 
+@pytest.mark.slow
 async def test_without_the_module_of_accounting_the_job_fails_and_names_it(
     changed_tryton: TrytonServer, at_work: Office
 ) -> None:

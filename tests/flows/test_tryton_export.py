@@ -17,7 +17,7 @@ from blocks.erp.tryton.block import TrytonSettings
 from flows.demo import ITEMS, demo_settings
 from flows.outcome import RunReport
 from flows.settings import read_settings_of
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.erp.tryton.server import Tryton, TrytonServer
 from tests.support.exporting import Office, office
 from tests.support.processes import ROOT, PrefectServer, until

@@ -107,7 +107,7 @@ def a_page() -> Iterator[Page]:
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as folder:
         profile, log = Path(folder) / "profile", Path(folder) / "log"
         command = [CHROMIUM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        with running(command, environment={**os.environ, "HOME": folder}, log=log) as process:
+        with running(command, environment={**os.environ, "HOME": folder, "TMPDIR": folder}, log=log) as process:
 
             def address() -> str | None:
                 assert process.poll() is None, log.read_text(errors="replace")

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office, office
 from tests.support.processes import PrefectServer
 
@@ -38,7 +38,7 @@ class Result:
 
 
 @dataclass
-class Branch:
+class JobShell:
     """A shell with one job of some pages, whose accounting entry ids are the same every time."""
 
     shell: Shell
@@ -84,18 +84,18 @@ class Branch:
 
 
 @contextmanager
-def branch(folder: Path, server: PrefectServer, items: int = ITEMS) -> Iterator[Branch]:
-    """A branch in a folder."""
+def shell_with_job(folder: Path, server: PrefectServer, items: int = ITEMS) -> Iterator[JobShell]:
+    """Such a shell in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with office(folder) as at_work:
-        yield Branch(Shell(at_work, server, folder), at_work.sandbox.add_job(items=items, seed=SEED))
+        yield JobShell(Shell(at_work, server, folder), at_work.sandbox.add_job(items=items, seed=SEED))
 
 
 def undisturbed(folder: Path, items: int = ITEMS) -> Result:
     """What becomes of the job where nothing is wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     with office(folder) as at_work:
-        made = Branch(Shell(at_work, PrefectServer("", {}), folder), at_work.sandbox.add_job(items=items, seed=SEED))
+        made = JobShell(Shell(at_work, PrefectServer("", {}), folder), at_work.sandbox.add_job(items=items, seed=SEED))
         asyncio.run(at_work.export())
         return made.result()
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flows.outcome import Ending, RunReport
-from tests.support.network import jumping_loop
+from tests.support.network import virtual_time
 from tests.support.network.network_faults import ALL, BY_NAME, Exchange, Fault
 from tests.survival.faulty_office import (
     EXPORT_ITEMS,
@@ -99,7 +99,7 @@ def clean(scenario: str) -> tuple[State, dict[str, Any]]:
     """The state after a run without any fault, and the JSON document of its job."""
     with TemporaryDirectory() as folder, faulty_office(Path(folder)) as office:
         job_id = office.sandbox.add_job(**SCENARIOS[scenario])
-        report, seconds = jumping_loop.run(office.export())
+        report, seconds = virtual_time.run(office.export())
         assert (report.exit_status, seconds) == (EXIT[scenario], 0.0)
         return state_of(office, job_id), report.jobs[0].document()
 
@@ -133,7 +133,7 @@ def prove(cell: Cell, folder: Path) -> Proof:
             _check_requests(office)
             return Proof(report.exit_status, seconds, met)
 
-        return jumping_loop.run(both())
+        return virtual_time.run(both())
 
 
 def _check_first_run(cell: Cell, office: FaultyOffice, job_id: str, report: RunReport, seconds: float) -> None:
@@ -288,7 +288,7 @@ def weather(seed: int, folder: Path) -> Proof:
             assert state_of(office, job_id) == wanted
             return Proof(first.exit_status, seconds, len(office.calls))
 
-        return jumping_loop.run(until_done())
+        return virtual_time.run(until_done())
 
 
 def cells(faults: tuple[Fault, ...] = ALL, wanted: Callable[[Cell], bool] = lambda _: True) -> list[Cell]:

@@ -34,10 +34,10 @@ from flows.session import Session
 from flows.steps import plain_steps
 from flows.stop import Stop
 from tests.support.exporting import export_one
-from tests.support.network.jumping_loop import AtOnce
 from tests.support.network.memory_network import HOST, MemoryNetwork, Request, Stream
 from tests.support.network.network_faults import Fault, Reply
 from tests.support.network.socket_network import SocketNetwork, SocketStream
+from tests.support.network.virtual_time import AtOnce
 
 PORT, ERP_PORT = 8765, 8766
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.flows.test_command_line import Shell
-from tests.support.erp.small_erp_server import SmallErpServer
+from tests.support.command_line import Shell
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.pleo.watched_pleo import Watched
 from tests.support.processes import PrefectServer
 

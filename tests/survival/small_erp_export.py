@@ -16,9 +16,7 @@ from pydantic import Field
 from blocks.erp.base import Erp, Writers
 from blocks.erp.block import ErpBlock
 from flows.export import main
-from tests.support.erp.small_erp import SmallErp
-
-BLOCK = "small-erp/of-tests"
+from tests.support.erp.small_erp.client import SmallErp
 
 
 class SmallErpSettings(ErpBlock):

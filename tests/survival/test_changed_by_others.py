@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
@@ -13,15 +10,9 @@ from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from flows.outcome import Ending, RunReport
 from flows.report import counts
 from tests.support.pleo.pleo_items import an_item, entry_id
-from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched, watched
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, READ_JOB, Watched
 
 OTHER = "11111111-1111-4111-8111-111111111111"
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 async def _export(pleo: Watched) -> RunReport:

@@ -6,14 +6,13 @@ The job has 60 expenses on three pages, so that a whole run makes thirteen reque
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from flows.outcome import Ending, RunReport
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched, watched
+from tests.support.pleo.watched_pleo import EVENTS, GET_ITEMS, LIST_JOBS, PUT_ITEMS, READ_JOB, WRITES, Watched
 
 ITEMS = 60
 REQUESTS = 13
@@ -47,12 +46,6 @@ def _points() -> list[object]:
             marks = () if nth in QUICK and end in ("completed", "canceled_by_user") else (pytest.mark.slow,)
             points.append(pytest.param(end, nth, marks=marks))
     return points
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 async def _export(pleo: Watched) -> RunReport:

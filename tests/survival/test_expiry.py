@@ -28,14 +28,13 @@ from flows.report import summary_lines, unreported_lines
 from flows.session import Session
 from flows.steps import PagesInMemory, Steps, plain_steps
 from flows.steps.retrieve import JobRows, retrieve_items
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import an_item
 from tests.support.processes import PrefectServer
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NO_RECEIPTS = ErpSettings(attachments=Attachments.SKIP)
-GET_ITEMS = "GET /v3/export-jobs/{jobId}/items"
 
 
 class Hours:

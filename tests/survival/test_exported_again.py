@@ -1,12 +1,11 @@
 """The user presses Export again with the same expenses: what stands is found and told, never booked a second time.
 
-Unchanged, with another amount or account, with drafts to be posted and with receipts that are added see `tests/flows`.
+Receipts that are added later see `tests/flows/receipts`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,10 @@ from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import RunReport
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
-from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched, watched
+from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched
 
 ITEMS = 30
 CHANGED = entry_id(7)
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 async def _exported(pleo: Watched, **settings: Any) -> str:

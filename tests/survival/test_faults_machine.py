@@ -11,7 +11,7 @@ import pytest
 from blocks.pleo.http import client, transport
 from blocks.pleo.http import pacing as pace
 from blocks.pleo.http import retries as retry
-from tests.support.network import jumping_loop
+from tests.support.network import virtual_time
 from tests.support.network.network_faults import BY_NAME
 from tests.survival.fault_cells import FINAL, FOR_EVER, LIST_JOBS, UPDATE, Cell, prove
 
@@ -21,9 +21,9 @@ def test_waiting_takes_no_time_and_waiting_for_nothing_is_noticed() -> None:
         await asyncio.sleep(3600.0)
         return asyncio.get_running_loop().time()
 
-    assert jumping_loop.run(an_hour()) == 3600.0
-    with pytest.raises(jumping_loop.Hangs, match="nothing will come"):
-        jumping_loop.run(asyncio.Event().wait())
+    assert virtual_time.run(an_hour()) == 3600.0
+    with pytest.raises(virtual_time.Hangs, match="nothing will come"):
+        virtual_time.run(asyncio.Event().wait())
 
 
 def test_going_round_in_circles_is_noticed() -> None:
@@ -31,10 +31,10 @@ def test_going_round_in_circles_is_noticed() -> None:
         while True:  # noqa: ASYNC110 - it is what is to be noticed
             await asyncio.sleep(seconds)
 
-    with pytest.raises(jumping_loop.Hangs, match="no time passed"):
-        jumping_loop.run(circles(0.0))
-    with pytest.raises(jumping_loop.Hangs, match="still at work"):
-        jumping_loop.run(circles(60.0))
+    with pytest.raises(virtual_time.Hangs, match="no time passed"):
+        virtual_time.run(circles(0.0))
+    with pytest.raises(virtual_time.Hangs, match="still at work"):
+        virtual_time.run(circles(60.0))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blocks.pleo.sandbox import Sandbox
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.exporting import Office
 from tests.support.network.network_faults import BY_NAME
 from tests.support.network.socket_network import SocketNetwork, answering
@@ -47,17 +47,6 @@ def street(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Street]:
             yield Street(
                 office, Shell(Office(sandbox, office.base_url, tmp_path / "books.sqlite"), prefect_server, tmp_path)
             )
-
-
-def test_a_web_page_in_place_of_pleo_is_a_wrong_address_and_touches_nothing(street: Street) -> None:
-    street.office.sandbox.add_job(items=7, seed=4, failing=1)
-    street.office.meetings.append(Meeting("*", BY_NAME["HTML"], FOR_EVER))
-    status, document, lines = street.run()
-    assert status == 2
-    assert document["jobs"] == []
-    assert [line for line in lines if "does not answer as Pleo does" in line and "check the base URL" in line]
-    assert len(lines) == 1
-    assert (street.events(), street.office.journal()) == ([], [])
 
 
 @pytest.mark.slow

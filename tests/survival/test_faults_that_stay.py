@@ -1,7 +1,7 @@
 """Every kind of call to Pleo meets every fault, once, three times, for ever: the run ends as it must, none hangs.
 
 `python -m pytest -m slow tests/survival/test_faults_that_stay.py` runs the whole matrix, this module's quick part some
-three hundred of its cells. Time is virtual, the HTTP library is real: see `faulty_office`.
+forty of its cells. Time is virtual, the HTTP library is real: see `faulty_office`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.network import jumping_loop
+from tests.support.network import virtual_time
 from tests.support.network.network_faults import ALL, BASIC, BEYOND, BY_NAME, Fault
 from tests.survival.fault_cells import FOR_EVER, KINDS, SEVERAL_TIMES, Cell, cells, prove, weather
 from tests.survival.faulty_office import EXPORT_ITEMS, faulty_office
@@ -57,15 +57,16 @@ def _sample(fault: Fault, turn: int, kinds: Sequence[str]) -> list[Cell]:
     ]
 
 
-@pytest.mark.parametrize("fault", BASIC, ids=str)
-def test_a_fault_that_the_network_knows_well_ends_every_kind_of_call_well(fault: Fault, tmp_path: Path) -> None:
-    _prove_all(_sample(fault, BASIC.index(fault), KINDS), tmp_path)
+@pytest.mark.parametrize("fault", BASIC[::3], ids=str)
+def test_a_fault_that_the_network_knows_well_ends_a_third_of_the_calls_well(fault: Fault, tmp_path: Path) -> None:
+    turn = BASIC.index(fault) // 3
+    _prove_all(_sample(fault, turn, KINDS[turn % 3 :: 3]), tmp_path)
 
 
-@pytest.mark.parametrize("fault", BEYOND, ids=str)
+@pytest.mark.parametrize("fault", BEYOND[::2], ids=str)
 def test_a_fault_that_nobody_expects_ends_a_call_well(fault: Fault, tmp_path: Path) -> None:
     turn = BEYOND.index(fault)
-    _prove_all(_sample(fault, turn, [KINDS[(turn + n) % len(KINDS)] for n in (0, 3)]), tmp_path)
+    _prove_all(_sample(fault, turn, [KINDS[turn // 2 % len(KINDS)]]), tmp_path)
 
 
 def test_a_page_that_comes_in_place_of_another_costs_no_item_its_entry(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_page_that_comes_in_place_of_another_costs_no_item_its_entry(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(40, 60), pytest.param(range(60, 500), marks=pytest.mark.slow)], ids=["few", "many"]
+    "seeds", [range(40, 50), pytest.param(range(50, 500), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_bad_weather_loses_nothing(seeds: range, tmp_path: Path) -> None:
     ended: Counter[int] = Counter()
@@ -92,7 +93,7 @@ def test_bad_weather_loses_nothing(seeds: range, tmp_path: Path) -> None:
 def test_more_requests_than_a_minute_allows_meet_no_429(tmp_path: Path) -> None:
     with faulty_office(tmp_path, rate_limit=True) as office:
         office.sandbox.add_job(items=250, failing=0)
-        report, seconds = jumping_loop.run(office.export(page_size=1))
+        report, seconds = virtual_time.run(office.export(page_size=1))
         assert report.exit_status == 0
         assert (report.pleo_requests > 600, 60.0 <= seconds < 125.0) == (True, True)
         assert 429 not in office.sandbox.received().by_status

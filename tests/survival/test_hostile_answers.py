@@ -70,7 +70,7 @@ def _at_some_places(rng: Random, body: bytes, made: Callable[[], bytes]) -> byte
 
 
 @pytest.fixture(scope="module")
-def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileOffice]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileOffice]:
     with hostile_office(tmp_path_factory.mktemp("hostile")) as office:
         yield office
 
@@ -150,16 +150,16 @@ def check_rubbish(office: HostileOffice, books: Iterator[Path], seed: int) -> No
     assert office.sandbox.job(job_id).status not in {"pending", "in_progress"}
 
 
-@examples(40)
+@examples(15)
 @given(seed=SEEDS)
-def test_answers_that_are_rubbish_for_a_while(at_work: HostileOffice, books: Iterator[Path], seed: int) -> None:
-    check_rubbish(at_work, books, seed)
+def test_answers_that_are_rubbish_for_a_while(hostile: HostileOffice, books: Iterator[Path], seed: int) -> None:
+    check_rubbish(hostile, books, seed)
 
 
 @pytest.mark.slow
 @examples(500)
 @given(seed=SEEDS)
 def test_many_more_answers_that_are_rubbish_for_a_while(
-    at_work: HostileOffice, books: Iterator[Path], seed: int
+    hostile: HostileOffice, books: Iterator[Path], seed: int
 ) -> None:
-    check_rubbish(at_work, books, seed)
+    check_rubbish(hostile, books, seed)

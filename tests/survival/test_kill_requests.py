@@ -9,13 +9,13 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
+from blocks.pleo.sandbox import SANDBOX_API_KEY
 from tests.support.network.fault_proxy import Cut, Fault
 from tests.support.processes import PrefectServer
 from tests.survival.killed_export import QUIET_S, Undisturbed, a_scene, communicate, kill, side_by_side
-
-pytest_plugins = ["tests.survival.kill_fixtures"]
 
 
 class Moment(StrEnum):
@@ -78,18 +78,11 @@ def _kill(kills: Iterable[tuple[int, Moment]], expected: Undisturbed, server: Pr
     )
 
 
-def test_a_run_killed_with_a_receipt_an_update_or_the_final_event_under_way_ends_the_same_when_it_is_run_again(
+def test_a_run_killed_while_pleo_acts_on_its_last_update_ends_the_same_when_it_is_run_again(
     undisturbed: Undisturbed, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
-    def last(call: str) -> int:
-        return max(n for n, request in enumerate(undisturbed.requests) if request.startswith(call))
-
-    kills = [
-        (last("GET /receipts"), Moment.READ),
-        (last("PUT"), Moment.ACTED),
-        (last("POST"), Moment.BEFORE),
-    ]
-    assert _kill(kills, undisturbed, prefect_server, tmp_path) == []
+    last = max(n for n, request in enumerate(undisturbed.requests) if request.startswith("PUT"))
+    assert _kill([(last, Moment.ACTED)], undisturbed, prefect_server, tmp_path) == []
 
 
 @pytest.mark.slow
@@ -99,6 +92,27 @@ def test_a_run_killed_at_any_request_ends_the_same_when_it_is_run_again(
 ) -> None:
     kills = [(number, moment) for number in range(len(undisturbed.requests))]
     assert _kill(kills, undisturbed, prefect_server, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_pages_and_receipts_of_a_killed_run_are_gone_after_a_run_that_finds_its_job_ended_by_another(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
+    with a_scene(tmp_path, prefect_server) as scene:
+        scene.proxy.add(Fault(path="/receipts", before=lambda: kill(process), passes=False, cut=Cut.NONE))
+        process = scene.start()
+        communicate(process)
+        left = scene.left_behind()
+        assert any(one.startswith("storage/pleo-export-pages/") for one in left), left
+        assert any(one.startswith("tmp/pleo-receipts-") for one in left), left
+
+        event = {"jobId": scene.job_id, "event": "completed_with_errors"}
+        answer = httpx.post(f"{scene.proxy.address}/v3/export-job-events", json=event, auth=(SANDBOX_API_KEY, ""))
+        assert answer.status_code == 202
+        status, document = scene.run()
+
+        assert (status, document["jobs"]) == (0, [])
+        assert [one for one in scene.left_behind() if not one.startswith("books/")] == []
 
 
 def wait_until_read(client: tuple[str, int]) -> None:

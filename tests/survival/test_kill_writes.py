@@ -11,8 +11,6 @@ from tests.support.processes import PrefectServer
 from tests.survival.killed_export import Undisturbed, a_scene, side_by_side
 from tests.survival.power_loss import Operation, environment, read_journal
 
-pytest_plugins = ["tests.survival.kill_fixtures"]
-
 COMMAND = "tests.survival.killed_command"
 COMMITS = 5
 """The books are bound to their company and proven to be writable, and each of the three pages is recorded."""

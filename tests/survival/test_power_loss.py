@@ -29,8 +29,6 @@ from tests.survival.killed_export import (
 from tests.survival.power_loss import Loss, lay_out
 from tests.survival.recorded_run import Recording, Told, copy_state, record
 
-pytest_plugins = ["tests.survival.kill_fixtures"]
-
 SEEDS = 4
 """How often chance chooses what survives, at each moment."""
 

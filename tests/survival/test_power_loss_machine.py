@@ -11,8 +11,6 @@ import pytest
 
 from tests.survival.power_loss import Disk, Loss, content_of, environment, read_journal
 
-pytest_plugins = ["tests.survival.kill_fixtures"]
-
 SAVE = """
 import os, sys
 def save(name, content, sync):

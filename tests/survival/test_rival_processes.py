@@ -9,17 +9,11 @@ import pytest
 
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, Watched, watched
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, Watched
 from tests.support.processes import PrefectServer, until
 from tests.survival.rivals import WITHIN_S, Meeting, Rivals, Run, rivals
 
 ITEMS = 60
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

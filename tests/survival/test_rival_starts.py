@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +10,14 @@ import pytest
 
 from flows.outcome import Ending, JobReport, RunReport
 from flows.steps import PagesInMemory, plain_steps
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item, entry_id
-from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched, watched
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched
 from tests.survival.rivals import WITHIN_S, Meeting
 
 ITEMS = 60
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 async def _run(pleo: Watched, erp: SmallErpServer, pages: PagesInMemory | None = None) -> RunReport:

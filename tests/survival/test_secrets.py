@@ -55,6 +55,7 @@ def test_a_run_at_its_most_talkative_leaves_no_secret_and_nothing_that_others_ma
     _clean(world)
 
 
+@pytest.mark.slow
 def test_a_refusal_that_quotes_all_it_was_sent_is_told_without(world: Traced) -> None:
     world.pleo.rules = [Rule(JOBS, refusal(400))]
     done = world.run()
@@ -80,6 +81,7 @@ def test_the_search_finds_every_canary_in_every_form_and_place(world: Traced, tm
     assert "key as plain in the rows of long.sqlite" in found
 
 
+@pytest.mark.slow
 def test_what_a_run_shows_writes_or_tells_is_looked_at(world: Traced) -> None:
     world.office.sandbox.add_job(items=3, seed=9, failing=False)
     planted = Canary("planted", "Pl4nted-In-Prefects-Database")  # which the session's server keeps

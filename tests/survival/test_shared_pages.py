@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Fault, Gate, proxying
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import Watched, watched
+from tests.support.pleo.watched_pleo import Watched
 from tests.support.processes import PrefectServer
 from tests.survival.rivals import WITHIN_S, rivals, save_small_erp_block
 
 ITEMS = 450
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 @pytest.mark.slow

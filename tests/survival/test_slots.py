@@ -10,37 +10,18 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.installing import asked, run
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import GET_DATA, LIST_JOBS, Watched, watched
+from tests.support.pleo.watched_pleo import GET_DATA, LIST_JOBS, Watched
 from tests.support.processes import PrefectServer, until
-from tests.survival.rivals import WITHIN_S, Rivals, rivals, save_small_erp_block
+from tests.survival.rivals import WITHIN_S, Rivals, rivals
 
 pytestmark = pytest.mark.slow
 ITEMS = 60
 NAME = f"pleo-export-{SANDBOX_COMPANY_ID}"
 WENT_ON = f"another run holds the slot of company {SANDBOX_COMPANY_ID}, or held it when it was killed: going on"
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def server(prefect_server: PrefectServer) -> PrefectServer:
-    """A Prefect server that knows the small ERP, which has no lock: the slot alone is between the runs."""
-    save_small_erp_block(prefect_server)
-    return prefect_server
 
 
 class Slot:

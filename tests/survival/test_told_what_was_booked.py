@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.flows.test_command_line import Shell
+from tests.support.command_line import Shell
 from tests.support.installing import asked
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import PUT_ITEMS, Watched, watched
+from tests.support.pleo.watched_pleo import PUT_ITEMS, Watched
 from tests.support.processes import PrefectServer
 
 ITEMS = 120
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("json", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -9,27 +9,15 @@ from pathlib import Path
 import pytest
 
 from flows.outcome import RunReport
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Fault, FaultProxy, Gate, proxying
 from tests.support.pleo.pleo_items import an_item
-from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched, watched
+from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, PUT_ITEMS, Watched
 from tests.support.processes import PrefectServer, until
-from tests.survival.rivals import WITHIN_S, Rivals, Run, rivals, save_small_erp_block
+from tests.survival.rivals import WITHIN_S, Rivals, Run, rivals
 
 ITEMS, PAGE = 250, 100
-
-
-@pytest.fixture
-def pleo(tmp_path: Path) -> Iterator[Watched]:
-    with watched(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -37,13 +25,6 @@ def way(erp: SmallErpServer) -> Iterator[FaultProxy]:
     """What the zombie's calls to the ERP go through."""
     with proxying(erp.base_url) as proxy:
         yield proxy
-
-
-@pytest.fixture(scope="module")
-def server(prefect_server: PrefectServer) -> PrefectServer:
-    """A Prefect server that knows the small ERP."""
-    save_small_erp_block(prefect_server)
-    return prefect_server
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from blocks.erp.base import Erp
-from tests.support.erp.contract_subscribers import SUBSCRIBED
+from tests.support.erp.contract.subscribers import SUBSCRIBED
 from tests.support.erp.ledger_samples import opened, rows
 
 ERP = Path(__file__).parents[3] / "blocks" / "erp"

@@ -19,8 +19,8 @@ from blocks.pleo.http.auth import KeyAuth
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pacing import Pacer
 from blocks.pleo.http.transport import REQUESTS_A_MINUTE, Clock
-from tests.support.network import jumping_loop
-from tests.support.network.jumping_loop import run as simulate
+from tests.support.network import virtual_time
+from tests.support.network.virtual_time import run as simulate
 from tests.support.pleo.scripted_pleo import JOB_ID, SAME_EVERY_TIME, job
 
 LIMIT, WINDOW_S = 600, 60.0
@@ -30,7 +30,7 @@ LIMIT, WINDOW_S = 600, 60.0
 def _days_may_pass() -> Iterator[None]:
     """One worker behind a slow network takes a day for requests that others make in minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jumping_loop, "LONGEST_S", 7 * 86_400.0)
+        patch.setattr(virtual_time, "LONGEST_S", 7 * 86_400.0)
         yield
 
 

@@ -6,7 +6,9 @@ import dataclasses
 from datetime import date
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,19 +98,29 @@ def test_every_combination_of_small_figures_on_one_line_is_booked_or_refused_as_
     assert count == 3 * 9**4 + 9**3
 
 
-@thoroughly(3000)
+@thoroughly(500)
 @given(colliding())
 def test_any_figures_on_several_lines_are_booked_or_refused_as_designed(figures: Figures) -> None:
     assert_as_designed(figures)
 
 
-@thoroughly(1500)
-@given(
+@pytest.mark.slow
+@thoroughly(3000)
+@given(colliding())
+def test_many_more_figures_on_several_lines_are_booked_or_refused_as_designed(figures: Figures) -> None:
+    assert_as_designed(figures)
+
+
+WILD = given(
     wild(),
     st.sampled_from((1, 2, 40, 200)),
     st.sampled_from((REFERENCE, STRICT, Reference())),
     st.sampled_from(SETTINGS),
 )
+
+
+@thoroughly(250)
+@WILD
 def test_no_item_however_wild_raises(item: ExportItem, limit: int, reference: Reference, settings: ErpSettings) -> None:
     limits = dataclasses.replace(LIMITS, max_description=limit, max_reference=limit, max_detail=limit)
     outcome = book(item, BookingContext("job", COMPANY, reference, limits, settings))
@@ -125,3 +137,10 @@ def test_no_item_however_wild_raises(item: ExportItem, limit: int, reference: Re
     texts = dataclasses.astuple(outcome.details)
     assert all(len(text) <= limit for text in (outcome.reference, *texts) if isinstance(text, str))
     assert all(line.account.code.strip() for line in outcome.all_lines)
+
+
+@pytest.mark.slow
+@thoroughly(1500)
+@WILD
+def test_no_item_of_many_more_however_wild_raises(item: ExportItem, limit: int, reference: Reference, of: Any) -> None:
+    test_no_item_however_wild_raises.hypothesis.inner_test(item, limit, reference, of)

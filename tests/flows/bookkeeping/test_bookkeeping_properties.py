@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ DECIMALS = {"JPY": 0, "DKK": 2, "KWD": 3}
 METHODS = ("journal", "accounts_payable", "none", None)
 RATES = tuple(map(Decimal, ("0.1340", "7.4601", "1", "0.000001", "1234.5", "0.5", "0.0066")))
 COMPANY_CURRENCIES = ("EUR", "KWD", "JPY")
+THOROUGH = 5000
 
 _VARIANTS = tuple(product(METHODS[:2], MinorUnits, DECIMALS))
 
@@ -165,11 +167,12 @@ def assert_company_currency(entry: JournalEntry | Bill, company: str, rate: Deci
             assert max(apart) <= len(lines)
 
 
-def test_more_than_ten_thousand_items_are_booked_in_balance_with_nothing_lost() -> None:
+@pytest.mark.parametrize("examples", [500, pytest.param(THOROUGH, marks=pytest.mark.slow)])
+def test_thousands_of_items_are_booked_in_balance_with_nothing_lost(examples: int) -> None:
     items: Counter[str] = Counter()  # by currency, and what more was tried on them
     seen: set[tuple[object, ...]] = set()
 
-    @thoroughly(5000)
+    @thoroughly(examples)
     @given(fitting(), st.integers(0, len(_VARIANTS) - 1), st.sampled_from(RATES), st.sampled_from(COMPANY_CURRENCIES))
     def each(drawn: Figures, turn: int, rate: Decimal, company: str) -> None:
         variants = [_VARIANTS[(turn + 5 * n) % len(_VARIANTS)] for n in range(6)]
@@ -199,9 +202,11 @@ def test_more_than_ten_thousand_items_are_booked_in_balance_with_nothing_lost() 
             items.update(["mirrored"])
 
     each()
-    assert items.total() >= 10_000
-    assert min(items[currency] for currency in DECIMALS) >= 5_000
-    assert items["in company currency"] >= 3_000
+    assert items.total() >= 2 * examples
+    assert min(items[currency] for currency in DECIMALS) >= examples
+    assert items["in company currency"] >= 0.6 * examples
+    if examples < THOROUGH:
+        return
     assert {(type_, sub_type, method, decimals, units) for type_, sub_type in TYPES for method in METHODS[:2]
             for decimals in DECIMALS.values() for units in MinorUnits} <= seen  # fmt: skip
     assert {(count,) for count in range(1, 7)} <= seen

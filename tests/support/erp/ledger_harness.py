@@ -19,7 +19,7 @@ from blocks.erp.entries import Account, AccountKind, Dimension, EntryState, Vend
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.reference import JournalUse
-from tests.support.erp.contract_harness import (
+from tests.support.erp.contract.harness import (
     USUAL,
     BookedEntry,
     BookedLine,

@@ -15,7 +15,7 @@ from tests.support.erp.tryton.environment import TrytonUnavailable
 from tests.support.erp.tryton.prepare import has_module
 from tests.support.erp.tryton.server import Tryton, TrytonServer
 
-pytest.register_assert_rewrite("contract_books")
+pytest.register_assert_rewrite("tests.support.erp.contract.books")
 
 REQUIRED = "PLEO_EXPORT_REQUIRE_TRYTON"
 WITHOUT = "Tryton cannot be brought up here: "

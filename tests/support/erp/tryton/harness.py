@@ -19,7 +19,7 @@ from blocks.erp.entries import Account, AccountKind, Dimension, EntryState, Vend
 from blocks.erp.reference import JournalUse
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
-from tests.support.erp.contract_harness import (
+from tests.support.erp.contract.harness import (
     USUAL,
     BookedEntry,
     BookedLine,

@@ -25,9 +25,9 @@ from blocks.erp.base import Erp
 from blocks.erp.entries import Bill, Entry, Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.tryton import stock_recorder
-from tests.support.erp.contract_books import books_hold, hashes_of
-from tests.support.erp.contract_runner import _once_more as run_once
-from tests.support.erp.contract_runner import ready
+from tests.support.erp.contract.books import books_hold, hashes_of
+from tests.support.erp.contract.runner import _once_more as run_once
+from tests.support.erp.contract.runner import ready
 from tests.support.erp.tryton.harness import TrytonHarness, TrytonModuleHarness
 from tests.support.erp.tryton.server import TrytonServer
 from tests.support.processes import until

@@ -22,7 +22,7 @@ from blocks.erp.errors import (
     Refused,
 )
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role, check_names
-from tests.support.erp.small_erp_server import KEY
+from tests.support.erp.small_erp.server import KEY
 
 RECORDED_AT = datetime(2026, 11, 3, 10, 20, 30, tzinfo=UTC)
 

@@ -11,10 +11,10 @@ import pytest
 from blocks.erp.base import Capabilities, Erp, Outcome
 from blocks.erp.entries import Entry, EntryState, Recorded
 from blocks.erp.reference import Reference
-from tests.support.erp.contract_books import books_hold, books_lack
-from tests.support.erp.contract_entries import Maker
-from tests.support.erp.contract_harness import USUAL, BookedEntry, Harness, How, Lever
-from tests.support.erp.contract_runner import ready
+from tests.support.erp.contract.books import books_hold, books_lack
+from tests.support.erp.contract.entries import Maker
+from tests.support.erp.contract.harness import USUAL, BookedEntry, Harness, How, Lever
+from tests.support.erp.contract.runner import ready
 
 
 class Connection:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blocks.erp.base import Erp
-from tests.support.erp.contract_harness import USUAL, Credentials, How, Lever
-from tests.support.erp.contract_remote_ledger import CHANGING, RemoteLedger
-from tests.support.erp.contract_remote_server import Setting
+from tests.support.erp.contract.harness import USUAL, Credentials, How, Lever
 from tests.support.erp.ledger_harness import LedgerHarness
+from tests.support.erp.served_ledger.client import CHANGING, RemoteLedger
+from tests.support.erp.served_ledger.server import Setting
 from tests.support.network.fault_proxy import Answer, Seen
 from tests.support.processes import ROOT, free_port
 
@@ -79,7 +79,7 @@ class RemoteLedgerHarness(LedgerHarness):
         assert self._process is None
         setting = Setting(self._port, self.path, self._charts, self.names.company_id, self.names.currency, self._keys)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.erp.contract_remote_server"],
+            [sys.executable, "-m", "tests.support.erp.served_ledger.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

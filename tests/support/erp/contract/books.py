@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from blocks.erp.base import Outcome
 from blocks.erp.entries import Attachment, Bill, Entry, EntryState, Recorded
 from blocks.erp.errors import RefusalKind, Refused
-from tests.support.erp.contract_harness import BookedEntry, BookedLine, Harness
+from tests.support.erp.contract.harness import BookedEntry, BookedLine, Harness
 
 Sums = dict[tuple[str, str], tuple[int, int, int]]
 

@@ -13,8 +13,8 @@ from blocks.erp.entries import Attachment, Bill, Entry, EntryState, NotAttached,
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
-from tests.support.erp.contract_harness import USUAL, How
-from tests.support.erp.contract_limits import taken_files, within_limits
+from tests.support.erp.contract.harness import USUAL, How
+from tests.support.erp.contract.limits import taken_files, within_limits
 from tests.support.erp.ledger_harness import NAMES, LedgerHarness
 
 PDF = frozenset({"application/pdf"})

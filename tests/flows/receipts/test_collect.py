@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
-from pypdf import PdfReader
 
-from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
 from blocks.erp.settings import Attachments
 from blocks.pleo.credentials import PleoCredentials
@@ -24,17 +19,22 @@ from blocks.pleo.models import ItemFailure
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.failures import Failure
 from flows.receipts.collect import Collected, collect, collect_page
+from tests.flows.receipts.collected import (
+    ANY,
+    DOWNLOAD,
+    OPTIONAL,
+    PDF,
+    PNG,
+    REQUIRED,
+    SIZE,
+    SKIP,
+    collected,
+    shown,
+)
 from tests.support.pleo.pleo_items import entry_id, receipt
 from tests.support.pleo.receipt_files import pdf, picture
-from tests.support.pleo.receipt_server import ReceiptServer, item_of, receipt_server
+from tests.support.pleo.receipt_server import ReceiptServer, item_of
 
-ANY = Capabilities("a system", 100, 100, 100, 10**12)
-REQUIRED, OPTIONAL, SKIP = Attachments.REQUIRED, Attachments.OPTIONAL, Attachments.SKIP
-PDF, PNG, ZIP = "application/pdf", "image/png", "application/zip"
-DOWNLOAD = Failure(
-    ItemFailure.RECEIPT_DOWNLOAD, "Failed to download the attachment file from Pleo. Re-export the expense."
-)
-SIZE = Failure(ItemFailure.RECEIPT_SIZE, "Attachment file size exceeds accounting system limits.")
 NONE_THERE = Failure(
     ItemFailure.VALIDATION,
     "The expense has no receipt, and the settings require one. Add it in Pleo and export again.",
@@ -43,49 +43,6 @@ NONE_TAKEN = Failure(
     ItemFailure.INVALID_CONFIGURATION,
     "The settings require receipts, but the accounting system takes none. Change the setting for attachments.",
 )
-
-
-def not_converted(kinds: str) -> Failure:
-    return Failure(
-        ItemFailure.RECEIPT_CONVERSION,
-        f"The receipt ({kinds}) cannot be turned into a file that the accounting system takes. "
-        "Replace it in Pleo, by a PDF for instance, and export again.",
-    )
-
-
-def limits(**changes: Any) -> Capabilities:
-    kinds = changes.pop("types", None)
-    return Capabilities(
-        "a system", 100, 100, 100, 10**12, attachment_types=None if kinds is None else frozenset(kinds), **changes
-    )
-
-
-@pytest.fixture
-def server() -> Iterator[ReceiptServer]:
-    with receipt_server() as made:
-        yield made
-
-
-async def collected(
-    server: ReceiptServer,
-    folder: Path,
-    item: ExportItem,
-    *,
-    policy: Attachments = REQUIRED,
-    skip: frozenset[int] = frozenset(),
-    **changes: Any,
-) -> Collected:
-    async with server.client() as files:
-        found = await collect(item, files, limits(**changes), policy, folder, skip)
-    for one in found.attachments:
-        content = one.path.read_bytes()
-        assert (one.size, one.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-        assert folder in one.path.parents
-    return found
-
-
-def shown(found: Collected) -> list[tuple[int, str, str]]:
-    return [(one.number, one.name, one.media_type) for one in found.attachments]
 
 
 async def test_each_file_becomes_an_attachment_in_pleos_order(server: ReceiptServer, tmp_path: Path) -> None:
@@ -227,99 +184,6 @@ async def test_an_erp_that_takes_no_files_gets_none(server: ReceiptServer, tmp_p
     assert await collected(server, tmp_path, item, max_attachments=0) == Collected(problems=(NONE_TAKEN,))
     assert await collected(server, tmp_path, item_of(None, type="mileage"), max_attachments=0) == Collected()
     assert server.asked == []
-
-
-# -- one file for all, and types --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("most", [1, 2])
-async def test_more_files_than_the_erp_takes_become_one(server: ReceiptServer, tmp_path: Path, most: int) -> None:
-    found = await collected(server, tmp_path, server.item(pdf(2), picture(), picture("JPEG")), max_attachments=most)
-    assert shown(found) == [(0, "BOOK-1-receipts.pdf", PDF)]
-    assert len(PdfReader(found.attachments[0].path).pages) == 4
-
-
-async def test_as_many_files_as_the_erp_takes_stay_as_they_are(server: ReceiptServer, tmp_path: Path) -> None:
-    found = await collected(server, tmp_path, server.item(pdf(), picture()), max_attachments=2)
-    assert shown(found) == [(1, "BOOK-1-receipt-1.pdf", PDF), (2, "BOOK-1-receipt-2.png", PNG)]
-    (tmp_path / "again").mkdir()
-    found = await collected(server, tmp_path / "again", server.item(picture("GIF")), max_attachments=1)
-    assert shown(found) == [(1, "BOOK-1-receipt-1.gif", "image/gif")]
-
-
-async def test_what_cannot_be_one_pdf_becomes_one_zip(server: ReceiptServer, tmp_path: Path) -> None:
-    contents = [pdf(), b"Coffee 3.50", pdf(encrypted=True)]
-    found = await collected(server, tmp_path, server.item(*contents), max_attachments=1)
-    assert shown(found) == [(0, "BOOK-1-receipts.zip", ZIP)]
-    with zipfile.ZipFile(found.attachments[0].path) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == dict(
-            zip([f"BOOK-1-receipt-{n}" for n in ("1.pdf", "2.txt", "3.pdf")], contents, strict=True)
-        )
-
-
-async def test_one_file_for_all_that_is_attached_already_is_not_made_again(
-    server: ReceiptServer, tmp_path: Path
-) -> None:
-    item = server.item(pdf(), pdf())
-    for again in (item, server.item(pdf(), pdf(), pdf()), server.item(pdf())):
-        assert await collected(server, tmp_path, again, max_attachments=1, skip=frozenset({0})) == Collected()
-    assert server.asked == []
-
-
-async def test_files_that_came_later_and_find_no_room_are_told_and_not_lost_in_silence(
-    server: ReceiptServer, tmp_path: Path
-) -> None:
-    (problem,) = (
-        await collected(server, tmp_path, server.item(pdf(), pdf()), max_attachments=1, skip=frozenset({1}))
-    ).problems
-    assert problem.reason.startswith("The entry has 1 of its files already")
-    assert server.asked == []
-
-
-async def test_one_file_for_all_is_not_made_of_half_of_them_where_all_are_required(
-    server: ReceiptServer, tmp_path: Path
-) -> None:
-    found = await collected(server, tmp_path, server.item(pdf(), 404), max_attachments=1)
-    assert found == Collected(problems=(DOWNLOAD,), links_dead=True)
-    (tmp_path / "again").mkdir()
-    found = await collected(server, tmp_path / "again", server.item(pdf(), 404), settings=OPTIONAL, max_attachments=1)
-    assert (shown(found), found.problems) == ([(0, "BOOK-1-receipts.pdf", PDF)], (DOWNLOAD,))
-
-
-async def test_all_in_one_may_be_too_large(server: ReceiptServer, tmp_path: Path) -> None:
-    one = pdf()
-    item = server.item(one, one)
-    found = await collected(server, tmp_path, item, max_attachments=1, max_attachment_bytes=len(one) + 9)
-    assert found == Collected(problems=(SIZE,))
-
-
-@pytest.mark.parametrize(
-    ("content", "types", "outcome"),
-    [
-        (picture(), {PDF}, ("pdf", PDF)),
-        (picture(), {PDF, PNG}, ("png", PNG)),
-        (picture("GIF"), {PDF, ZIP}, ("zip", ZIP)),
-        (pdf(), {PNG, ZIP}, ("zip", ZIP)),
-    ],
-)
-async def test_a_type_that_the_erp_does_not_take_is_turned_into_one_that_it_does(
-    server: ReceiptServer, tmp_path: Path, content: bytes, types: set[str], outcome: tuple[str, str]
-) -> None:
-    found = await collected(server, tmp_path, server.item(content), types=types)
-    assert shown(found) == [(1, f"BOOK-1-receipt-1.{outcome[0]}", outcome[1])]
-
-
-@pytest.mark.parametrize("most", [None, 1])
-async def test_a_type_that_becomes_nothing_that_the_erp_takes_is_a_failed_conversion(
-    server: ReceiptServer, tmp_path: Path, most: int | None
-) -> None:
-    item = server.item(pdf(), b"Coffee 3.50")
-    found = await collected(server, tmp_path, item, types={PDF}, max_attachments=most)
-    kinds = "text/plain" if most is None else "application/pdf, text/plain"
-    assert ([one.number for one in found.attachments], found.problems) == (
-        [1] if most is None else [],
-        (not_converted(kinds),),
-    )
 
 
 # -- many, and for real -----------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from blocks.erp.entries import Entry
-from tests.support.erp.contract_child import Work
-from tests.support.erp.contract_harness import USUAL, Harness, How
+from tests.support.erp.contract.child import Work
+from tests.support.erp.contract.harness import USUAL, Harness, How
 from tests.support.processes import ROOT
 
 WITHIN_S = 60.0
@@ -57,7 +57,7 @@ def run_of(harness: Harness, entries: Sequence[Entry], *, portion: int, how: How
     """A process that records these entries once it is told to begin. It is gone after the context."""
     work = Work(harness.connection(how), harness.names.company_id, entries, portion)
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.erp.contract_child"],
+        [sys.executable, "-m", "tests.support.erp.contract.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,

@@ -16,7 +16,7 @@ from functools import partial
 from blocks.erp.base import Erp
 from blocks.erp.entries import Entry
 from blocks.erp.errors import ErpBusy
-from tests.support.erp.contract_runner import bring_to_an_end, ready
+from tests.support.erp.contract.runner import bring_to_an_end, ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.support.erp.contract_entries import Maker
-from tests.support.erp.contract_harness import Harness
-from tests.support.erp.contract_site import Connection, Site
-from tests.support.erp.contract_subscribers import SLOW_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
+from tests.support.erp.contract.entries import Maker
+from tests.support.erp.contract.harness import Harness
+from tests.support.erp.contract.site import Connection, Site
+from tests.support.erp.contract.subscribers import QUICK_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("subscriber") if callspec is not None else None
-        if getattr(item, "originalname", "") in SLOW_TESTS.get(name, ()):
+        if name in QUICK_TESTS and not {item.name, getattr(item, "originalname", "")} & set(QUICK_TESTS[name]):
             item.add_marker(pytest.mark.slow)
 
 

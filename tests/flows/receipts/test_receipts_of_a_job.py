@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from blocks.erp.ledger import Ledger
 from blocks.erp.settings import Attachments, ErpSettings
 from blocks.pleo.sandbox.receipts import content, stored_url
 from flows.steps import PagesInMemory, plain_steps
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import SmallErpServer, serving
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import Json, an_item, entry_id
 
@@ -30,18 +29,6 @@ def with_receipts(number: int, *names: str, **changes: Any) -> Json:
     return an_item(
         number, files=[{"url": stored_url(name), "type": "application/octet-stream"} for name in names], **changes
     )
-
-
-@pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[Office]:
-    with office(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def erp() -> Iterator[SmallErpServer]:
-    with serving() as server:
-        yield server
 
 
 async def test_every_receipt_stands_beside_the_books_under_its_hash(at_work: Office, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a running accounting system gives the contract suite: ways in, names to book with, and a look into its books.
 
-To subscribe an ERP, write a `Harness` for it and add its name to `contract_subscribers`.
+To subscribe an ERP, write a `Harness` for it and add its name to `subscribers`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from blocks.erp.ledger.chart_store import Terms, reference_of
 from blocks.erp.ledger.checks import check_against
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
 from blocks.erp.reference import Reference
-from tests.support.erp.contract_limits import taken_files, within_limits
+from tests.support.erp.contract.limits import taken_files, within_limits
 
 CHANGING = ("record", "attach", "post")
 """The calls that may change something."""

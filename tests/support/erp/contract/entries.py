@@ -23,7 +23,7 @@ from blocks.erp.entries import (
 )
 from blocks.erp.reference import JOURNAL_USES, JournalUse
 from flows.bookkeeping.exchange import Exchange
-from tests.support.erp.contract_harness import Names
+from tests.support.erp.contract.harness import Names
 
 BILL, CREDIT_NOTE = DocumentKind.BILL, DocumentKind.CREDIT_NOTE
 PAYMENT, REFUND = DocumentKind.PAYMENT, DocumentKind.REFUND

@@ -1,4 +1,4 @@
-"""The server of `contract_remote_ledger`: one embedded ledger, asked by HTTP. Runs in a process of its own.
+"""The server that `client` asks: one embedded ledger, asked by HTTP. Runs in a process of its own.
 
 Standard input brings the pickled `Setting`; standard output says `ready` once it listens. SIGTERM ends it in order.
 """
@@ -103,6 +103,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Under its own name, so that what is pickled finds it.
-    from tests.support.erp import contract_remote_server
+    from tests.support.erp.served_ledger import server
 
-    contract_remote_server.main()
+    server.main()

@@ -13,8 +13,8 @@ import httpx
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.pleo.http.retries import read_retry_after
-from tests.support.erp.small_erp import SmallErp
-from tests.support.erp.small_erp_server import KEY, SmallErpServer
+from tests.support.erp.small_erp.client import SmallErp
+from tests.support.erp.small_erp.server import KEY, SmallErpServer
 from tests.support.network.memory_network import Request
 from tests.support.network.network_faults import Reply
 from tests.survival.faulty_office import _TLS, ERP_PORT, FaultyOffice
