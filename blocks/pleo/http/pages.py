@@ -92,7 +92,7 @@ class ExportItemsPage(BaseModel):
     `fetched_at` is in seconds of the Unix epoch at Pleo: the links in the page live for a day from then.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     text: str
     ids: tuple[str, ...]
