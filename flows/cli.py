@@ -139,6 +139,7 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
     prepare_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _set_up_logging()
+    gc.set_threshold(100_000, 50, 50)  # pages are many objects that live briefly: looking for cycles took a sixth
     gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
     with private_files(), ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:  # those of a server, too

@@ -16,32 +16,27 @@ from blocks.erp.errors import ErpError, ErpOutcomeUnknown, ErpRateLimited, ErpUn
 from blocks.erp.reference import Reference
 from blocks.pleo.errors import (
     JobFinished,
-    PagingBroken,
     PleoAuthenticationError,
     PleoError,
     PleoNotFound,
     PleoPermissionError,
 )
-from blocks.pleo.http.pages import ExportItemsPage, Paginator
 from blocks.pleo.models import ExportJob, ItemFailure, JobEvent, JobFailure, JobStatus
 from flows.bookkeeping import BookingContext
 from flows.deadline import Deadline
 from flows.ended_jobs import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
 from flows.outcome import Ending, JobReport
+from flows.page_queue import NumberedPage, PageQueue
 from flows.results import Row, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, final_event
-from flows.steps.record import BUDGET_S, Recording
+from flows.steps.record import BUDGET_S, PagePart, Recording
 from flows.steps.retrieve import JobRows
 from flows.stop import GRACE_S, Stopped
 from flows.updates import MAX_WAIT_S, ItemsRefused, Updates
 
 log = logging.getLogger(__name__)
-
-PAGES_AHEAD = 8
-"""How many pages may be fetched before the first of them is recorded: enough that Pleo's answers and the accounting
-system need not wait for each other, few enough that memory stays flat."""
 
 LINKS_ARE_FRESH_S = 3600.0
 """A file link in a page this young cannot have died of age: Pleo's live for a day."""
@@ -82,19 +77,6 @@ async def carry_out(session: Session, job: ExportJob, steps: Callable[[Job], Awa
     return report
 
 
-def _knows_all(rows: JobRows, ids: Sequence[str]) -> bool:
-    return all(map(rows.knows, ids))
-
-
-class NumberedPage:
-    """A page of export items, where it stands in the list, and which cursor leads to it."""
-
-    def __init__(self, page: ExportItemsPage, number: int, cursor: str | None) -> None:
-        self.page = page
-        self.number = number
-        self.cursor = cursor
-
-
 class Job:
     """One job under way. Each step is a method; what one of them finds out, the others see."""
 
@@ -108,9 +90,7 @@ class Job:
         self.is_resumed = job.status != JobStatus.PENDING
         """Whether another run may have done a part of it."""
         self._rows = JobRows()
-        self._ahead: asyncio.Queue[NumberedPage | None] = asyncio.Queue()
-        self._room_ahead = asyncio.Semaphore(PAGES_AHEAD)
-        self._on_pages: dict[str, None] = {}
+        self._pages = PageQueue(session, job)
         self._done: set[str] = set()
         self._closing: Failure | None = None
         self._kept_recording: Recording | None = None
@@ -159,7 +139,7 @@ class Job:
             yield
         finally:
             self._rows.enough = True
-            self._room_ahead.release()  # a step that waits for room finds out
+            self._pages.close()
             # What is cancelled shows as crashed in Prefect, so each may come to its own end first, if that is soon.
             _, late = await asyncio.wait(tasks, timeout=GRACE_S)
             for task in late:
@@ -226,37 +206,13 @@ class Job:
 
     async def fetch(self) -> None:
         """All pages of data, a few ahead of those that are recorded. Nothing is fetched where nothing is to do."""
-        try:
-            if self.is_resumed or not self.job.number_of_items:
-                rows = self._rows
-                await rows.until(lambda: bool(rows.to_do))
-                if not rows.to_do:
-                    return
-            async for page in self._pages():
-                await self._room_ahead.acquire()
-                if self._rows.enough:
-                    return
-                self._ahead.put_nowait(page)
-        finally:
-            self._ahead.put_nowait(None)
-
-    async def _pages(self, *, anew: bool = False) -> AsyncIterator[NumberedPage]:
-        """The pages in Pleo's order, `anew` also where they are kept."""
-        session = self.session
-        fetch_page = session.steps.fetch_page_anew if anew else session.steps.fetch_page
-        paginator, cursor, number = Paginator("export items of the job"), None, 0
-        while number == 0 or cursor is not None:
-            session.stop.check()
-            number += 1
-            page = await fetch_page(session, self.job, cursor, number)
-            self._on_pages |= dict.fromkeys(page.ids)
-            await session.show("fetched", len(self._on_pages), max(len(self._on_pages), len(self._rows.to_do)))
-            yield NumberedPage(page, number, cursor)
-            try:
-                cursor = paginator.after(has_next=page.has_next, end_cursor=page.end_cursor, count=page.count)
-            except PagingBroken:
-                await session.steps.pages.forget(self.job.id)  # or the next run would stumble over the same page
-                raise
+        rows = self._rows
+        if self.is_resumed or not self.job.number_of_items:
+            await rows.until(lambda: bool(rows.to_do))
+            if not rows.to_do:
+                self._pages.close()
+                return
+        await self._pages.fill(lambda: not self._rows.enough)
 
     async def ready_pages(self) -> AsyncIterator[NumberedPage]:
         """The pages to be recorded, each as soon as its rows are known and the accounting system is validated.
@@ -266,29 +222,29 @@ class Job:
         that is none of them, as the job was given more meanwhile.
         """
         await self._validating
-        while (page := await self._ahead.get()) is not None:
+        while (page := await self._pages.next()) is not None:
             rows = self._rows
-            await rows.until(partial(_knows_all, rows, page.page.ids))
+            await rows.until(partial(rows.know, page.page.ids))
             if not rows.are_complete and self._retrieving.done():
                 await self._retrieving
             yield page
             if self._closing is not None:
                 return
-            self._room_ahead.release()
+            self._pages.done()
         await self._fetching
         rows = await self._all_rows()
-        if not self._on_pages.keys() >= rows.to_do.keys():
+        if not self._pages.ids.keys() >= rows.to_do.keys():
             await self.session.steps.pages.forget(self.job.id)
-            self._on_pages = {}
-            async for page in self._pages(anew=True):
+            self._pages.ids.clear()
+            async for page in self._pages.all(anew=True):
                 yield page
                 if self._closing is not None:
                     return
-        if not _knows_all(rows, list(self._on_pages)):
+        if not rows.know(self._pages.ids):
             await self.retrieve()
-            self._tell_of([id_ for id_ in self._on_pages if not self._rows.knows(id_)])
-            if any(map(self._is_to_do, self._on_pages)):
-                async for page in self._pages():
+            self._tell_of([id_ for id_ in self._pages.ids if not self._rows.knows(id_)])
+            if any(map(self._is_to_do, self._pages.ids)):
+                async for page in self._pages.all():
                     yield page
 
     def _is_to_do(self, accounting_entry_id: str) -> bool:
@@ -313,9 +269,8 @@ class Job:
         while wanted:
             session.stop.check()
             recording = await self._recording()
-            done = await session.stop.heard(
-                session.steps.record_page(session, recording, page, wanted, fresh, numbered.number)
-            )
+            part = PagePart(page, wanted, links_are_fresh=fresh)
+            done = await session.stop.heard(session.steps.record_page(session, recording, part, numbered.number))
             self._done.update(row.accounting_entry_id for row in done.rows)
             self.report.preview += done.entries
             yield done.rows

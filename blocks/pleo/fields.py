@@ -92,6 +92,8 @@ def _no_longer_than_any(value: object) -> object:
 
 def _none_if_invalid(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
     """For what only informs: an odd value counts as absent and never costs us the record."""
+    if value is None:
+        return None
     try:
         return handler(value)
     except ValidationError:

@@ -7,7 +7,7 @@ where the accounting system did not answer, and pages of export items once, as t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -21,7 +21,7 @@ from blocks.pleo.models import ExportJob
 from flows.session import Session
 from flows.steps import complete, detect, fetch, record, retrieve, update, validate
 from flows.steps.complete import FinalEvent
-from flows.steps.record import RecordedPage, Recording
+from flows.steps.record import PagePart, RecordedPage, Recording
 from flows.steps.retrieve import JobRows
 
 T = TypeVar("T")
@@ -61,15 +61,7 @@ class FetchPage(Protocol):
 class RecordPage(Protocol):
     """Step 5; see `record.record_page`."""
 
-    async def __call__(
-        self,
-        session: Session,
-        recording: Recording,
-        page: ExportItemsPage,
-        wanted: Sequence[str],
-        links_are_fresh: bool,
-        number: int,
-    ) -> RecordedPage: ...
+    async def __call__(self, session: Session, recording: Recording, part: PagePart, number: int) -> RecordedPage: ...
 
 
 class UpdateItems(Protocol):

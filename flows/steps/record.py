@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
@@ -64,20 +64,20 @@ class Recording:
         self.budget_s = budget_s
 
 
-@dataclass(slots=True)
 class RecordedPage:
     """The outcome of a call: a row for every item that is done, and in a dry run the entries that would be made.
 
     `left` are the items that time did not suffice for, or that something kept us from. Those of `dead_links` wait for a
     fresh page, as the links to their receipts lead nowhere. `closing` is why nothing more can be recorded in this job's
-    life.
+    life. A plain class, as `Recording` is.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    dead_links: list[str] = field(default_factory=list)
-    closing: Failure | None = None
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.entries: list[Entry] = []
+        self.left: list[str] = []
+        self.dead_links: list[str] = []
+        self.closing: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +94,25 @@ class _Expense:
         return self.item.accounting_entry_id
 
 
-async def record_page(
-    session: Session,
-    recording: Recording,
-    page: ExportItemsPage,
-    wanted: Sequence[str],
-    links_are_fresh: bool,
-    number: int,
-) -> RecordedPage:
-    """Book the wanted items of the `number`-th page. In a dry run nothing is written and the rows are what would be.
+class PagePart:
+    """The items of a page that are to be recorded; `links_are_fresh` where those to receipts cannot have died of age.
+
+    A plain class, as `Recording` is.
+    """
+
+    def __init__(self, page: ExportItemsPage, wanted: Sequence[str], *, links_are_fresh: bool) -> None:
+        self.page = page
+        self.wanted = wanted
+        self.links_are_fresh = links_are_fresh
+
+
+async def record_page(session: Session, recording: Recording, part: PagePart, number: int) -> RecordedPage:
+    """Book a part of the `number`-th page. In a dry run nothing is written and the rows are what would be.
 
     Raises what keeps it from going on, an ErpError or Stopped say, only when no item is done: what is done is told
     before anything else, and the next call, which is safe, takes up the rest.
     """
-    return await _PageRecorder(session, recording, links_are_fresh).record(page, wanted)
+    return await _PageRecorder(session, recording, part.links_are_fresh).record(part.page, part.wanted)
 
 
 class _PageRecorder:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from blocks.pleo.http.client import PleoClient
@@ -75,6 +75,10 @@ class JobRows:
             or accounting_entry_id in self._final
             or accounting_entry_id in self.unknown_states
         )
+
+    def know(self, accounting_entry_ids: Iterable[str]) -> bool:
+        """Whether the job has a row of each of these items."""
+        return all(map(self.knows, accounting_entry_ids))
 
     @property
     def already_final(self) -> int:
