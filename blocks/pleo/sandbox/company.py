@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from blocks.pleo.sandbox.wire import Json, draw_uuid
 
+WEB_APP = "https://app.pleo.example"
+"""Where links to expenses lead; there is no such place, as nobody has these expenses."""
+
 SANDBOX_COMPANY_ID = "5a4db0c5-0000-4000-8000-000000000001"
 """The company of a sandbox's jobs, unless another is asked for."""
 

@@ -130,6 +130,7 @@ class _Month:
             "user": user,
             **self._bookkeeping(template, supplier),
         }
+        item["_links"] = {"web": {"exportItem": f"{company.WEB_APP}/expenses/{item['accountingEntryId']}"}}
         if template.type not in WITHOUT_CONTRA_ACCOUNT:
             item["contraAccount"] = company.CONTRA_ACCOUNTS[currencies.wallet]
         if template.defect is not None:
