@@ -161,15 +161,19 @@ def test_after_a_kill_pages_come_from_the_store_and_are_seen_to(
     at_work: Office, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
     job_id = at_work.sandbox.add_job_of([an_item(n) for n in range(1, 301)])
-    at_work.sandbox.inject("status", "PUT /v3/export-jobs/{jobId}/items", retry_after="30")
+    at_work.sandbox.inject("status", "PUT /v3/export-jobs/{jobId}/items", times=6, retry_after="60")
     shell = Shell(at_work, prefect_server, tmp_path)
     killed = shell.start("--json")
-    until(lambda: _recorded(at_work.books) >= 300, within_s=60, otherwise="nothing was recorded")
+    until(lambda: _recorded(at_work.books) >= 100, within_s=60, otherwise="nothing was recorded")
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
+    at_work.sandbox.clear_faults()
+    stored = len(_stored(shell))
+    assert stored >= 1
     status, _ = shell.json()
     assert status == 0
     run = _runs_of(prefect_server, job_id)[-1]
-    states = {one["name"]: one["state_name"] for one in _tasks_of(prefect_server, run, 11)}
-    assert {states[f"4 fetch page {n}"] for n in (1, 2, 3)} == {"Cached"}
-    assert {states[f"5 record page {n}"] for n in (1, 2, 3)} == {"Completed"}
+    tasks = _tasks_of(prefect_server, run, 12)
+    fetched = [one["state_name"] for one in tasks if one["name"].startswith("4 fetch page")]
+    assert sorted(fetched) == ["Cached"] * stored + ["Completed"] * (3 - stored)
+    assert {one["state_name"] for one in tasks if one["name"].startswith("5 record page")} == {"Completed"}
