@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows.test_command_line import Shell, _recorded
+from tests.flows.test_command_line import _recorded, _stored
+from tests.support.command_line import Shell
 from tests.support.erp.small_erp.server import SmallErpServer, serving
 from tests.support.exporting import Office, office
 from tests.support.installing import asked
