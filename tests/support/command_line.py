@@ -12,7 +12,6 @@ from typing import Any
 from tests.support.exporting import Office
 from tests.support.processes import PrefectServer
 
-
 EXPORT = ("-m", "flows.export")
 
 

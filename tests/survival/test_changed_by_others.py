@@ -106,7 +106,7 @@ async def test_a_job_that_becomes_another_companys_is_touched_no_more_and_what_i
     assert {id_: entry.external_id for id_, entry in job.unreported.items()} == pleo.unreported(job_id)
     statuses = [status for _, status in pleo.answered()]
     from_the_first_refusal = statuses[statuses.index(403) :]
-    assert set(from_the_first_refusal) == {403}
+    assert set(from_the_first_refusal) <= {403, 400}  # 400: an update that we broke off while it was being sent
     assert len(from_the_first_refusal) <= MOST_UNDER_WAY
 
 

@@ -26,6 +26,7 @@ LIMIT, WINDOW_S = 600, 60.0
 LONGEST_S = 7 * 86_400.0
 """One worker behind a slow network takes a day for requests that others make in minutes."""
 
+
 def now() -> float:
     return asyncio.get_running_loop().time()
 

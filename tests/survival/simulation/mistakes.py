@@ -183,5 +183,5 @@ MISTAKES = [
     Mistake("hopes that it was recorded", _hopes_that_it_was_recorded, 73),
     Mistake("forgets its own event", _forgets_its_own_event, 151),
     Mistake("fails what is half done as a whole", _fails_what_is_half_done, 259),
-    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 278),
+    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 414),
 ]
