@@ -11,7 +11,7 @@ from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.text import one_line
 
-__all__ = ["LedgerSettings", "PleoCredentials", "PleoOAuth", "TrytonSettings", "load_erp_settings", "load_pleo_block"]
+__all__ = ["LedgerSettings", "PleoCredentials", "PleoOAuth", "TrytonSettings"]
 
 
 async def load_pleo_block(name: str) -> PleoCredentialsBlock:

@@ -17,6 +17,7 @@ WITH_PREFECT = {
     "flows/export.py",
     "flows/tasks.py",
     "flows/report.py",
+    "flows/monitoring.py",
     "blocks/collection.py",
     "blocks/slots.py",
     "blocks/pleo/authorize.py",
@@ -66,7 +67,8 @@ def test_prefect_and_httpx_are_met_where_they_belong() -> None:
 
 
 def test_a_job_runs_without_prefect_being_imported() -> None:
-    code = "import sys, flows.run, flows.job, blocks.erp.ledger, blocks.erp.tryton; sys.exit('prefect' in sys.modules)"
+    rooms = "flows.run, flows.job, flows.steps, blocks.erp.ledger, blocks.erp.tryton"
+    code = f"import sys, {rooms}; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -145,7 +145,7 @@ def test_something_unforeseen_in_the_flow_itself_is_status_1_with_its_cause_in_t
         "import sys\n"
         "from flows import export\n"
         "async def broken(*_, **__): raise ZeroDivisionError('unforeseen')\n"
-        "export.run_export = broken\n"
+        "export.export_jobs = broken\n"
         "sys.exit(export.main([]))\n"
     )
     done = subprocess.run(

@@ -87,13 +87,14 @@ async def test_a_dry_run_posts_no_draft(at_work: Office) -> None:
     assert at_work.journal("SELECT DISTINCT state FROM journal") == [("draft",)]
 
 
-async def test_a_company_that_is_not_mapped_fails_its_job_before_anything_is_read(at_work: Office) -> None:
+async def test_a_company_that_is_not_mapped_fails_its_job_before_anything_is_booked(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job(items=10)
     report = await at_work.export(settings=ErpSettings(companies={"11111111-1111-4111-8111-111111111111": "Other"}))
     job = at_work.sandbox.job(job_id)
     assert (report.exit_status, job.failure_reason_type) == (1, "invalid_configuration")
     assert "add it to the settings" in (job.failure_reason or "")
-    assert "GET /v3/export-jobs/{jobId}/items" not in at_work.sandbox.received().by_call
+    assert "PUT /v3/export-jobs/{jobId}/items" not in at_work.sandbox.received().by_call
+    assert at_work.entries() == 0
 
 
 async def test_a_job_whose_items_all_fail_ends_as_the_setting_says(at_work: Office) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support.exporting import Office
 from tests.support.processes import PrefectServer
+
+EXPORT = ("-m", "flows.export")
 
 
 class Shell:
@@ -26,17 +29,21 @@ class Shell:
             "PLEO_API_KEY": office.api_key,
         }
 
-    def run(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
-        """Run to the end; an environment variable of None is unset."""
-        process = self.start(*arguments, **environment)
+    def run(
+        self, *arguments: str, command: Sequence[str] = EXPORT, **environment: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end; an environment variable of None is unset. `command` is what Python is given to run."""
+        process = self.start(*arguments, command=command, **environment)
         out, err = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: str, **environment: str | None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, command: Sequence[str] = EXPORT, **environment: str | None
+    ) -> subprocess.Popen[str]:
         """Start a run in a process group of its own."""
         given = {**self.environment, **environment}
         return subprocess.Popen(
-            [*self.prefix, sys.executable, "-m", "flows.export", *arguments],
+            [*self.prefix, sys.executable, *command, *arguments],
             cwd=self.folder,
             env={name: value for name, value in given.items() if value is not None},
             stdout=subprocess.PIPE,

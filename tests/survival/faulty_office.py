@@ -19,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import httpcore
+import httpx
 
 from blocks.erp.base import Erp
 from blocks.erp.ledger import Ledger
@@ -95,15 +96,43 @@ class Call:
         self.stream.end(reset=reset)
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a client did, in its own order: a request left it, or with `refused` it heard a 429."""
+
+    run: int
+    at: float
+    refused: bool
+
+
+class _Listening(httpx.AsyncBaseTransport):
+    """Notes what passes between a client and the transport below it."""
+
+    def __init__(self, below: httpx.AsyncBaseTransport, note: Callable[[bool], None]) -> None:
+        self._below = below
+        self._note = note
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._note(False)
+        response = await self._below.handle_async_request(request)
+        if response.status_code == 429:
+            self._note(True)
+        return response
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
 @dataclass
 class FaultyOffice:
-    """A sandbox, books in `folder`, a network with faults, and what went over it (`calls`)."""
+    """A sandbox, books in `folder`, a network with faults, and what went over it (`calls`, and as clients `heard`)."""
 
     folder: Path
     sandbox: Sandbox
     network: MemoryNetwork | SocketNetwork = field(default_factory=MemoryNetwork)
     meetings: list[Meeting] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
     runs: int = 0
     file_s: float = FILE_S
     _last: dict[int, Reply] = field(default_factory=dict)
@@ -168,11 +197,13 @@ class FaultyOffice:
             jitter=random.Random(self.runs).random,
             limit=stop.limit,
         )
-        base_url, auth = self.base_url, KeyAuth(SANDBOX_API_KEY)
+        base_url, auth, run = self.base_url, KeyAuth(SANDBOX_API_KEY), self.runs
+        transport = _Listening(
+            self.network.transport(_TLS),
+            lambda refused: self.heard.append(Heard(run, loop.time(), refused)),
+        )
         async with (
-            PleoClient(
-                base_url, auth, page_size=page_size, clock=clock, transport=self.network.transport(_TLS)
-            ) as pleo,
+            PleoClient(base_url, auth, page_size=page_size, clock=clock, transport=transport) as pleo,
             FileClient(base_url, clock=clock, file_s=self.file_s, dialler=self.network.dialler, tls=_TLS) as files,
         ):
             session = Session(

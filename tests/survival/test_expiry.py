@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from blocks.erp.base import Outcome
@@ -28,6 +29,7 @@ from flows.report import summary_lines, unreported_lines
 from flows.session import Session
 from flows.steps import PagesInMemory, Steps, plain_steps
 from flows.steps.retrieve import JobRows, retrieve_items
+from flows.steps.update import update_items
 from tests.support.command_line import Shell
 from tests.support.exporting import Office, office
 from tests.support.pleo.pleo_items import an_item
@@ -119,11 +121,27 @@ async def test_results_go_out_often_enough_for_a_job_of_a_short_life(
     with office(tmp_path, clock=hours, expires_in=90) as at_work:
         job_id = at_work.sandbox.add_job_of([an_item(number) for number in range(1, pages + 1)])
 
-        def a_while() -> None:
+        arrived = asyncio.Event()
+        arrived.set()
+        under_way = 0
+
+        async def update(session: Session, job: ExportJob, batch: pd.DataFrame, number: int) -> dict[str, str]:
+            nonlocal under_way
+            under_way += 1
+            arrived.clear()
+            refused = await update_items(session, job, batch, number)
+            under_way -= 1
+            if under_way == 0:
+                arrived.set()
+            return refused
+
+        async def a_while() -> None:
+            await asyncio.sleep(0)  # what is just being sent is under way then
+            await arrived.wait()  # as it would be long before so many seconds have passed
             hours.seconds += each_s
 
-        ledger = SlowLedger(at_work.books, a_while)
-        report = await at_work.export(erp=ledger, page_size=1, seconds=hours, settings=NO_RECEIPTS)
+        ledger, steps = SlowLedger(at_work.books, a_while), replace(plain_steps(), update_items=update)
+        report = await at_work.export(erp=ledger, page_size=1, seconds=hours, settings=NO_RECEIPTS, steps=steps)
         assert (report.exit_status, report.jobs[0].event, at_work.entries()) == (0, "completed", pages)
         assert all(item.updates == 1 for item in at_work.sandbox.items(job_id))
 
@@ -156,14 +174,14 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
             await told_of(at_work, job_id, 4)
             hours.seconds += 4000
 
-    pages = PagesInMemory()
+    stored = PagesInMemory()
     report = await at_work.export(
         erp=SlowLedger(at_work.books, over_before_the_third),
         page_size=2,
         update_batch_size=2,
         seconds=hours,
         settings=NO_RECEIPTS,
-        steps=plain_steps(pages),
+        steps=plain_steps(stored),
     )
     job = report.jobs[0]
     assert (job.ending, job.event, report.exit_status) == (Ending.FINISHED_ELSEWHERE, None, 1)
@@ -178,7 +196,7 @@ async def test_a_job_that_expires_over_us_lists_what_is_booked_and_the_next_job_
     assert first == "2 booked and not yet reported to Pleo, to be found by the next export of them:"
     assert all(any(id_ in line and one.external_id in line for line in lines) for id_, one in job.unreported.items())
     assert any("it expired" in line for line in summary_lines(job))
-    assert not pages.kept
+    assert not stored.kept
 
     again = at_work.sandbox.export_again(job_id, list(job.unreported))
     found = await at_work.export(seconds=hours)
@@ -220,13 +238,24 @@ async def test_a_job_whose_time_does_not_suffice_is_announced_before_anything_is
 async def test_a_job_too_slow_to_book_in_its_time_is_announced_after_its_first_page(
     at_work: Office, hours: Hours
 ) -> None:
+    """How much is left is known once all rows are, which are read meanwhile: the first page waits for them here."""
     at_work.sandbox.add_job_of([an_item(number) for number in range(1, 8)])
+    all_are_read = asyncio.Event()
 
-    def slowly() -> None:
+    async def read(session: Session, job: ExportJob, rows: JobRows) -> None:
+        await retrieve_items(session, job, rows)
+        all_are_read.set()
+
+    async def slowly() -> None:
+        await all_are_read.wait()
         hours.seconds += 800
 
     report = await at_work.export(
-        erp=SlowLedger(at_work.books, slowly), page_size=1, seconds=hours, settings=NO_RECEIPTS
+        erp=SlowLedger(at_work.books, slowly),
+        page_size=1,
+        seconds=hours,
+        settings=NO_RECEIPTS,
+        steps=replace(plain_steps(), retrieve_items=read),
     )
     notices = [notice for notice in report.jobs[0].notices if "to book the rest takes about 4800 s" in notice]
     assert (len(notices), report.jobs[0].event) == (1, "completed")  # as this Pleo does prolong it

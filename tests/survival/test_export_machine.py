@@ -186,7 +186,7 @@ class Exporting(RuleBasedStateMachine):
 
     def _run(self, *, size: int, steps: Steps | None = None) -> RunReport | None:
         async def whole() -> RunReport:
-            return await self.office.export(page_size=size, update_batch_size=size, settings=self.policy, steps=steps)
+            return await self.office.export(page_size=size, update_batch_size=size, settings=self.settings, steps=steps)
 
         logging.disable()
         try:

@@ -15,6 +15,7 @@ from tests.support.erp.small_erp.server import SmallErpServer
 from tests.support.network.fault_proxy import Gate
 from tests.support.pleo.pleo_items import an_item, entry_id
 from tests.support.pleo.watched_pleo import EVENTS, GET_DATA, GET_ITEMS, LIST_JOBS, PUT_ITEMS, WRITES, Watched
+from tests.support.processes import until
 from tests.survival.rivals import WITHIN_S, Meeting
 
 ITEMS = 60
@@ -124,8 +125,15 @@ async def test_the_same_job_into_two_books_at_once_stands_once_in_each_and_what_
 ) -> None:
     """Promise 1 holds for each accounting system: who keeps two books for a company has an expense in both of them."""
     job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(ITEMS)])
-    other, others = replace(pleo, books=tmp_path / "other.sqlite"), []
-    pleo.before(2, lambda: others.append(asyncio.run(other.export(page_size=20, update_batch_size=20))), PUT_ITEMS)
+    other, others = replace(pleo, books=tmp_path / "other.sqlite"), list[RunReport]()
+
+    def the_others_turn() -> None:
+        """Once both later updates of the first run are under way, and held."""
+        until(lambda: pleo.door is not None and pleo.door.calls.count(PUT_ITEMS) == 3, within_s=WITHIN_S)
+        others.append(asyncio.run(other.export(page_size=20, update_batch_size=20)))
+
+    pleo.before(2, the_others_turn, PUT_ITEMS)
+    pleo.before(3, lambda: until(lambda: others, within_s=WITHIN_S), PUT_ITEMS)
     report = await pleo.export(page_size=20, update_batch_size=20)
     twice = {entry_id(n) for n in range(20, ITEMS)}
     assert (report.jobs[0].ending, others[0].jobs[0].event) == (Ending.FINISHED_ELSEWHERE, "completed")

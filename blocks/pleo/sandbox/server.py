@@ -16,7 +16,7 @@ from functools import cached_property
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +25,7 @@ from blocks.pleo.sandbox.api import Api
 from blocks.pleo.sandbox.authorization import AuthorizationEndpoints, RateLimit, authenticate
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.control_api import ControlApi
-from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, SandboxError
+from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, SandboxError, bad_request
 from blocks.pleo.sandbox.traffic import Fault, ReceivedRequest
 from blocks.pleo.sandbox.wire import error_response
 
@@ -205,6 +205,8 @@ class _Middleware:
             await self._app(scope, receive, answer.take)
         except ApiError as error:
             await error_response(error)(scope, receive, answer.take)
+        except ClientDisconnect:  # it broke off while it was sending: nothing was done, and nobody hears the answer
+            await error_response(bad_request("The request was broken off"))(scope, receive, answer.take)
         except Exception:  # a mistake of ours is a 500 to the client, as it would be at Pleo
             _LOGGER.exception("the sandbox failed to answer %s %s", scope["method"], scope["path"])
             answer.body = b""  # a plain text may stand there already

@@ -18,6 +18,7 @@ from blocks.pleo.errors import (
 )
 from blocks.pleo.http.answer_body import LONGEST_TEXT, TextTrimmer
 from blocks.pleo.items import BrokenItem
+from tests.support.pleo.pleo_items import entry_id
 from tests.support.pleo.scripted_pleo import (
     COMPANY_ID,
     ENTRY_ID,
@@ -102,18 +103,22 @@ async def test_an_answer_nested_beyond_reason_is_a_clean_error() -> None:
 
 async def test_a_page_keeps_its_good_items_beside_every_broken_one() -> None:
     good = (
-        '{"accountingEntryId":"%s","companyId":"%s","type":"card_purchase","date":"2026-03-02T00:00:00Z",'
+        '{"accountingEntryId":%s,"companyId":"%s","type":"card_purchase","date":"2026-03-02T00:00:00Z",'
         '"amount":{"inWalletCurrency":{"currency":"DKK","value":%s}}}'
     )
     values = ["NaN", "Infinity", "-Infinity", "1e99999999999999999999", "-1e99999999999999999999", "true", '"5"', "[]"]
-    items = [good % (ENTRY_ID, COMPANY_ID, value) for value in ["1", *values, "9007199254740993.01"]]
-    text = '{"data":[' + ",".join(items) + '],"pagination":{"hasNextPage":false}}'
+    all_values = ["1", *values, "9007199254740993.01"]
+    ids = [entry_id(n) for n, _ in enumerate(all_values)]
+    items = [good % (f'"{id_}"', COMPANY_ID, value) for id_, value in zip(ids, all_values, strict=True)]
+    nameless = [good % (id_, COMPANY_ID, "1") for id_ in ("null", "5", '"no UUID"', "[]")]
+    text = '{"data":[' + ",".join([*nameless, *items, "5", "null"]) + '],"pagination":{"hasNextPage":false}}'
     async with scripted([answer(text)]) as pleo, pleo.client() as client:
         found = await client.get_export_items(JOB_ID)
     assert len(pleo.requests) == 1
-    read = list(found.items(found.ids).values())
-    assert [isinstance(item, BrokenItem) for item in read] == [False, *[True] * len(values), False]
-    assert all(item.accounting_entry_id == ENTRY_ID for item in read)
+    read = found.items(found.ids)
+    assert [isinstance(item, BrokenItem) for item in read.values()] == [False, *[True] * len(values), False]
+    assert [*found.ids] == [*read] == [item.accounting_entry_id for item in read.values()] == ids
+    assert found.count == len(nameless) + len(items) + 2  # what no row of the job can name is still counted
 
 
 async def test_a_page_larger_than_we_take_is_asked_for_in_parts() -> None:

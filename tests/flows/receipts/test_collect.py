@@ -84,7 +84,7 @@ async def test_what_is_attached_already_is_not_fetched_again(server: ReceiptServ
 
 
 async def test_where_receipts_are_skipped_nothing_is_fetched(server: ReceiptServer, tmp_path: Path) -> None:
-    assert await collected(server, tmp_path, server.item(pdf()), settings=SKIP) == Collected()
+    assert await collected(server, tmp_path, server.item(pdf()), policy=SKIP) == Collected()
     assert server.asked == []
 
 
@@ -167,7 +167,7 @@ async def test_a_required_receipt_that_pleo_does_not_have_fails_its_expense(
 ) -> None:
     item = item_of(files, type=type_)
     assert await collected(server, tmp_path, item) == Collected(problems=(NONE_THERE,))
-    assert await collected(server, tmp_path, item, settings=OPTIONAL) == Collected()
+    assert await collected(server, tmp_path, item, policy=OPTIONAL) == Collected()
     assert await collected(server, tmp_path, item, skip=frozenset({1})) == Collected()
 
 
@@ -180,7 +180,7 @@ async def test_what_has_no_receipt_by_nature_needs_none(server: ReceiptServer, t
 
 async def test_an_erp_that_takes_no_files_gets_none(server: ReceiptServer, tmp_path: Path) -> None:
     item = server.item(pdf())
-    assert await collected(server, tmp_path, item, settings=OPTIONAL, max_attachments=0) == Collected()
+    assert await collected(server, tmp_path, item, policy=OPTIONAL, max_attachments=0) == Collected()
     assert await collected(server, tmp_path, item, max_attachments=0) == Collected(problems=(NONE_TAKEN,))
     assert await collected(server, tmp_path, item_of(None, type="mileage"), max_attachments=0) == Collected()
     assert server.asked == []

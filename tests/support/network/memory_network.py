@@ -6,6 +6,7 @@ What httpx and httpcore make of an answer is therefore real: parsing, the pool o
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -143,9 +144,9 @@ class MemoryNetwork(httpcore.AsyncNetworkBackend):
             task = self._at_work.pop()
             await task
 
-    def transport(self, tls: object) -> httpx.AsyncHTTPTransport:
+    def transport(self, tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
         """A transport of httpx over this network."""
-        made = httpx.AsyncHTTPTransport(verify=tls)  # type: ignore[arg-type]
+        made = httpx.AsyncHTTPTransport(verify=tls)
         limits = {"max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}  # as httpx has them
         made._pool = httpcore.AsyncConnectionPool(network_backend=self, **limits)  # type: ignore[arg-type]
         return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -70,9 +71,9 @@ class SocketNetwork:
         self._listeners[port] = listener
         self._servers[port] = server
 
-    def transport(self, _tls: object) -> httpx.AsyncBaseTransport | None:
+    def transport(self, tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
         """The library's own."""
-        return None
+        return httpx.AsyncHTTPTransport(verify=tls)
 
     async def start(self) -> None:
         """Answer from here on, in this loop."""

@@ -171,17 +171,17 @@ def _gives_up_resumed_jobs(patch: Patch) -> None:
 
 MISTAKES = [
     Mistake("looks nothing up before it writes", _looks_up_nothing, 0),
-    Mistake("writes again blindly", _writes_again_blindly, 32),
+    Mistake("writes again blindly", _writes_again_blindly, 39),
     Mistake("lets two writers into books for one", _lets_two_in, 267),
-    Mistake("swallows an error of an update", _swallows_pleos_silence, 156),
+    Mistake("swallows an error of an update", _swallows_pleos_silence, 129),
     Mistake("takes every 200 for granted", _takes_every_200_for_granted, 4),
     Mistake("ends a job without waiting for the last batch", _ends_without_the_last_batch, 0),
-    Mistake("tells of this run alone", _tells_of_this_run_alone, 35),
+    Mistake("tells of this run alone", _tells_of_this_run_alone, 14),
     Mistake("always says completed", _always_completes, 1),
-    Mistake("begins from the start", _begins_from_the_start, 0),
+    Mistake("begins from the start", _begins_from_the_start, 14),
     Mistake("does not compare amounts", _does_not_compare_amounts, 35),
     Mistake("hopes that it was recorded", _hopes_that_it_was_recorded, 73),
-    Mistake("forgets its own event", _forgets_its_own_event, 91),
+    Mistake("forgets its own event", _forgets_its_own_event, 151),
     Mistake("fails what is half done as a whole", _fails_what_is_half_done, 259),
-    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 238),
+    Mistake("gives up resumed jobs", _gives_up_resumed_jobs, 414),
 ]

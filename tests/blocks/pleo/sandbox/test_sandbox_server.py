@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, SandboxError, serve
+from tests.support.processes import until
 
 AUTH = (SANDBOX_API_KEY, "")
 
@@ -76,6 +77,21 @@ def test_it_is_served_on_an_ipv6_address_too(sandbox):
         items = httpx.get(f"{url}/v3/export-items", params={"job_id": job["id"], "limit": 40}, auth=AUTH).json()["data"]
         link = next(file["url"] for item in items for file in item["files"] or [])
         assert httpx.get(link).status_code == 200
+
+
+def test_a_request_that_is_broken_off_is_no_failure_of_the_sandbox(caplog):
+    with Sandbox() as sandbox, serve(sandbox) as url:
+        job_id = sandbox.add_job(2)
+        head = (
+            f"PUT /v3/export-jobs/{job_id}/items HTTP/1.1\r\nhost: pleo\r\nauthorization: Bearer sandbox-token\r\n"
+            "content-length: 1000\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as connection:
+            connection.sendall(head.encode() + b'{"data":[')
+        (received,) = until(lambda: sandbox.received().requests, within_s=10)
+        assert received.status == 400
+        assert sandbox.outcome(job_id) == {"pending": 2}
+    assert not caplog.records
 
 
 def test_a_failure_of_its_own_is_told_and_not_hidden(caplog):
