@@ -98,7 +98,7 @@ async def test_a_validation_that_fails_while_pages_are_fetched_fails_the_job_as_
     class Misconfigured(Ledger):
         async def validate(self) -> None:
             await three_pages.wait()
-            raise ErpConfigurationError(ConfigurationProblem.MISSING, "Set up the journal.")
+            raise ErpConfigurationError("Set up the journal.", ConfigurationProblem.MISSING)
 
     async def watch(what: str, done: int, _total: int) -> None:
         if (what, done) == ("fetched", 30):
