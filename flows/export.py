@@ -4,13 +4,14 @@ On the command line: `python -m flows.export`. The steps as tasks are in `flows.
 and what becomes of a job that is resumed, broken off or half done in `flows.job`.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: `.serve()` hands the flow to its runs by value, and of the names of the
+# parameters' types Prefect could not make the types there.
 import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ if __name__ == "__main__":
 
 from prefect import Flow, flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from blocks.collection import load_erp_settings, load_pleo_block
@@ -108,10 +110,18 @@ async def _export_one(session: Session, job: ExportJob) -> JobReport:
     return run.report
 
 
+def _run_name() -> str:
+    """What people know a run by: the day, and the company and job that it was asked for."""
+    asked = flow_run.parameters or {}
+    what = "dry run" if asked.get("dry_run") else "export"
+    of = [f"{name} {asked[f'{name}_id']}" for name in ("company", "job") if asked.get(f"{name}_id")]
+    return " ".join([what, f"{datetime.now(UTC):%Y-%m-%d %H:%M}", *of])
+
+
 def flow_of(run: Run | None = None) -> Flow[..., Any]:
     """The flow over all jobs that wait, as a run that the caller looks into, or one that keeps to itself."""
 
-    @flow(name="pleo-export", persist_result=False)
+    @flow(name="pleo-export", flow_run_name=_run_name, persist_result=False)
     async def export(
         pleo: str | None = None,
         erp: str | None = None,
