@@ -30,8 +30,8 @@ class StoredPages(PagesInMemory):
         self, session: Session, job: ExportJob, cursor: str | None, number: int
     ) -> ExportItemsPage:
         page = await super().fetch_page_anew(session, job, cursor, number)
+        self._fetched[page_key(session, job, cursor)] = now()  # with the page, as in one file: a kill comes after both
         self._process.step(f"page {number} is kept")
-        self._fetched[page_key(session, job, cursor)] = now()
         return page
 
     async def forget(self, job_id: str) -> None:
