@@ -64,7 +64,7 @@ def test_another_promised_python_runs_the_first_command_and_the_quick_tests(vers
     install_and_export = re.search(r"^python3 -m venv .*--sandbox$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert install_and_export is not None
     status, said = _said(install_and_export[0], clone, environment)
-    assert status in {0, 3}, said
+    assert status == 0, said
     assert "111 booked, 19 failed" in said
     running = ".venv/bin/python -c 'import sys; print(sys.version)'"
     assert _said(running, clone, environment)[1].startswith(f"{version}.")
