@@ -241,6 +241,7 @@ class Job:
                 if self._closing is not None:
                     return
         if not rows.know(self._pages.ids):
+            await self._updates.flush()  # what is final by then would not be ours to tell
             await self.retrieve()
             self._tell_of([id_ for id_ in self._pages.ids if not self._rows.knows(id_)])
             if any(map(self._is_to_do, self._pages.ids)):
@@ -309,7 +310,8 @@ class Job:
 
     def updates(self) -> Updates:
         """Tells Pleo the results, and what is left of them when its block ends."""
-        return Updates(self.session, self.job, self.report.results, self.deadline.at_most(MAX_WAIT_S))
+        self._updates = Updates(self.session, self.job, self.report.results, self.deadline.at_most(MAX_WAIT_S))
+        return self._updates
 
     async def left_over(self) -> Sequence[Row]:
         """Failures of all that could not be recorded, each for the reason that holds for all of it."""

@@ -69,13 +69,13 @@ class Updates:
             return
         self._in_time.cancel()
         await asyncio.gather(self._in_time, return_exceptions=True)
-        if kind is None:
-            await self._send_due(everything=True)
-            await self._settled()
-            await self._settle_what_was_not_taken()
-        elif not isinstance(error, (PleoError, asyncio.CancelledError)):
-            await self._send_what_can_be_sent()
-        else:
+        try:
+            if kind is None:
+                await self.flush()
+                await self._settle_what_was_not_taken()
+            elif not isinstance(error, (PleoError, asyncio.CancelledError)):
+                await self._send_what_can_be_sent()
+        finally:  # one that went wrong leaves none of the others behind
             for task in self._under_way:
                 task.cancel()
             await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -87,6 +87,12 @@ class Updates:
             return
         self._raise_what_went_wrong()  # a job that is over takes no more, so nothing more should be booked for it
         await self._send_due()
+
+    async def flush(self) -> None:
+        """Send all that waits, and wait for the answers."""
+        if not self._session.dry_run:
+            await self._send_due(everything=True)
+            await self._settled()
 
     # -- when -----------------------------------------------------------------------------------------------------
 
@@ -122,8 +128,8 @@ class Updates:
                 return
 
     async def _free(self) -> None:
-        """Wait until nobody else is handing out batches, and one more may be under way."""
-        while self._turn.locked() or len(self._under_way) >= MOST_AT_ONCE:
+        """Wait until nobody else is handing out batches, and one more may be under way, or a batch has gone wrong."""
+        while not self._is_broken and (self._turn.locked() or len(self._under_way) >= MOST_AT_ONCE):
             await self._a_moment()
 
     @property
@@ -174,8 +180,7 @@ class Updates:
         """The run is ending early: what is recorded should still reach Pleo, but no trouble may hide the cause."""
         try:
             await self._settled()
-            await self._send_due(everything=True)
-            await self._settled()
+            await self.flush()
         except (PleoError, Stopped) as error:
             log.warning("Some outcomes could not be reported, the next run will: %s", error)
             await asyncio.gather(*self._under_way, return_exceptions=True)

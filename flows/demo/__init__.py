@@ -37,7 +37,7 @@ class RunningSandbox:
         A run that was broken off may have done a part, so the items are judged as Pleo has them now, but for a dry run.
         """
         for job in report.jobs:
-            if job.ending is not Ending.COMPLETED_WITH_ERRORS:
+            if job.ending not in {Ending.COMPLETED, Ending.COMPLETED_WITH_ERRORS}:
                 continue
             failures = [(str(item.type), item.reason) for item in job.failures]
             if not job.dry_run:
@@ -48,9 +48,9 @@ class RunningSandbox:
             for line in unlike:
                 report.say(f"the sandbox's job did not come out as it should: {line}")
             if not unlike:
-                report.say(
-                    f"The {len(failures)} failures are shown on purpose, once each reason, and all else is booked."
-                )
+                booked = "would be" if job.dry_run else "is"
+                purpose = f"The {len(failures)} failures are shown on purpose, once each reason, and all else"
+                report.say(f"{purpose} {booked} booked.")
 
 
 def expected_failures() -> list[tuple[str, str]]:
