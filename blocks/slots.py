@@ -20,7 +20,7 @@ WAIT_S = 3.0
 
 
 @asynccontextmanager
-async def courtesy_slot(name: str, of_whom: str) -> AsyncIterator[None]:
+async def optional_slot(name: str, of_whom: str) -> AsyncIterator[None]:
     """Hold the slot `name` meanwhile where one is set up and free within seconds. Raises nothing of its own."""
     held = AsyncExitStack()
     try:

@@ -33,7 +33,7 @@ from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.redaction import Redactor, redacted_logs, secrets_of
-from blocks.slots import courtesy_slot
+from blocks.slots import optional_slot
 from blocks.text import one_line
 from flows import cli
 from flows.failures import JobFails
@@ -84,7 +84,7 @@ class _JobRun:
 
     async def export_job(self, job_id: UUID, company_id: UUID) -> State[Any]:
         """One export job, from its start to its final event."""
-        async with courtesy_slot(f"pleo-export-{company_id}", f"company {company_id}"):
+        async with optional_slot(f"pleo-export-{company_id}", f"company {company_id}"):
             with self._session.stop.on_signals():
                 self.report = await carry_out(self._session, self._job, seven_steps)
         await mark_as_interrupted(self._session.stop)

@@ -24,7 +24,7 @@ from blocks.pleo.items import ExportItem, ItemFile
 from blocks.pleo.models import ItemFailure
 from blocks.text import one_line
 from flows.failures import Failure
-from flows.receipts.bundle import BundleTooLarge, CannotBundle, Part, bundle
+from flows.receipts.combined_file import CannotCombine, CombinedTooLarge, SourceFile, combine
 
 log = logging.getLogger(__name__)
 
@@ -206,14 +206,16 @@ class _Collector:
         for one in fetched:
             ending = extension(one.file.media_type)
             member = f"{self._name(f'receipt-{one.number}')}.{ending}"
-            parts.append(Part(one.file.path, member, one.file.media_type, one.file.size))
+            parts.append(SourceFile(one.file.path, member, one.file.media_type, one.file.size))
         limits = self.limits
         try:
             async with self.merging:
-                made = await bundle(parts, target, types=limits.attachment_types, max_bytes=limits.max_attachment_bytes)
-        except BundleTooLarge:
+                made = await combine(
+                    parts, target, types=limits.attachment_types, max_bytes=limits.max_attachment_bytes
+                )
+        except CombinedTooLarge:
             return self._missing(number, TOO_LARGE, "all receipts in one file are too large")
-        except CannotBundle:
+        except CannotCombine:
             kinds = ", ".join(sorted({part.media_type for part in parts}))
             return self._missing(number, _not_converted(kinds), f"{kinds} cannot be converted")
         return Attachment(number, f"{name}.{made.ending}", made.media_type, made.size, made.sha256, made.path)

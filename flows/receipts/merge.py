@@ -1,6 +1,6 @@
 """Merges PDFs and pictures into one PDF. A script of its own, since what it reads is hostile.
 
-`flows.receipts.bundle` runs it in a process without secrets, and gives it bounds of time, memory and output. Standard
+`flows.receipts.combined_file` runs it in a process without secrets, with bounds of time, memory and output. Standard
 input brings one JSON object (see `main`); exit status 0 tells that the PDF is there. The same parts, the same bytes.
 """
 

@@ -21,7 +21,7 @@ from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock, is_http_url
 from blocks.pleo.oauth.grant import LockedStore, OAuthTokenProvider, StoredGrant, renewal_lock
 from blocks.pleo.oauth.token_endpoint import ClientAuth, Registration, Tokens
-from blocks.slots import courtesy_slot
+from blocks.slots import optional_slot
 from blocks.web_address import usable_base_url
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class BlockStore:
 
         The server's slot `pleo-oauth-NAME` is held where one is set up.
         """
-        slot = courtesy_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}")
+        slot = optional_slot(f"pleo-oauth-{self._name}", f"pleo-oauth/{self._name}")
         # The lock first: only it is certain, and who waits for it must not keep others from the slot meanwhile.
         async with renewal_lock(str(self._document_id)), slot:
             held = AsyncExitStack()

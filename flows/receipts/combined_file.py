@@ -25,17 +25,17 @@ _EVERY_ZIP = (1980, 1, 1, 0, 0, 0)
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
 
-class CannotBundle(Exception):
+class CannotCombine(Exception):
     """The files cannot be made into one that the accounting system takes."""
 
 
-class BundleTooLarge(CannotBundle):
+class CombinedTooLarge(CannotCombine):
     """They can, but it is over the accounting system's limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A file to be bundled: where it is, its name in a ZIP, its media type and its size in bytes."""
+class SourceFile:
+    """A file to be combined: where it is, its name in a ZIP, its media type and its size in bytes."""
 
     path: Path
     name: str
@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class CombinedFile:
     """The file made: `ending` goes with the media type, `sha256` is in hexadecimal."""
 
     path: Path
@@ -54,13 +54,13 @@ class Bundle:
     sha256: str
 
 
-async def bundle(
-    parts: Sequence[Part], target: Path, *, types: frozenset[str] | None, max_bytes: int, merge_s: int = MERGE_S
-) -> Bundle:
+async def combine(
+    parts: Sequence[SourceFile], target: Path, *, types: frozenset[str] | None, max_bytes: int, merge_s: int = MERGE_S
+) -> CombinedFile:
     """Make `target` of all the parts, in their order: the same parts, the same bytes.
 
     `types` are the media types that may come of it (None: any), `max_bytes` is the most that it may have. Raises
-    BundleTooLarge, or CannotBundle when neither a PDF nor a ZIP will do; `target` does not exist then.
+    CombinedTooLarge, or CannotCombine when neither a PDF nor a ZIP will do; `target` does not exist then.
     """
     mergeable = all(part.media_type in MERGEABLE for part in parts) and _taken(PDF, types)
     fits = sum(part.size for part in parts) <= max_bytes
@@ -69,11 +69,11 @@ async def bundle(
             return await asyncio.to_thread(_made, target, PDF, "pdf")
         await asyncio.to_thread(target.unlink, missing_ok=True)
     if not _taken(ZIP, types):
-        raise CannotBundle if fits else BundleTooLarge
+        raise CannotCombine if fits else CombinedTooLarge
     made = await asyncio.to_thread(_zipped, parts, target)
     if made.size > max_bytes:
         await asyncio.to_thread(target.unlink)
-        raise BundleTooLarge
+        raise CombinedTooLarge
     return made
 
 
@@ -81,7 +81,7 @@ def _taken(type_: str, types: frozenset[str] | None) -> bool:
     return types is None or type_ in types
 
 
-async def _merged(parts: Sequence[Part], target: Path, max_bytes: int, merge_s: int) -> bool:
+async def _merged(parts: Sequence[SourceFile], target: Path, max_bytes: int, merge_s: int) -> bool:
     """Whether a process of its own, with nothing to betray and little to break, made one PDF of the parts."""
     order = {
         "target": str(target),
@@ -112,7 +112,7 @@ async def _merged(parts: Sequence[Part], target: Path, max_bytes: int, merge_s: 
     return process.returncode == 0
 
 
-def _zipped(parts: Sequence[Part], target: Path) -> Bundle:
+def _zipped(parts: Sequence[SourceFile], target: Path) -> CombinedFile:
     with zipfile.ZipFile(target, "x") as archive:
         for part in parts:
             member = zipfile.ZipInfo(part.name, _EVERY_ZIP)
@@ -125,8 +125,8 @@ def _zipped(parts: Sequence[Part], target: Path) -> Bundle:
     return _made(target, ZIP, "zip")
 
 
-def _made(path: Path, media_type: str, ending: str) -> Bundle:
+def _made(path: Path, media_type: str, ending: str) -> CombinedFile:
     path.chmod(0o600)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Bundle(path, media_type, ending, path.stat().st_size, digest)
+    return CombinedFile(path, media_type, ending, path.stat().st_size, digest)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks.slots import courtesy_slot
+from blocks.slots import optional_slot
 from tests.support.processes import PrefectServer, free_port
 
 NAME = "a-slot-of-the-tests"
@@ -30,11 +30,11 @@ def _held(address: str) -> int:
 async def test_a_slot_is_held_meanwhile_and_given_back_also_when_the_work_fails(prefect_api: PrefectServer) -> None:
     address = _slots(prefect_api, 1)
     with suppress(ZeroDivisionError):
-        async with courtesy_slot(NAME, "the tests"):
+        async with optional_slot(NAME, "the tests"):
             assert _held(address) == 1
             raise ZeroDivisionError
     assert _held(address) == 0
-    async with courtesy_slot(NAME, "the tests"):
+    async with optional_slot(NAME, "the tests"):
         assert _held(address) == 1
     assert _held(address) == 0
 
@@ -48,7 +48,7 @@ async def test_a_server_that_refuses_or_is_away_is_no_reason_to_wait(
     away = {} if refused else {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}
     done = False
     with caplog.at_level(logging.WARNING, "blocks.slots"), temporary_settings(updates=away):
-        async with courtesy_slot(NAME, "the tests"):
+        async with optional_slot(NAME, "the tests"):
             done = True
     assert done
     why = "ConcurrencySlotAcquisitionError" if refused else ""
