@@ -331,6 +331,8 @@ class Job:
         difference = report.difference()
         if difference:
             raise Unfinished(f"Pleo and the books differ: {difference}")
+        if untold := 0 if report.dry_run else report.results.untold:
+            raise Unfinished(f"Pleo has not acknowledged the outcome of {untold} items")
         if rows.unreadable:
             raise Unfinished(
                 f"{rows.unreadable} rows of the job cannot be read or are of another job, "

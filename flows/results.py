@@ -161,6 +161,11 @@ class Results:
         """The rows of entries that stand in the books, and of which Pleo has not taken the outcome."""
         return self.successful[~self.successful["acknowledged"]]
 
+    @property
+    def untold(self) -> int:
+        """How many outcomes Pleo has not acknowledged, of whatever kind."""
+        return int((~self.frame["acknowledged"]).sum())
+
     def totals(self, column: str = "amount_minor", *, acknowledged: bool = False) -> Counter[str]:
         """The sum of a column of amounts over the booked items by currency, exact, in minor units."""
         rows = self.successful

@@ -17,6 +17,7 @@ import pandas as pd
 from blocks.pleo.errors import PleoError
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
+from flows.failures import JobFails
 from flows.results import Results, Row, updates_of
 from flows.session import Session
 from flows.steps.retrieve import reread_items
@@ -70,7 +71,7 @@ class Updates:
         self._in_time.cancel()
         await asyncio.gather(self._in_time, return_exceptions=True)
         try:
-            if kind is None:
+            if kind is None or isinstance(error, JobFails):  # the job is ended next, so nothing may be in doubt
                 await self.flush()
                 await self._settle_what_was_not_taken()
             elif not isinstance(error, (PleoError, asyncio.CancelledError)):

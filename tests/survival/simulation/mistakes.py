@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,8 +74,10 @@ def _swallows_pleos_silence(patch: Patch) -> None:
     send = Updates._send
 
     async def quietly(self: Updates, batch: pd.DataFrame) -> None:
-        with suppress(PleoUnavailable):
+        try:
             await send(self, batch)
+        except PleoUnavailable:
+            self._results.acknowledge(batch["accounting_entry_id"])
 
     patch.setattr(Updates, "_send", quietly)
 
@@ -173,7 +174,7 @@ MISTAKES = [
     Mistake("looks nothing up before it writes", _looks_up_nothing, 0),
     Mistake("writes again blindly", _writes_again_blindly, 39),
     Mistake("lets two writers into books for one", _lets_two_in, 267),
-    Mistake("swallows an error of an update", _swallows_pleos_silence, 129),
+    Mistake("takes silence for the answer to an update", _swallows_pleos_silence, 129),
     Mistake("takes every 200 for granted", _takes_every_200_for_granted, 4),
     Mistake("ends a job without waiting for the last batch", _ends_without_the_last_batch, 0),
     Mistake("tells of this run alone", _tells_of_this_run_alone, 14),
