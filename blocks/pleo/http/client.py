@@ -182,7 +182,7 @@ class PleoClient:
         """GET /v3/export-jobs/{jobId}/items, one page."""
         job_id = canonical_uuid(job_id)
         query = [("status", status)] if status else []
-        page: Page = (await self._page(f"/v3/export-jobs/{job_id}/items", query, cursor)).value
+        page: Page = (await self._page(f"/v3/export-jobs/{job_id}/items", query, cursor, _rows_page)).value
         rows = tuple(row for row in _readable(JobItem, page.data) if row.export_job_id in {None, job_id})
         return JobItemsPage(rows, len(page.data) - len(rows), page.has_next, page.end_cursor)
 
@@ -269,6 +269,14 @@ def _export_page(document: Any) -> Page:
     page = read_page(document)
     if page.data and all(isinstance(element, dict) and "exportJobId" in element for element in page.data):
         raise UnreadableAnswer("the rows of a job, and no export items")
+    return page
+
+
+def _rows_page(document: Any) -> Page:
+    """A page of a job's rows; export items, which have expenses' ids too, are the answer to another request."""
+    page = read_page(document)
+    if page.data and all(isinstance(element, dict) and "accountingEntryLines" in element for element in page.data):
+        raise UnreadableAnswer("export items, and no rows of a job")
     return page
 
 
