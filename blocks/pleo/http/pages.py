@@ -17,6 +17,7 @@ MAX_PAGES = 100_000
 """How many pages a list may have: far more than an export job's, of one item each."""
 
 _LONGEST_CURSOR = 4096  # characters; what is longer would not fit an address
+_KEPT_DECODED = 2_000_000  # characters; usual pages have 350,000, and what is odd may take forty times its text
 _MOST_EMPTY = 5  # pages in a row: a list that goes on without a record on it is taken for one without an end
 
 
@@ -115,7 +116,7 @@ class ExportItemsPage(BaseModel):
             has_next=page.has_next,
             end_cursor=page.end_cursor,
         )
-        made._elements = page.data
+        made._elements = page.data if len(text) <= _KEPT_DECODED else None
         return made
 
     def fetched(self, at: float) -> ExportItemsPage:
