@@ -168,7 +168,9 @@ def test_a_lack_of_file_handles_is_told_and_the_next_run_goes_on(
     done = troubled.run(before=f"ulimit -n {handles};")
     assert done.returncode in {1, 2, 3}
     if done.returncode != 3:
-        assert "oo many" in done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        # Where it is Prefect's client that lacks one, it tells no more than that it cannot connect.
+        assert "oo many" in said or "All connection attempts failed" in said
     troubled.runs.clear()  # Prefect's own threads, and Python without a handle to read its modules by, may complain
     _ends_well(troubled, wanted)
 
