@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -42,7 +43,7 @@ from flows.job import Job, carry_out
 from flows.monitoring import Progress, logs_in_prefect, mark_as_interrupted, server_answers
 from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
 from flows.report import publish, publish_run, summary_lines
-from flows.run import Run, export_jobs
+from flows.run import ExportOneJob, Run, export_jobs
 from flows.session import Session
 from flows.settings import SettingsError, ledger_settings
 from flows.tasks import prefect_steps
@@ -93,8 +94,9 @@ class _JobRun:
         return _state_of_job(self.report)
 
 
-async def _export_one(session: Session, job: ExportJob) -> JobReport:
+async def _export_one(progress: Progress, session: Session, job: ExportJob) -> JobReport:
     """One job as a subflow; where Prefect's server is away, without one: the job must not wait for it."""
+    progress.begin()
     run = _JobRun(session, job)
     ids = UUID(job.id), UUID(job.company_id)
     if await server_answers():
@@ -162,6 +164,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
             except (PleoConfigurationError, SettingsError, FileError) as error:
                 told.say(str(error), USAGE)
                 return _state_of_run(told)
+            progress = Progress(this.show_on_console)
             session = Session(
                 client,
                 files,
@@ -171,13 +174,13 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 settings=chosen,
                 update_batch_size=chosen.update_batch_size,
                 dry_run=dry_run,
-                show=Progress(this.show_on_console).show,
+                show=progress.show,
             )
             erp_secrets = Redactor(secrets_of(chosen))
             try:
                 async with client, files:
                     with redacted_logs(lambda text: erp_secrets(client.redact(text))):
-                        await _run_redacted(session, told, company_id, job_id)
+                        await _run_redacted(session, partial(_export_one, progress), told, company_id, job_id)
             finally:
                 told.pleo_requests = client.requests_sent
                 told.seconds = time.monotonic() - started
@@ -192,14 +195,16 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
 export = flow_of()
 
 
-async def _run_redacted(session: Session, report: RunReport, company_id: UUID | None, job_id: UUID | None) -> None:
+async def _run_redacted(
+    session: Session, export_one: ExportOneJob, report: RunReport, company_id: UUID | None, job_id: UUID | None
+) -> None:
     """The run itself. What nobody foresaw is told in the logs alone, where secrets are taken out of it: Prefect would
     keep the error's own words in its database."""
     try:
         await export_jobs(
             session,
             report,
-            _export_one,
+            export_one,
             company_id=str(company_id) if company_id else None,
             job_id=str(job_id) if job_id else None,
         )
