@@ -141,6 +141,7 @@ def test_a_signal_while_the_accounting_system_is_waited_for_is_heard_at_once(
     assert heard_after_s < 6  # on a busy machine; what is shown is that eight seconds were not waited out
 
 
+@pytest.mark.slow  # half a minute is waited out
 def test_an_accounting_system_that_stays_away_leaves_one_line_and_no_traceback(
     at_work: Office, erp: SmallErpServer, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
