@@ -1,7 +1,4 @@
-"""What becomes of one job when it is resumed, broken off, or half done. The order of its steps is in `flows.export`.
-
-Clock, waiting, transport and the way a step is called come from outside, so this also runs without Prefect.
-"""
+"""What becomes of one job when it is resumed, broken off, or half done. The order of its steps is in `flows.export`."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from flows.deadline import Deadline
 from flows.ended_jobs import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
 from flows.outcome import Ending, JobReport
-from flows.page_queue import NumberedPage, PageQueue
+from flows.page_queue import NumberedPage, PageQueue, told_of_the_end
 from flows.results import Row, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, final_event
@@ -140,11 +137,12 @@ class Job:
         finally:
             self._rows.enough = True
             self._pages.close()
-            # What is cancelled shows as crashed in Prefect, so each may come to its own end first, if that is soon.
-            _, late = await asyncio.wait(tasks, timeout=GRACE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            try:  # what is cancelled shows as crashed in Prefect, so each may come to its own end first, if soon
+                await asyncio.wait(tasks, timeout=GRACE_S)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- 2 pre-export validation ----------------------------------------------------------------------------------
 
@@ -227,6 +225,8 @@ class Job:
             await rows.until(partial(rows.know, page.page.ids))
             if not rows.are_complete and self._retrieving.done():
                 await self._retrieving
+            if told_of_the_end(self._fetching):  # then nothing more should be booked for this job
+                await self._fetching
             yield page
             if self._closing is not None:
                 return
@@ -234,19 +234,21 @@ class Job:
         await self._fetching
         rows = await self._all_rows()
         if not self._pages.ids.keys() >= rows.to_do.keys():
-            await self.session.steps.pages.forget(self.job.id)
-            self._pages.ids.clear()
-            async for page in self._pages.all(anew=True):
+            async for page in self._once_more(anew=True):
                 yield page
-                if self._closing is not None:
-                    return
-        if not rows.know(self._pages.ids):
+        if not rows.know(self._pages.ids) and self._closing is None:
             await self._updates.flush()  # what is final by then would not be ours to tell
             await self.retrieve()
             self._tell_of([id_ for id_ in self._pages.ids if not self._rows.knows(id_)])
-            if any(map(self._is_to_do, self._pages.ids)):
-                async for page in self._pages.all():
+            if any(map(self._is_to_do, self._rows.to_do)):
+                async for page in self._once_more(anew=not self._pages.ids.keys() >= self._rows.to_do.keys()):
                     yield page
+
+    async def _once_more(self, *, anew: bool) -> AsyncIterator[NumberedPage]:
+        async for page in self._pages.all(anew=anew):
+            yield page
+            if self._closing is not None:
+                return
 
     def _is_to_do(self, accounting_entry_id: str) -> bool:
         return accounting_entry_id in self._rows.to_do and accounting_entry_id not in self._done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from blocks.pleo.errors import PagingBroken
+from blocks.pleo.errors import JobFinished, PagingBroken
 from blocks.pleo.http.pages import ExportItemsPage, Paginator
 from blocks.pleo.models import ExportJob
 from flows.session import Session
@@ -13,6 +13,11 @@ from flows.session import Session
 PAGES_AHEAD = 8
 """How many pages may be fetched before the first of them is recorded: enough that Pleo's answers and the accounting
 system need not wait for each other, few enough that memory stays flat."""
+
+
+def told_of_the_end(fetching: asyncio.Task[None]) -> bool:
+    """Whether fetching has been told that the job is over."""
+    return fetching.done() and not fetching.cancelled() and isinstance(fetching.exception(), JobFinished)
 
 
 class NumberedPage:
@@ -59,8 +64,11 @@ class PageQueue:
         self._room.release()
 
     async def all(self, *, anew: bool = False) -> AsyncIterator[NumberedPage]:
-        """The pages one by one, those that are kept as they are, or all `anew`."""
+        """The pages one by one, those that are kept as they are, or all `anew`, in the place of what was kept."""
         session, number, cursor = self._session, 0, None
+        if anew:
+            await session.steps.pages.forget(self._job.id)
+            self.ids.clear()
         fetch_page = session.steps.fetch_page_anew if anew else session.steps.fetch_page
         paginator = Paginator("export items of the job")
         while number == 0 or cursor is not None:

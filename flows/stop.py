@@ -91,15 +91,17 @@ class Stop:
 
     async def heard(self, call: Awaitable[T]) -> T:
         """The call's result; raises Stopped where its waiting was cut short because the run was asked to end."""
+        task = asyncio.current_task()
         try:
             return await call
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or self._waiting.pop(task, None) is None or not self.is_requested:
+            if task is None or task not in self._waiting or not self.is_requested:
                 raise  # somebody else's doing
             task.uncancel()
             self.check()
             raise
+        finally:
+            self.works()  # whatever came of it: what this task does next must not be cancelled
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

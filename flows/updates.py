@@ -14,7 +14,7 @@ from types import TracebackType
 
 import pandas as pd
 
-from blocks.pleo.errors import PleoError
+from blocks.pleo.errors import JobFinished, PleoError, PleoUnavailable
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.failures import JobFails
@@ -55,6 +55,7 @@ class Updates:
         self._under_way: set[asyncio.Task[None]] = set()
         self._in_time: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._failed = False
         self._not_taken: dict[str, str] = {}
         self._numbers = count(1)
 
@@ -74,7 +75,7 @@ class Updates:
             if kind is None or isinstance(error, JobFails):  # the job is ended next, so nothing may be in doubt
                 await self.flush()
                 await self._settle_what_was_not_taken()
-            elif not isinstance(error, (PleoError, asyncio.CancelledError)):
+            elif not isinstance(error, (JobFinished, PleoUnavailable, asyncio.CancelledError)) and not self._is_broken:
                 await self._send_what_can_be_sent()
         finally:  # one that went wrong leaves none of the others behind
             for task in self._under_way:
@@ -135,7 +136,7 @@ class Updates:
 
     @property
     def _is_broken(self) -> bool:
-        return any(_went_wrong(task) for task in self._under_way)
+        return self._failed or any(_went_wrong(task) for task in self._under_way)
 
     async def _a_moment(self) -> None:
         if self._under_way:
@@ -167,6 +168,7 @@ class Updates:
         self._forget_what_went_well()
         for task in [task for task in self._under_way if task.done()]:
             self._under_way.discard(task)
+            self._failed = True
             task.result()
 
     def _forget_what_went_well(self) -> None:

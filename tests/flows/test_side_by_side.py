@@ -13,6 +13,7 @@ import pandas as pd
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
 from blocks.erp.ledger import Ledger
 from blocks.erp.settings import Attachments, ErpSettings
+from blocks.pleo.errors import JobFinished
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.models import ExportJob
 from flows.outcome import Ending
@@ -155,3 +156,36 @@ async def test_what_is_fetched_ahead_is_bounded(at_work: Office) -> None:
     report = await at_work.export(erp=Slow(at_work.books), page_size=2, settings=NO_RECEIPTS)
     assert report.exit_status == 0
     assert 5 <= max(ahead) <= 11  # eight that wait, the one at work, one in hand, one that is being asked for
+
+
+async def test_what_is_booked_is_told_although_a_later_page_is_refused(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job_of([an_item(n) for n in range(1, 101)])
+    at_work.sandbox.inject("status", GET_DATA, skip=7, times=99, status=400)
+    report = await at_work.export(page_size=10, settings=NO_RECEIPTS)
+    assert (report.exit_status, at_work.entries()) == (1, 70)
+    assert at_work.sandbox.outcome(job_id) == {"successful": 70, "pending": 30}
+    assert report.jobs[0].unreported == {}
+
+
+async def test_once_a_page_tells_that_the_job_is_over_none_of_those_that_wait_is_booked(at_work: Office) -> None:
+    job_id = at_work.sandbox.add_job_of([an_item(n) for n in range(1, 101)])
+    over = asyncio.Event()
+
+    class Ended(PagesInMemory):
+        async def fetch_page_anew(
+            self, session: Session, job: ExportJob, cursor: str | None, number: int
+        ) -> ExportItemsPage:
+            if number == 5:
+                over.set()
+                raise JobFinished(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", "the job has expired")
+            return await super().fetch_page_anew(session, job, cursor, number)
+
+    async def record(session: Session, recording: Recording, part: PagePart, number: int) -> RecordedPage:
+        await over.wait()
+        return await record_page(session, recording, part, number)
+
+    steps = replace(plain_steps(Ended()), record_page=record)
+    report = await at_work.export(page_size=10, steps=steps, settings=NO_RECEIPTS)
+    assert at_work.entries() == 10  # the page that was being recorded when it was told
+    assert report.jobs[0].event is None
+    assert at_work.sandbox.job(job_id).status == "in_progress"
