@@ -71,5 +71,6 @@ def test_another_promised_python_runs_the_first_command_and_the_quick_tests(vers
 
     install = ".venv/bin/pip install -q -c constraints.txt -e '.[test]'"
     run = ".venv/bin/python -m pytest tests/blocks tests/flows --ignore-glob='tests/flows/test_tryton*'"
-    status, said = _said(f"{install} && {run}", clone, environment)
+    # Other slow proofs go on beside this, so what fails is looked at again by itself, with nothing beside it here.
+    status, said = _said(f"{install} && ({run} || {run} --last-failed -n 0)", clone, environment)
     assert status == 0, said[-20_000:]
