@@ -26,6 +26,7 @@ WITH_PREFECT = {
 WITH_HTTPX = {
     "blocks/pleo/http/transport.py",
     "blocks/pleo/oauth/token_endpoint.py",
+    "blocks/erp/remote/client.py",
     "blocks/erp/tryton/client.py",
 }
 
