@@ -65,8 +65,9 @@ def differences(
         _only(meant_line(line, entry.currency), told) for line in (entry.all_lines if meant is None else meant)
     )
     stands = Counter(_only(line, told) for line in lines)
-    found += [f"lacks {_shown(line, units)}" for line in (wanted - stands).elements()]
-    found += [f"has {_shown(line, units)} besides" for line in (stands - wanted).elements()]
+    company = entry.company_currency or entry.currency
+    found += [f"lacks {_shown(line, units, company)}" for line in (wanted - stands).elements()]
+    found += [f"has {_shown(line, units, company)} besides" for line in (stands - wanted).elements()]
     if len(found) > MOST_NAMED:
         found[MOST_NAMED:] = [f"and {len(found) - MOST_NAMED} more"]
     return tuple(found)
@@ -81,11 +82,11 @@ def _only(line: StandingLine, told: Collection[str]) -> StandingLine:
     )
 
 
-def _shown(line: StandingLine, units: MinorUnits) -> str:
+def _shown(line: StandingLine, units: MinorUnits, company_currency: str) -> str:
     side = "credit" if line.amount_minor < 0 else "debit"
     parts = [f"{side} {units.amount(abs(line.amount_minor), line.currency)} on {line.account}"]
     if line.company_minor is not None:
-        parts.append(f"worth {units.number(abs(line.company_minor), line.currency)}")
+        parts.append(f"worth {units.amount(abs(line.company_minor), company_currency)}")
     if line.tax_code:
         parts.append(f"tax {line.tax_code}")
     parts += [f"{one.group} {one.code}" for one in sorted(line.dimensions, key=lambda one: (one.group, one.code))]

@@ -35,7 +35,6 @@ from blocks.erp.remote.calls import (
 )
 from blocks.erp.remote.client import MAX_BODY_BYTES, RemoteClient
 from tests.support.erp.small_erp.server import KEY, SmallErpServer, serving
-from tests.support.network.fault_proxy import Answer as Canned
 from tests.support.network.fault_proxy import Cut, Fault, FaultProxy, Gate, answered, proxying
 from tests.support.processes import free_port
 
@@ -274,13 +273,20 @@ async def test_nothing_done_is_said_only_where_nothing_was_written(small: Remote
         with pytest.raises(ErpOutcomeUnknown, match="written before this"):
             await change_then_look(lost=lost)
 
-    for fault in (Canned(400, b'{"error": "no"}'), None):  # refused, or never tried: nothing was written
-        proxy.clear()
-        if fault is not None:
-            proxy.add(Fault(passes=False, answer=fault))
-        proxy.add(answered(503))
-        with pytest.raises(ErpUnavailable), writing():
-            if fault is not None:
-                with pytest.raises(CallRefused):
-                    await small.send(CHANGE)
+    async def look_alone() -> None:
+        with writing():
             await small.send(PING)
+
+    async def refused_then_look() -> None:
+        with writing():
+            with pytest.raises(CallRefused):
+                await small.send(CHANGE)
+            await small.send(PING)
+
+    for nothing_written in (look_alone, refused_then_look):
+        proxy.clear()
+        if nothing_written is refused_then_look:
+            proxy.add(answered(400, b'{"error": "no"}'))
+        proxy.add(answered(503))
+        with pytest.raises(ErpUnavailable):
+            await nothing_written()
