@@ -13,6 +13,7 @@ from typing import Protocol
 
 from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
+from blocks.erp.precedents import Precedents
 from blocks.erp.reference import Reference
 
 
@@ -54,6 +55,8 @@ class Capabilities:
     bills: bool = False
     bills_need: str = ""
     repeated_invoice_numbers: bool = True
+    tells_precedents: bool = False
+    """Whether `precedents` tells what stands; else it is not asked."""
     one_company: bool = False
     max_attachments: int | None = None
     max_attachment_bytes: int = 30_000_000
@@ -100,6 +103,11 @@ class Erp(Protocol):
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand already, by accounting entry id, each with `found` set."""
+        ...
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """What stands in force that these entries, which do not stand yet, have to be judged by: bills of the same
+        vendor and number, and the signs that amounts of the same types have. Raises as `find`."""
         ...
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:

@@ -103,7 +103,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What else Pleo says of an expense; empty where it says nothing. Cleaned, and cut to the system's lengths."""
+    """What else Pleo says of an expense; empty where it says nothing. Cleaned, and cut to the system's lengths.
+
+    `supplier_country` (ISO 3166, two letters) and `supplier_tax_number` are those of the vendor, else of the supplier.
+    """
 
     note: str = ""
     attendees: str = ""
@@ -117,6 +120,9 @@ class Details:
     payment_date: date | None = None
     service_from: date | None = None
     service_to: date | None = None
+    sub_type: str = ""
+    supplier_country: str = ""
+    supplier_tax_number: str = ""
 
 
 NO_DETAILS = Details()
@@ -142,7 +148,8 @@ class Entry(ABC):
     `amount_minor` is the signed header amount as Pleo states it. `posting_date` is the date it is booked on,
     `original_date` the date Pleo gave it. `accounting_entry_id` (a UUID in lower case) identifies it for ever.
     `rounding_minor` is what the lines' costs were changed by in all, so that they add up (0 nearly always).
-    With `attachments_required` the entry stands with all its attachments or not at all.
+    With `attachments_required` the entry stands with all its attachments or not at all. `notices` are what people
+    should be told of it beside the entry, in words.
     """
 
     accounting_entry_id: str
@@ -162,6 +169,7 @@ class Entry(ABC):
     company_currency: str | None = None
     attachments: tuple[Attachment, ...] = ()
     attachments_required: bool = False
+    notices: tuple[str, ...] = ()
 
     @property
     @abstractmethod

@@ -27,6 +27,8 @@ class Role(StrEnum):
     REIMBURSEMENT_CONTRA = "reimbursement_contra"
     INPUT_TAX = "input_tax"
     OUTPUT_TAX = "output_tax"
+    EXCHANGE_GAIN = "exchange_gain"
+    EXCHANGE_LOSS = "exchange_loss"
 
 
 ROLE_KINDS: Mapping[Role, AccountKind] = {
@@ -37,13 +39,19 @@ ROLE_KINDS: Mapping[Role, AccountKind] = {
     Role.REIMBURSEMENT_CONTRA: AccountKind.LIABILITY,
     Role.INPUT_TAX: AccountKind.ASSET,
     Role.OUTPUT_TAX: AccountKind.LIABILITY,
+    Role.EXCHANGE_GAIN: AccountKind.INCOME,
+    Role.EXCHANGE_LOSS: AccountKind.EXPENSE,
 }
 
 
 class JournalUse(StrEnum):
-    """What a journal of the accounting system is for."""
+    """What a journal of the accounting system is for. The three after `GENERAL` are for kinds of journal entries, which
+    stand in the general journal where they have none of their own."""
 
     GENERAL = "general"
+    CARD = "card"
+    OUT_OF_POCKET = "out_of_pocket"
+    INVOICE_PAYMENTS = "invoice_payments"
     BILLS = "bills"
     CREDIT_NOTES = "credit_notes"
     PAYMENTS = "payments"
@@ -94,6 +102,7 @@ class Vendors:
         self._by_external_id: dict[str, KnownVendor | None] = {}
         self._by_account: dict[str, KnownVendor | None] = {}
         self._by_tax_number: dict[str, KnownVendor | None] = {}
+        self._by_bare_tax_number: dict[str, list[tuple[str, KnownVendor]]] = defaultdict(list)
         for known in vendors:
             self._by_code[known.vendor.code] = known
             for index, key in (
@@ -103,6 +112,9 @@ class Vendors:
             ):
                 if key:
                     index[key] = None if key in index else known
+            country, bare = _country_and_rest(tax_key(known.tax_number))
+            if bare:
+                self._by_bare_tax_number[bare].append((country, known))
 
     def by_code(self, code: str) -> KnownVendor | None:
         """The vendor of that code."""
@@ -116,14 +128,38 @@ class Vendors:
         """The vendor of that account number."""
         return self._by_account.get(account)
 
-    def by_tax_number(self, number: str) -> KnownVendor | None:
-        """The vendor of that tax registration number, whatever spaces, dots and dashes it is written with."""
-        return self._by_tax_number.get(tax_key(number))
+    def by_tax_number(self, number: str, country: str = "") -> KnownVendor | None:
+        """The vendor of that tax registration number, whatever spaces, dots and dashes it is written with.
+
+        Where nobody has it as it is, those count who have it with or without the letters of its country, which is the
+        one that the number begins with or else `country` (ISO 3166); where they are several it finds nobody.
+        """
+        key = tax_key(number)
+        if key in self._by_tax_number:
+            return self._by_tax_number[key]
+        letters, bare = _country_and_rest(key)
+        wanted = letters or _VAT_LETTERS.get(country.strip().upper(), country.strip().upper())
+        found = [
+            known for own, known in self._by_bare_tax_number.get(bare, ()) if not (own and wanted) or own == wanted
+        ]
+        return found[0] if len(found) == 1 else None
 
 
 def tax_key(number: str) -> str:
     """A tax number without what people write between its digits."""
     return "".join(character for character in number.upper() if character.isalnum())
+
+
+_VAT_LETTERS = {"GR": "EL"}
+"""The letters that tax numbers of a country begin with, where they are not its own."""
+
+
+def _country_and_rest(key: str) -> tuple[str, str]:
+    """The two letters of a country that a tax number begins with, empty where it has none, and what follows them."""
+    letters, rest = key[:2], key[2:]
+    if len(letters) == 2 and letters.isascii() and letters.isalpha() and any(map(str.isdecimal, rest)):
+        return _VAT_LETTERS.get(letters, letters), rest
+    return "", key
 
 
 @dataclass(frozen=True, slots=True)

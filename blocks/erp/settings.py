@@ -9,62 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from blocks.erp.choices import (
+    AllFailedEvent,
+    Attachments,
+    ClosedPeriod,
+    DuplicateInvoice,
+    MoneyBackSign,
+    ReverseChargeCheck,
+    Settlement,
+    UnknownVendor,
+)
 from blocks.erp.codes import OptionalCode, StrippedText, choice, is_currency, readable_codes
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, EntryState
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
 
-
-class MoneyBackSign(StrEnum):
-    """Which sign Pleo gives to money that comes back (refunds, top-ups, returned payments)."""
-
-    EITHER = "either"
-    NEGATIVE = "negative"
-    POSITIVE = "positive"
-
-
-class AllFailedEvent(StrEnum):
-    """How a job ends of which every item failed."""
-
-    FAILED = "failed"
-    COMPLETED_WITH_ERRORS = "completed_with_errors"
-
-
-class ClosedPeriod(StrEnum):
-    """What becomes of an expense whose date lies in a closed period."""
-
-    FAIL = "fail"
-    NEXT_OPEN = "next_open"
-    TODAY = "today"
-
-
-class Attachments(StrEnum):
-    """Which receipts an expense is booked with: all of them or it fails, those that come, or none at all."""
-
-    REQUIRED = "required"
-    OPTIONAL = "optional"
-    SKIP = "skip"
-
-
-class UnknownVendor(StrEnum):
-    """What becomes of a bill whose vendor the accounting system does not know, or has blocked."""
-
-    FAIL = "fail"
-    FALLBACK = "fallback"
-
-
-class Settlement(StrEnum):
-    """By what a bill and its payment are known to belong together, when they come as two expenses."""
-
-    INVOICE_NUMBER = "invoice_number"
-    NEVER = "never"
+__all__ = [
+    "AllFailedEvent", "Attachments", "ClosedPeriod", "DuplicateInvoice", "ErpSettings", "MoneyBackSign",
+    "ReverseChargeCheck", "Settlement", "UnknownVendor",
+]  # fmt: skip
 
 
 class ErpSettings(BaseModel):
@@ -76,7 +45,7 @@ class ErpSettings(BaseModel):
         default=EntryState.DRAFT,
         title="Posting",
         description="draft: entries wait in the accounting system for somebody to post them. posted: they are final at "
-        "once, and bills are settled with their payments. Anything that cannot be read counts as draft.",
+        "once, and bills are settled with their payments.",
     )
     time_zone: StrippedText = Field(
         default="UTC",
@@ -153,24 +122,65 @@ class ErpSettings(BaseModel):
         title="Output tax account",
         description="The account for tax that is due under reverse charge, where Pleo names none, such as 7930.",
     )
+    default_expense_account: OptionalCode = Field(
+        default="",
+        title="Account without a category",
+        description="The account for lines of expenses for which nobody chose a category, such as 6990. "
+        "Empty: they fail and say so.",
+    )
+    card_fee_account: OptionalCode = Field(
+        default="",
+        title="Card fee account",
+        description="The account for what a card purchase costs beyond its lines, a fee for a foreign currency say, "
+        "such as 6910. Empty: such a purchase fails and says so.",
+    )
+    exchange_gain_account: OptionalCode = Field(
+        default="",
+        title="Exchange gain account",
+        description="The account for what is gained when a bill and its payment are booked at two rates, such as 7610. "
+        "Empty, here or below: they stay open and the report says so.",
+    )
+    exchange_loss_account: OptionalCode = Field(
+        default="",
+        title="Exchange loss account",
+        description="The account for what is lost when a bill and its payment are booked at two rates, such as 7620.",
+    )
     general_journal: OptionalCode = Field(
         default="",
         title="General journal",
         description="The journal for journal entries, such as GENERAL. "
         "Empty: the accounting system's own, if it has one.",
     )
+    card_journal: OptionalCode = Field(
+        default="",
+        title="Card journal",
+        description="The journal for journal entries of what was paid, withdrawn or given back on a card. "
+        "Empty, here and in the next two: the general journal.",
+    )
+    out_of_pocket_journal: OptionalCode = Field(
+        default="",
+        title="Out-of-pocket journal",
+        description="The journal for journal entries of what employees paid themselves, and of its reimbursement.",
+    )
+    invoice_payment_journal: OptionalCode = Field(
+        default="",
+        title="Invoice payment journal",
+        description="The journal for journal entries of payments of invoices. Where these are booked as documents of "
+        "a vendor it is the payment journal below.",
+    )
     bill_journal: OptionalCode = Field(
         default="",
         title="Bill journal",
-        description="The journal for vendors' bills, such as PURCHASES. Empty: as above.",
+        description="The journal for vendors' bills, such as PURCHASES. "
+        "Empty, here and below: the accounting system's own, if it has one.",
     )
     credit_note_journal: OptionalCode = Field(
-        default="", title="Credit note journal", description="The journal for vendors' credit notes. Empty: as above."
+        default="", title="Credit note journal", description="The journal for vendors' credit notes."
     )
     payment_journal: OptionalCode = Field(
         default="",
         title="Payment journal",
-        description="The journal for payments to vendors, and what comes back from them. Empty: as above.",
+        description="The journal for payments to vendors, and what comes back from them.",
     )
     tax_codes: dict[str, str] = Field(
         default_factory=dict,
@@ -199,6 +209,19 @@ class ErpSettings(BaseModel):
         description="By what a bill and a payment of it that come as two expenses are settled with each other. "
         "invoice_number: by vendor, currency and invoice number, once both are posted. never: they stay open.",
     )
+    duplicate_invoice: Annotated[DuplicateInvoice, choice(DuplicateInvoice)] = Field(
+        default=DuplicateInvoice.FAIL,
+        title="The same invoice again",
+        description="What becomes of a second bill of one vendor with the same number, amount and currency. fail: it "
+        "fails and names the first. warn: it is booked, and the report names both. With another amount it is booked "
+        "and the report names both, whatever is chosen here.",
+    )
+    reverse_charge_check: Annotated[ReverseChargeCheck, choice(ReverseChargeCheck)] = Field(
+        default=ReverseChargeCheck.FAIL,
+        title="Check of reverse charge",
+        description="What becomes of an expense under reverse charge whose tax is not its rate of what was paid. fail: "
+        "it fails and shows the figures. warn: it is booked with the tax that Pleo states, and the report shows them.",
+    )
     minor_units: Annotated[MinorUnits, choice(MinorUnits)] = Field(
         default=MinorUnits.HUNDREDTHS,
         title="Minor units",
@@ -209,7 +232,8 @@ class ErpSettings(BaseModel):
         default=MoneyBackSign.EITHER,
         title="Sign of money back",
         description="Which sign Pleo gives to money that comes back (refunds, top-ups). either: it comes back "
-        "whichever sign it has. negative, positive: with the other sign it goes out.",
+        "whichever sign it has, until one type comes with both: then the second sign fails. negative, positive: with "
+        "the other sign it goes out.",
     )
     all_failed_event: Annotated[AllFailedEvent, choice(AllFailedEvent)] = Field(
         default=AllFailedEvent.FAILED,
@@ -238,11 +262,6 @@ class ErpSettings(BaseModel):
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value is not None or name not in cls.model_fields}
-
-    @field_validator("posting", mode="before")
-    @classmethod
-    def _draft_if_unreadable(cls, value: object) -> EntryState:
-        return EntryState.POSTED if value in (EntryState.POSTED, "posted") else EntryState.DRAFT
 
     @field_validator("time_zone")
     @classmethod
@@ -293,14 +312,7 @@ class ErpSettings(BaseModel):
     @property
     def role_accounts(self) -> Mapping[Role, str]:
         """The codes of the accounts that take the place of the accounting system's own, wallets apart."""
-        accounts = {
-            Role.OUT_OF_POCKET: self.out_of_pocket_account,
-            Role.CONTRA: self.contra_account,
-            Role.PAYABLE: self.payable_account,
-            Role.REIMBURSEMENT_CONTRA: self.reimbursement_contra_account,
-            Role.INPUT_TAX: self.input_tax_account,
-            Role.OUTPUT_TAX: self.output_tax_account,
-        }
+        accounts: dict[Role, str] = {role: getattr(self, f"{role}_account") for role in Role if role is not Role.WALLET}
         return {role: code for role, code in accounts.items() if code}
 
     @property
@@ -308,6 +320,9 @@ class ErpSettings(BaseModel):
         """The codes of the journals that take the place of the accounting system's own."""
         journals = {
             JournalUse.GENERAL: self.general_journal,
+            JournalUse.CARD: self.card_journal,
+            JournalUse.OUT_OF_POCKET: self.out_of_pocket_journal,
+            JournalUse.INVOICE_PAYMENTS: self.invoice_payment_journal,
             JournalUse.BILLS: self.bill_journal,
             JournalUse.CREDIT_NOTES: self.credit_note_journal,
             JournalUse.PAYMENTS: self.payment_journal,

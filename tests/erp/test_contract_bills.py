@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from blocks.erp.entries import Bill, Document, DocumentKind, EntryState, Line
+from blocks.erp.entries import Bill, Details, Document, DocumentKind, EntryState, Line
 from blocks.erp.errors import RefusalKind
+from blocks.erp.precedents import bill_of
 from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
 from tests.support.erp.contract.entries import BILL, CREDIT_NOTE, DRAFT, PAYMENT, POSTED, REFUND, line
 from tests.support.erp.contract.site import Site
@@ -242,3 +243,41 @@ async def test_bills_among_journal_entries_keep_the_order_of_their_outcomes(site
 
 async def _ties(site: Site, *entries: Bill) -> list[tuple[tuple[str, ...], bool]]:
     return [(one.counterparts, one.settled) for one in await site.find(*entries)]
+
+
+async def test_an_erp_that_can_tell_knows_the_bills_of_an_invoice_and_which_signs_amounts_have(
+    site_with_bills: Site, state: EntryState
+) -> None:
+    site_with_bills.needs_capability("tells_precedents")
+    make = site_with_bills.make
+    number, type_ = f"twice-{make.id()}", f"refund-{make.id()}"
+    first = make.bill(state=state, invoice_number=number, item_type=type_)
+    other_amount = make.bill(state=state, invoice_number=number, amount_minor=999)
+    elsewhere = [make.bill(state=state, invoice_number=f"{number}-2"), make.bill(CREDIT_NOTE, invoice_number=number)]
+    before = await site_with_bills.erp.precedents([first])
+    assert (before.bills, before.signs) == ((), frozenset())
+    recorded = all_recorded(
+        await site_with_bills.record(first, other_amount, *elsewhere), [first, other_amount, *elsewhere]
+    )
+    again = make.bill(invoice_number=number, item_type=type_)
+    told = await site_with_bills.erp.precedents([again])
+    assert sorted(told.bills, key=lambda one: one.external_id) == [
+        bill_of(one, made.external_id) for one, made in zip([first, other_amount], recorded, strict=False)
+    ]
+    assert told.signs == {(type_, "", 1)}
+    back = make.purchase(-700, item_type=type_, details=Details(sub_type="returned"))
+    all_recorded(await site_with_bills.record(back), [back])
+    assert (await site_with_bills.erp.precedents([back])).signs == {(type_, "", 1), (type_, "returned", -1)}
+    assert (await site_with_bills.erp.precedents([make.purchase()])).bills == ()
+
+
+async def test_a_bill_whose_number_settles_nothing_is_known_by_the_number_that_pleo_gave_it(
+    site_with_bills: Site,
+) -> None:
+    site_with_bills.needs_capability("tells_precedents")
+    make = site_with_bills.make
+    details = Details(invoice_number=f"unsettled-{make.id()}")
+    first = make.bill(details=details)
+    (recorded,) = all_recorded(await site_with_bills.record(first), [first])
+    told = await site_with_bills.erp.precedents([make.bill(details=details), make.bill()])
+    assert told.bills == (bill_of(first, recorded.external_id),)

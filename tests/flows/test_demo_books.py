@@ -13,7 +13,7 @@ import pytest
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.charts import ChartFiles, Charts, read_charts
-from blocks.erp.reference import Chart, JournalUse, Periods, Reference, Role, Vendors, check_names
+from blocks.erp.reference import JOURNAL_USES, Chart, JournalUse, Periods, Reference, Role, Vendors, check_names
 from blocks.erp.settings import Attachments, ClosedPeriod, UnknownVendor
 from blocks.pleo.items import ExportItem, parse_item
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID, Sandbox, company
@@ -109,8 +109,10 @@ def test_the_settings_are_strict_and_lack_a_journal_and_an_account(tmp_path: Pat
     assert settings.path == str(tmp_path / "mine.sqlite")
     assert (settings.posting, settings.attachments) == (EntryState.POSTED, Attachments.REQUIRED)
     assert (settings.closed_period, settings.unknown_vendor) == (ClosedPeriod.FAIL, UnknownVendor.FAIL)
-    assert set(JournalUse) - set(settings.journals) == {JournalUse.CREDIT_NOTES}
-    assert set(Role) - set(settings.role_accounts) == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
+    needed = {JournalUse.GENERAL, *JOURNAL_USES.values()}
+    assert needed - set(settings.journals) == {JournalUse.CREDIT_NOTES}
+    exchange = {Role.EXCHANGE_GAIN, Role.EXCHANGE_LOSS}
+    assert set(Role) - set(settings.role_accounts) - exchange == {Role.REIMBURSEMENT_CONTRA, Role.WALLET}
     assert settings.accepts(SANDBOX_COMPANY_ID)
 
 

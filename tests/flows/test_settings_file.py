@@ -16,8 +16,10 @@ from blocks.erp.settings import (
     AllFailedEvent,
     Attachments,
     ClosedPeriod,
+    DuplicateInvoice,
     ErpSettings,
     MoneyBackSign,
+    ReverseChargeCheck,
     Settlement,
     UnknownVendor,
 )
@@ -43,13 +45,22 @@ payable_account = "2900"
 reimbursement_contra_account = "2930"
 input_tax_account = "7910"
 output_tax_account = "7930"
+default_expense_account = "6990"
+card_fee_account = "6910"
+exchange_gain_account = "7610"
+exchange_loss_account = "7620"
 general_journal = "GEN"
+card_journal = "CARD"
+out_of_pocket_journal = "OOP"
+invoice_payment_journal = "INV"
 bill_journal = "PUR"
 credit_note_journal = "CRN"
 payment_journal = "PAY"
 employee_dimension = "EMPLOYEE"
 team_dimension = " TEAM "
 settlement = "never"
+duplicate_invoice = "warn"
+reverse_charge_check = "warn"
 minor_units = "iso4217"
 money_back_sign = "negative"
 all_failed_event = "completed_with_errors"
@@ -80,7 +91,14 @@ COMMON = {
     "reimbursement_contra_account": "2930",
     "input_tax_account": "7910",
     "output_tax_account": "7930",
+    "default_expense_account": "6990",
+    "card_fee_account": "6910",
+    "exchange_gain_account": "7610",
+    "exchange_loss_account": "7620",
     "general_journal": "GEN",
+    "card_journal": "CARD",
+    "out_of_pocket_journal": "OOP",
+    "invoice_payment_journal": "INV",
     "bill_journal": "PUR",
     "credit_note_journal": "CRN",
     "payment_journal": "PAY",
@@ -89,6 +107,8 @@ COMMON = {
     "employee_dimension": "EMPLOYEE",
     "team_dimension": "TEAM",
     "settlement": Settlement.NEVER,
+    "duplicate_invoice": DuplicateInvoice.WARN,
+    "reverse_charge_check": ReverseChargeCheck.WARN,
     "minor_units": MinorUnits.ISO4217,
     "money_back_sign": MoneyBackSign.NEGATIVE,
     "all_failed_event": AllFailedEvent.COMPLETED_WITH_ERRORS,
@@ -130,9 +150,14 @@ def test_accounts_and_journals_are_found_by_what_they_are_for() -> None:
         Role.REIMBURSEMENT_CONTRA: "2930",
         Role.INPUT_TAX: "7910",
         Role.OUTPUT_TAX: "7930",
+        Role.EXCHANGE_GAIN: "7610",
+        Role.EXCHANGE_LOSS: "7620",
     }
     assert settings.journals == {
         JournalUse.GENERAL: "GEN",
+        JournalUse.CARD: "CARD",
+        JournalUse.OUT_OF_POCKET: "OOP",
+        JournalUse.INVOICE_PAYMENTS: "INV",
         JournalUse.BILLS: "PUR",
         JournalUse.CREDIT_NOTES: "CRN",
         JournalUse.PAYMENTS: "PAY",
@@ -171,9 +196,16 @@ def test_files_stand_beside_the_settings_that_name_them(tmp_path: Path, monkeypa
     assert settings.periods_file == "/home/of-acme/periods.csv"
 
 
-@pytest.mark.parametrize("unreadable", [None, "", "Posted!", 3, ["posted"]])
-def test_posting_that_cannot_be_read_is_a_draft(unreadable: object) -> None:
-    assert LedgerSettings.model_validate({"posting": unreadable}).posting is EntryState.DRAFT
+@pytest.mark.parametrize("given", [{}, {"posting": None}])
+def test_posting_that_is_left_out_is_a_draft(given: dict[str, object]) -> None:
+    assert LedgerSettings.model_validate(given).posting is EntryState.DRAFT
+
+
+@pytest.mark.parametrize("unreadable", ["''", "'Posted'", "'posted '", "true", "3", "['posted']", "{ posted = true }"])
+def test_posting_that_cannot_be_read_is_refused_by_a_line_that_names_it(tmp_path: Path, unreadable: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(_written(tmp_path, "s.toml", f"posting = {unreadable}"))
+    assert str(refused.value) == f"{tmp_path}/s.toml: posting: Input should be 'draft' or 'posted'"
 
 
 QUOTE_IT = 'it should be text, in quotation marks: "2900"'

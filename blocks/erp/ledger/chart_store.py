@@ -21,6 +21,7 @@ from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.charts import NO_CHARTS, ChartAccount, ChartRate, Charts
 from blocks.erp.ledger.connection import Query
 from blocks.erp.reference import (
+    JOURNAL_USES,
     ROLE_KINDS,
     Chart,
     JournalUse,
@@ -276,8 +277,8 @@ _OPEN_REFERENCE = Reference(
     roles={
         role: Account(f"pleo-{role.value.replace('_', '-')}", f"Pleo {role.value.replace('_', ' ')}", ROLE_KINDS[role])
         for role in Role
-        if role is not Role.WALLET
+        if role not in (Role.WALLET, Role.EXCHANGE_GAIN, Role.EXCHANGE_LOSS)  # without them such pairs stay open
     },
     open_wallet=_wallet,
-    journals={use: use.value for use in JournalUse},
+    journals={use: use.value for use in (JournalUse.GENERAL, *JOURNAL_USES.values())},
 )

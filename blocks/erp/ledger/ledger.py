@@ -18,9 +18,11 @@ from blocks.erp.ledger.books import Books, open_books
 from blocks.erp.ledger.chart_store import Terms
 from blocks.erp.ledger.charts import ChartFiles, read_charts
 from blocks.erp.ledger.checks import check_against
+from blocks.erp.ledger.precedents import precedents_of
 from blocks.erp.ledger.reader import Reader, company_of, open_reader
 from blocks.erp.ledger.records import find_entries
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
+from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
 
 P = ParamSpec("P")
@@ -73,6 +75,7 @@ class Ledger:
             max_amount_minor=MAX_AMOUNT_MINOR,
             bills=True,
             one_company=True,
+            tells_precedents=True,
             max_attachment_bytes=self._max_attachment_bytes,
             writers=Writers.HELD,
         )
@@ -115,6 +118,11 @@ class Ledger:
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand already among any number of ids, by id in lower case, each with `found` set."""
         return await self._run(self._find, accounting_entry_ids)
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """The bills of the same vendors and numbers, drafts among them, and which signs amounts of the same types have;
+        of nothing but entries in force."""
+        return await self._run(self._precedents, entries)
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Record entries with their attachments durably in one transaction, one outcome each in their order.
@@ -187,6 +195,10 @@ class Ledger:
     def _find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         source = self._books or self._reader
         return {} if source is None else find_entries(source.query, self.link, accounting_entry_ids)
+
+    def _precedents(self, entries: Sequence[Entry]) -> Precedents:
+        source = self._books or self._reader
+        return NO_PRECEDENTS if source is None else precedents_of(source.query, entries)
 
     def _finish_job(self) -> None:
         if self._books is not None:

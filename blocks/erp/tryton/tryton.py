@@ -9,6 +9,7 @@ from blocks.erp.base import Capabilities, Outcome, Writers
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
+from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
 from blocks.erp.tryton.attachments import attach
 from blocks.erp.tryton.claims import Writer
@@ -127,6 +128,10 @@ class Tryton:
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand, wholly, among any number of ids."""
         return await (await self._ready()).finder.find(accounting_entry_ids)
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """It cannot tell."""
+        return NO_PRECEDENTS
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Record entries, one outcome each in their order. Raises RuntimeError in a dry run.

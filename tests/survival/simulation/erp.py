@@ -27,6 +27,7 @@ from blocks.erp.errors import (
     RefusalKind,
     Refused,
 )
+from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Period, Periods, Reference, Role, check_names
 from tests.survival.simulation.network import Broken, Fate, Process, Silence, clock, now
 
@@ -143,6 +144,10 @@ class SimulatedErp:
             for one in self._books.entries
             if one.entry.accounting_entry_id in wanted and one.seen_from <= clock()
         }
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """It cannot tell."""
+        return NO_PRECEDENTS
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         assert len(entries) <= self._max_entries

@@ -28,6 +28,7 @@ from blocks.erp.errors import (
 from blocks.erp.ledger.chart_store import Terms, reference_of
 from blocks.erp.ledger.checks import check_against
 from blocks.erp.ledger.schema import MAX_AMOUNT_MINOR
+from blocks.erp.precedents import Precedents
 from blocks.erp.reference import Reference
 from tests.support.erp.contract.limits import taken_files, within_limits
 
@@ -59,6 +60,7 @@ class RemoteLedger:
             max_reference=200,
             max_amount_minor=MAX_AMOUNT_MINOR,
             bills=True,
+            tells_precedents=True,
             max_attachment_bytes=self._max_attachment_bytes,
             remote=True,
             logs_in=True,
@@ -98,6 +100,11 @@ class RemoteLedger:
         """The entries that stand."""
         found: dict[str, Recorded] = await self._call("find", list(accounting_entry_ids))
         return {id_: replace(one, url=self.link(one.external_id)) for id_, one in found.items()}
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """What the ledger tells."""
+        told: Precedents = await self._call("precedents", list(entries))
+        return told
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Make drafts, post those that are to be posted, and read them back."""

@@ -21,6 +21,7 @@ from blocks.erp.errors import (
     RefusalKind,
     Refused,
 )
+from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role, check_names
 from tests.support.erp.small_erp.server import KEY
 
@@ -63,6 +64,10 @@ class SmallErp:
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         answer = await self._call("find", ids=list(accounting_entry_ids))
         return {id_: self._recorded(id_, shown, found=True) for id_, shown in answer.json()["found"].items()}
+
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        """It cannot tell."""
+        return NO_PRECEDENTS
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         outcomes: list[Outcome] = []
