@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Protocol
 
-from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
-from blocks.erp.errors import Refused
+from blocks.erp.entries import Answer, Attachment, Entry, NotAttached, Recorded
+from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.precedents import Precedents
 from blocks.erp.reference import Reference
 
@@ -40,10 +41,12 @@ class Capabilities:
     only. An entry takes at most `max_attachments` files (None: any number; 0: none at all) of at most
     `max_attachment_bytes`, of the media types `attachment_types` (None: any).
 
-    `drafts` tells that entries can wait to be posted, `dimensions` that lines take them. `remote` tells that it is a
+    `drafts` tells that entries can wait to be posted, `dimensions` that lines take them, `replaces` that a draft can be
+    written anew in place, `reverses` that a posted entry can be taken back by another. `remote` tells that it is a
     server, which can be out of reach, slow, restarted or ask for fewer calls; `logs_in` that it wants credentials,
     which can be wrong, lack rights or be revoked. What it has not got it refuses entry by entry: a bill, an entry that
-    is to stay a draft (`OTHER`), a dimension (`UNKNOWN_DIMENSION`), a file (`ATTACHMENT_REFUSED`).
+    is to stay a draft (`OTHER`), a dimension (`UNKNOWN_DIMENSION`), a file (`ATTACHMENT_REFUSED`), a replacement or a
+    reversal (`OTHER`).
     """
 
     name: str
@@ -63,12 +66,26 @@ class Capabilities:
     attachment_types: frozenset[str] | None = None
     drafts: bool = True
     dimensions: bool = True
+    replaces: bool = False
+    reverses: bool = False
     remote: bool = False
     logs_in: bool = False
     writers: Writers = Writers.TRUSTED
 
 
 Outcome = Recorded | Refused
+
+
+def replaces_nothing(entries: Sequence[Entry]) -> list[Outcome]:
+    """The answer to `replace` of an accounting system that cannot do it."""
+    why = "drafts cannot be replaced in this accounting system: delete it there, and export the expense again"
+    return [Refused(one.accounting_entry_id, RefusalKind.OTHER, "replacement", why) for one in entries]
+
+
+def reverses_nothing(entries: Sequence[Recorded]) -> list[Refused]:
+    """The answer to `reverse` of an accounting system that cannot do it."""
+    why = "entries cannot be reversed from here in this accounting system: correct it there"
+    return [Refused(one.accounting_entry_id, RefusalKind.OTHER, one.external_id, why) for one in entries]
 
 
 class Erp(Protocol):
@@ -102,7 +119,7 @@ class Erp(Protocol):
         ...
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
-        """The entries that stand already, by accounting entry id, each with `found` set."""
+        """The entries that stand already, in force, by accounting entry id, each with `found` set."""
         ...
 
     async def precedents(self, entries: Sequence[Entry]) -> Precedents:
@@ -128,6 +145,31 @@ class Erp(Protocol):
 
         One that is posted stays as it is. Raises as `record`.
         """
+        ...
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Write drafts that stand anew, in place, one outcome each in their order (`found` is set).
+
+        External id, receipts and `recorded_at` stay, whatever else changes: accounts, amounts, dates, vendor, journal
+        entry or bill. They stay drafts whatever state is given, and get no attachments. An entry that does not stand,
+        is no draft any more, or that a person has edited is refused, and stays as it is. Each is replaced wholly or
+        not at all. Raises as `record`.
+        """
+        ...
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """Take back posted entries, each as it was found, by an entry of its own on that day: the same lines on the
+        other side, under the same accounting entry id, each naming the other. Neither is in force any more.
+
+        One that was reversed already is left alone, so that a repeated call never takes back what was booked since.
+        Returns those that cannot be reversed: drafts, those settled with another entry, those of which the day is in a
+        closed period. Raises as `record`.
+        """
+        ...
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Keep what Pleo has taken, where the books have a history of each expense; again what is kept already changes
+        nothing. Raises as `record`."""
         ...
 
     def link(self, external_id: str) -> str:

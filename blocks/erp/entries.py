@@ -6,8 +6,10 @@ never negative; the direction of a line is the column it stands in.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -81,7 +83,9 @@ class Line:
     `counter` marks the lines of the side that settles the expense (wallet, out-of-pocket, payable …): their sum is the
     entry's amount. `tax` marks a line that is itself tax; on other lines `tax_code` tells how the line is taxed.
     `supplier` is what the supplier charged, for information. `company_minor` is the same line in the currency of the
-    accounting system's company, on the same side, where that is another one.
+    accounting system's company, on the same side, where that is another one. `tax_rate` is a decimal fraction as text
+    (0.25 is 25 %), `tax_base_minor` on a tax line the base that the tax was computed on, positive where it stands on
+    the line's own side; both None where nobody says.
     """
 
     account: Account
@@ -94,6 +98,8 @@ class Line:
     supplier: Money | None = None
     tax: bool = False
     company_minor: int | None = None
+    tax_rate: str | None = None
+    tax_base_minor: int | None = None
 
     @property
     def amount_minor(self) -> int:
@@ -129,6 +135,67 @@ NO_DETAILS = Details()
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """What Pleo says of an expense as far as bookkeeping reads it. It is kept with the entry, so that what Pleo changes
+    later can be told from what other settings or a person's hand change.
+
+    Pairs of a name for people and a value, in Pleo's order, each one short line; what Pleo does not say has no pair.
+    The `facts` decide how the expense is booked, the `words` only inform. Nothing in it depends on settings.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    words: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The statement as JSON, always the same text for the same statement."""
+        kept = {"version": _STATEMENT_VERSION, "facts": self.facts, "words": self.words}
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the text, in hexadecimal: two statements are the same where these are."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @classmethod
+    def read(cls, text: str) -> Statement | None:
+        """The statement of a text; None for one that is none, or of another version, whose facts are other ones."""
+        try:
+            kept = json.loads(text)
+            if kept["version"] != _STATEMENT_VERSION:
+                return None
+            facts, words = (tuple((str(name), str(value)) for name, value in kept[of]) for of in ("facts", "words"))
+        except (ValueError, KeyError, TypeError):
+            return None
+        return cls(facts, words)
+
+    def changes_since(
+        self, earlier: Statement, shown: Callable[[str, str], str] = lambda _, value: value
+    ) -> tuple[str, ...]:
+        """Which facts changed, each with its name, from what and to what; `shown` writes a value for people."""
+        return _changes(earlier.facts, self.facts, shown)
+
+    def words_changed_since(self, earlier: Statement) -> tuple[str, ...]:
+        """Which words changed, as `changes_since`."""
+        return _changes(earlier.words, self.words, lambda _, value: value)
+
+
+def _changes(
+    before: tuple[tuple[str, str], ...], now: tuple[tuple[str, str], ...], shown: Callable[[str, str], str]
+) -> tuple[str, ...]:
+    old, new = dict(before), dict(now)
+    return tuple(
+        f"{name} from {shown(name, old[name]) if name in old else 'none'} "
+        f"to {shown(name, new[name]) if name in new else 'none'}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    )
+
+
+_STATEMENT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A receipt, ready to be attached. `number` counts an expense's files from 1, in Pleo's order, and is 0 for all of
     them in one; `path` is where its bytes are now, `size` their number, `sha256` their hash in hexadecimal."""
@@ -149,7 +216,8 @@ class Entry(ABC):
     `original_date` the date Pleo gave it. `accounting_entry_id` (a UUID in lower case) identifies it for ever.
     `rounding_minor` is what the lines' costs were changed by in all, so that they add up (0 nearly always).
     With `attachments_required` the entry stands with all its attachments or not at all. `notices` are what people
-    should be told of it beside the entry, in words.
+    should be told of it beside the entry, in words. `statement` is what Pleo says of the expense, which the accounting
+    system keeps with the entry and tells again.
     """
 
     accounting_entry_id: str
@@ -170,6 +238,7 @@ class Entry(ABC):
     attachments: tuple[Attachment, ...] = ()
     attachments_required: bool = False
     notices: tuple[str, ...] = ()
+    statement: Statement | None = None
 
     @property
     @abstractmethod
@@ -185,6 +254,11 @@ class Entry(ABC):
     def accounts(self) -> tuple[str, ...]:
         """The codes of the accounts that the entry touches, sorted, each once."""
         return account_codes(line.account.code for line in self.all_lines)
+
+    @property
+    def balances(self) -> tuple[tuple[str, int], ...]:
+        """What the entry comes to on each account that it touches, by the account's code."""
+        return account_balances((line.account.code, line.amount_minor) for line in self.all_lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,13 +325,17 @@ class NotAttached:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An entry that stands in the accounting system.
+    """An entry that stands in the accounting system, in force: not one that was reversed, and not a reversal.
 
     `found` tells that it stood there already. `amount_minor` and `currency` are what the books hold, so that they
     can be compared with what Pleo says now. `recorded_at` (aware, UTC) is when the accounting system made it.
     `attached` are the numbers of the files that hang on it, `not_attached` those refused in this call.
     `counterparts` are the external ids of the bills or payments that belong to it, `settled` whether nothing is open
     between them.
+
+    `statement` is what Pleo said when the entry was written, None where that was not kept: then `balances`, what it
+    comes to on each account, are compared. `edits` are what a person has changed in it since it was written, in words,
+    each one short line.
     """
 
     accounting_entry_id: str
@@ -275,8 +353,31 @@ class Recorded:
     not_attached: tuple[NotAttached, ...] = ()
     counterparts: tuple[str, ...] = ()
     settled: bool = False
+    statement: Statement | None = None
+    edits: tuple[str, ...] = ()
+    balances: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Pleo was told of an expense in an export job, and has taken: `successful` with the entry's external id, or
+    not, for a `reason` (its type and text)."""
+
+    accounting_entry_id: str
+    job_id: str
+    successful: bool
+    external_id: str = ""
+    reason: str = ""
 
 
 def account_codes(codes: Iterable[str]) -> tuple[str, ...]:
     """The given account codes, sorted, each once."""
     return tuple(sorted(set(codes)))
+
+
+def account_balances(amounts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The sum of the amounts (debit less credit) of each account, sorted by its code."""
+    sums: dict[str, int] = {}
+    for code, amount_minor in amounts:
+        sums[code] = sums.get(code, 0) + amount_minor
+    return tuple(sorted(sums.items()))

@@ -1,7 +1,7 @@
 """The books as a Beancount file, so that other people's programs can check and show them, and where Fava shows them.
 
-The same books give the same bytes. Each entry is one transaction that carries its voucher number as a link, and where
-it has bills or payments a second link that all of one invoice share.
+The same books give the same bytes. Each entry is one transaction that carries its voucher number as a link, a reversal
+also that of the entry that it takes back, and where it has bills or payments one that all of one invoice share.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ _ENTRIES = f"""
     SELECT e.id, e.posting_date, e.state, substr(e.description, 1, {MAX_TEXT + 1}), e.external_id,
         e.accounting_entry_id, e.job_id, e.item_type, substr(e.reference, 1, {MAX_TEXT + 1}), e.original_date,
         e.supplier_currency, e.supplier_minor, e.journal, e.details, e.rounding_minor, e.currency, e.company_currency,
+        (SELECT external_id FROM entry WHERE id = e.reverses),
+        (SELECT external_id FROM entry WHERE reverses = e.id),
         l.account, l.debit_minor - l.credit_minor, l.company_minor, l.document_no
     FROM entry AS e CROSS JOIN line AS l ON l.entry_id = e.id
     ORDER BY e.posting_date, e.id, l.line_no
@@ -199,6 +201,8 @@ class _EntryRow(NamedTuple):
     rounding_minor: int
     currency: str
     company_currency: str | None
+    reverses: str | None
+    reversed_by: str | None
 
 
 class _LineRow(NamedTuple):
@@ -246,7 +250,8 @@ def _transaction(
     notation: _Notation,
 ) -> str:
     """One entry of the books, its lines in their order, and the receipts that hang on it."""
-    links = "".join(f" ^{link}" for link in (entry.external_id, *_invoice_links(documents, entry.currency)))
+    reverses = [entry.reverses] if entry.reverses else []
+    links = "".join(f" ^{link}" for link in (entry.external_id, *reverses, *_invoice_links(documents, entry.currency)))
     kinds = {one.document_no: _quoted(_words(one.kind)) for one in documents}
     parts = [f"\n{entry.posting_date} {_FLAGS[entry.state]} {_quoted(entry.description)}{links}\n"]
     parts += [f"  {key}: {value}\n" for key, value in _metadata(entry, documents, attachments, notation)]
@@ -272,6 +277,10 @@ def _metadata(
     yield "pleo-type", _quoted(entry.item_type)
     if entry.reference:
         yield "reference", _quoted(entry.reference)
+    if entry.reverses is not None:
+        yield "reverses", _quoted(entry.reverses)
+    if entry.reversed_by is not None:
+        yield "reversed-by", _quoted(entry.reversed_by)
     if entry.original_date != entry.posting_date:
         yield "original-date", entry.original_date
     if entry.supplier_currency is not None and entry.supplier_minor is not None:

@@ -23,6 +23,7 @@ BUSY_TIMEOUT_S = 4.0
 _WITHOUT_ENTRY = """
     SELECT 1 FROM line WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
     UNION ALL SELECT 1 FROM document WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
+    UNION ALL SELECT 1 FROM entry WHERE changing IS NOT NULL
     LIMIT 1
 """
 
@@ -171,7 +172,8 @@ def _refuse_damaged(path: Path, connection: sqlite3.Connection) -> None:
         raise damaged(path)
     if connection.execute(_WITHOUT_ENTRY).fetchone():
         raise ErpConfigurationError(
-            f"{path} holds lines or documents without an entry, which another program wrote; restore it from a backup"
+            f"{path} holds lines or documents without an entry, or half an entry, which another program wrote; "
+            "restore it from a backup"
         )
 
 

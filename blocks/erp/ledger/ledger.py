@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from blocks.erp.base import Capabilities, Outcome, Writers
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Attachment, Entry, NotAttached, Recorded
+from blocks.erp.entries import Answer, Attachment, Entry, NotAttached, Recorded
 from blocks.erp.errors import Refused
 from blocks.erp.ledger.beancount import MAX_TEXT, entry_address
 from blocks.erp.ledger.books import Books, open_books
@@ -76,6 +76,8 @@ class Ledger:
             bills=True,
             one_company=True,
             tells_precedents=True,
+            replaces=True,
+            reverses=True,
             max_attachment_bytes=self._max_attachment_bytes,
             writers=Writers.HELD,
         )
@@ -143,6 +145,18 @@ class Ledger:
         Raises as `record`.
         """
         return await self._run(self._writing().post, accounting_entry_ids, self._clock())
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Replace drafts in place, each under its number, in one transaction. Raises as `record`."""
+        return await self._run(self._writing().replace, entries, self._clock())
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """Reverse posted entries on that day, in one transaction. Raises as `record`."""
+        return await self._run(self._writing().reverse, entries, day, self._clock())
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Write what Pleo has taken into the history of each expense. Raises as `record`."""
+        await self._run(self._writing().note_answers, answers, self._clock())
 
     def link(self, external_id: str) -> str:
         """The address of the Fava page that shows this entry alone."""

@@ -18,7 +18,7 @@ _BILLS = """
         ON d.vendor = json_extract(wanted.value, '$[0]')
         AND d.invoice_number IN (json_extract(wanted.value, '$[1]'), '')
     CROSS JOIN entry AS e ON e.id = d.entry_id
-    WHERE d.kind = 'bill'
+    WHERE d.kind = 'bill' AND e.in_force = 1
         AND (d.invoice_number <> '' OR json_extract(e.details, '$.invoice_number') = json_extract(wanted.value, '$[1]'))
     ORDER BY e.id
 """
@@ -26,6 +26,7 @@ _BILLS = """
 _SIGNS = """
     SELECT DISTINCT item_type, coalesce(json_extract(details, '$.sub_type'), ''), iif(amount_minor < 0, -1, 1)
     FROM entry WHERE item_type IN (SELECT value FROM json_each(?)) AND amount_minor <> 0
+        AND in_force = 1
 """
 
 

@@ -21,10 +21,14 @@ from blocks.erp.entries import (
     Line,
     Money,
     Recorded,
+    Statement,
+    account_balances,
     account_codes,
 )
 from blocks.erp.ledger.connection import Query
+from blocks.erp.ledger.edits import edits_of
 from blocks.erp.ledger.schema_2 import settled
+from blocks.erp.ledger.schema_3_history import written_text
 from blocks.erp.ledger.settlement import pairs
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -42,18 +46,27 @@ _DOCUMENT = """
 
 _LINE = """
     INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text, tax_code,
-        supplier_currency, supplier_minor, is_tax, company_minor, document_no)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        supplier_currency, supplier_minor, is_tax, company_minor, document_no, tax_rate, tax_base_minor)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _LINE_DIMENSION = "INSERT INTO line_dimension (entry_id, line_no, dimension_group, code) VALUES (?, ?, ?, ?)"
 
-_ENTRY = """
-    INSERT INTO entry (id, accounting_entry_id, company_id, job_id, item_type, posting_date, original_date, currency,
-        amount_minor, description, reference, supplier_currency, supplier_minor, state, recorded_at, journal, details,
-        rounding_minor, company_currency)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_CONTENT = (
+    "job_id", "item_type", "posting_date", "original_date", "currency", "amount_minor", "description", "reference",
+    "supplier_currency", "supplier_minor", "journal", "details", "rounding_minor", "company_currency", "statement",
+)  # fmt: skip
+
+_ENTRY = f"""
+    INSERT INTO entry (id, accounting_entry_id, company_id, state, recorded_at, {", ".join(_CONTENT)})
+    VALUES (?, ?, ?, ?, ?, {", ".join("?" * len(_CONTENT))})
+"""  # noqa: S608  constants of ours
+
+_BEGIN_REPLACING = "UPDATE entry SET changing = 0 WHERE id = ?"
+_END_REPLACING = f"""
+    UPDATE entry SET changing = NULL, changed_at = ?, {", ".join(f"{name} = ?" for name in _CONTENT)} WHERE id = ?
+"""  # noqa: S608  constants of ours
+_PARTS = ("line_dimension", "line", "document")
 
 _ATTACHMENT = """
     INSERT INTO attachment (entry_id, number, name, media_type, size, sha256, file, attached_at)
@@ -67,16 +80,21 @@ _MAX_COUNTERPARTS = 20
 """How many others of its invoice an entry names: thousands may have been given one number, such as n/a."""
 
 # The amount is the counter lines', with the sign of the header: what the books hold, not what they were told.
-_FIND = """
+_FIND = f"""
     SELECT accounting_entry_id, external_id, recorded_at, currency,
         (SELECT abs(coalesce(sum(debit_minor - credit_minor), 0)) FROM line WHERE entry_id = entry.id AND counter)
             * iif(amount_minor < 0, -1, 1),
         state, posting_date, original_date,
-        (SELECT json_group_array(account) FROM (SELECT DISTINCT account FROM line WHERE entry_id = entry.id)),
+        (SELECT json_group_array(json_array(account, amount)) FROM (
+            SELECT account, sum(debit_minor) - sum(credit_minor) AS amount
+            FROM line WHERE entry_id = entry.id GROUP BY account)),
         (SELECT json_group_array(number) FROM attachment WHERE entry_id = entry.id),
-        EXISTS (SELECT 1 FROM document WHERE entry_id = entry.id), id
-    FROM entry WHERE accounting_entry_id IN (SELECT value FROM json_each(?))
-"""
+        EXISTS (SELECT 1 FROM document WHERE entry_id = entry.id), id, statement,
+        (SELECT written FROM history WHERE accounting_entry_id = entry.accounting_entry_id
+            AND entry_id = entry.id AND written IS NOT NULL ORDER BY history.id DESC LIMIT 1),
+        {written_text("entry")}
+    FROM entry WHERE accounting_entry_id IN (SELECT value FROM json_each(?)) AND in_force = 1
+"""  # noqa: S608  constants of ours
 
 _OTHER_SIDE = """CASE d.kind WHEN 'bill' THEN 'payment' WHEN 'payment' THEN 'bill'
     WHEN 'credit_note' THEN 'refund' ELSE 'credit_note' END"""
@@ -87,7 +105,7 @@ _COUNTERPARTS = f"""
             SELECT other.external_id FROM document AS o JOIN entry AS other ON other.id = o.entry_id
             WHERE o.vendor = d.vendor AND o.invoice_number = d.invoice_number AND d.invoice_number <> ''
                 AND d.paired_with IS NULL AND o.paired_with IS NULL AND o.entry_id <> d.entry_id
-                AND other.currency = e.currency AND o.kind = {_OTHER_SIDE}
+                AND other.currency = e.currency AND other.in_force = 1 AND o.kind = {_OTHER_SIDE}
             ORDER BY o.entry_id LIMIT {_MAX_COUNTERPARTS}))
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
     WHERE d.entry_id IN (SELECT value FROM json_each(?))
@@ -107,8 +125,31 @@ def insert_entry(
     `opened` are the codes of accounts that need no opening; those that are opened here are added. Raises
     sqlite3.IntegrityError or sqlite3.DataError when the schema refuses it.
     """
-    lines = _numbered_lines(entry)
     # The entry comes last: its trigger looks at all that belongs to it, and refuses what does not balance.
+    _insert_parts(connection, number, entry, opened)
+    key, company = storable(entry.accounting_entry_id.lower()), entry.company_id.lower()
+    connection.execute(_ENTRY, (number, key, company, entry.state.value, recorded_at.isoformat(), *_content(entry)))
+
+
+def replace_entry(
+    connection: sqlite3.Connection, number: int, entry: Entry, replaced_at: datetime, opened: set[str]
+) -> None:
+    """Write the draft of that number anew, which stays one. Raises as `insert_entry`."""
+    connection.execute(_BEGIN_REPLACING, (number,))
+    delete_parts(connection, number)
+    _insert_parts(connection, number, entry, opened)
+    connection.execute(_END_REPLACING, (replaced_at.isoformat(), *_content(entry), number))
+
+
+def delete_parts(connection: sqlite3.Connection, number: int) -> None:
+    """Delete the lines, dimensions and documents of a draft that is being changed."""
+    for table in _PARTS:
+        connection.execute(f"DELETE FROM {table} WHERE entry_id = ?", (number,))  # noqa: S608  constants of ours
+
+
+def _insert_parts(connection: sqlite3.Connection, number: int, entry: Entry, opened: set[str]) -> None:
+    """Write the documents, lines and dimensions of an entry, opening what they name first."""
+    lines = _numbered_lines(entry)
     _open_names(connection, entry, lines, opened)
     if isinstance(entry, Bill):
         _insert_documents(connection, number, entry)
@@ -128,6 +169,8 @@ def insert_entry(
                 line.tax,
                 line.company_minor,
                 document_no,
+                line.tax_rate,
+                line.tax_base_minor,
             )
             for line_no, (document_no, line) in enumerate(lines, 1)
         ],
@@ -139,28 +182,25 @@ def insert_entry(
     ]
     if dimensions:
         connection.executemany(_LINE_DIMENSION, dimensions)
-    connection.execute(
-        _ENTRY,
-        (
-            number,
-            storable(entry.accounting_entry_id.lower()),
-            entry.company_id.lower(),
-            storable(entry.job_id),
-            storable(entry.item_type),
-            entry.posting_date.isoformat(),
-            entry.original_date.isoformat(),
-            entry.currency,
-            entry.amount_minor,
-            storable(entry.description),
-            storable(entry.reference),
-            *_money(entry.supplier),
-            entry.state.value,
-            recorded_at.isoformat(),
-            storable(entry.journal) if isinstance(entry, JournalEntry) else "",
-            _details(entry.details),
-            entry.rounding_minor,
-            entry.company_currency,
-        ),
+
+
+def _content(entry: Entry) -> tuple[object, ...]:
+    """The values of `_CONTENT`."""
+    return (
+        storable(entry.job_id),
+        storable(entry.item_type),
+        entry.posting_date.isoformat(),
+        entry.original_date.isoformat(),
+        entry.currency,
+        entry.amount_minor,
+        storable(entry.description),
+        storable(entry.reference),
+        *_money(entry.supplier),
+        storable(entry.journal) if isinstance(entry, JournalEntry) else "",
+        _details(entry.details),
+        entry.rounding_minor,
+        entry.company_currency,
+        None if entry.statement is None else storable(entry.statement.text),
     )
 
 
@@ -207,7 +247,7 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
                 recorded_at=datetime.fromisoformat(row[2]),
                 currency=row[3],
                 amount_minor=row[4],
-                accounts=account_codes(json.loads(row[8])),
+                accounts=account_codes(code for code, _ in json.loads(row[8])),
                 state=EntryState(row[5]),
                 found=True,
                 posting_date=date.fromisoformat(row[6]),
@@ -215,6 +255,9 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
                 attached=frozenset(json.loads(row[9])) if row[9] != "[]" else frozenset(),
                 counterparts=others,
                 settled=is_settled,
+                statement=None if row[12] is None else Statement.read(row[12]),
+                edits=() if row[13] in (None, row[14]) else edits_of(row[13], row[14]),
+                balances=account_balances(map(tuple, json.loads(row[8]))),
             )
     return found
 

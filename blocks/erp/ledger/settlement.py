@@ -20,7 +20,7 @@ _SETTLE = """
 
 _OF_ENTRIES = """
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
-    WHERE d.entry_id IN (SELECT value FROM json_each(?)) AND e.state = 'posted'
+    WHERE d.entry_id IN (SELECT value FROM json_each(?)) AND e.state = 'posted' AND e.in_force = 1
 """
 
 _PAIRED = f"""
@@ -38,8 +38,8 @@ _INVOICES = f"""
 _OPEN_DOCUMENTS = f"""
     SELECT d.entry_id, d.document_no, d.kind, d.payable_account, d.owed_minor
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
-    WHERE d.vendor = ? AND d.invoice_number = ? AND e.currency = ? AND e.state = 'posted' AND {_WAITING}
-        AND NOT {settled("d")}
+    WHERE d.vendor = ? AND d.invoice_number = ? AND e.currency = ? AND e.state = 'posted' AND e.in_force = 1
+        AND {_WAITING} AND NOT {settled("d")}
     ORDER BY d.entry_id, d.document_no
 """  # noqa: S608  constants of ours
 

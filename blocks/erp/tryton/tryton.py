@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
-from blocks.erp.base import Capabilities, Outcome, Writers
+from blocks.erp.base import Capabilities, Outcome, Writers, replaces_nothing, reverses_nothing
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.entries import Answer, Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
@@ -197,6 +198,17 @@ class Tryton:
                     refused[id_] = await books.refusals.of_posting(record, why)
         await self._settle(books, [id_ for id_ in entries if id_ not in refused])
         return list(refused.values())
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Refused: it is not done from here."""
+        return replaces_nothing(entries)
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """Refused: it is not done from here."""
+        return reverses_nothing(entries)
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Nothing: Tryton has a history of its own."""
 
     def link(self, external_id: str) -> str:
         """Where Tryton's web client shows a record."""

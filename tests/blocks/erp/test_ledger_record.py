@@ -44,6 +44,7 @@ async def test_a_recorded_entry_says_where_it_stands(path: Path) -> None:
         found=False,
         posting_date=date(2026, 3, 8),
         original_date=date(2026, 3, 8),
+        balances=(("6000", 1000), ("pleo-input-tax", 250), ("pleo-wallet-DKK", -1250)),
     )
 
 
@@ -57,15 +58,17 @@ async def test_the_journal_shows_one_row_a_line_in_the_documented_columns(path: 
         lines = cursor.fetchall()
     assert ", ".join(names) == (
         "accounting_entry_id, external_id, job_id, posting_date, account, description, currency, "
-        "debit_minor, credit_minor, state"
+        "debit_minor, credit_minor, state, tax_code, dimensions, vendor, in_force, tax_base_minor, tax_rate, "
+        "supplier_country, supplier_tax_number"
     )
+    more = (None, "", None, 1, None, None, None, None)
     head = (entry_id(7), "PX-000001", "job-1", "2026-03-08")
     assert lines[:3] == [
-        (*head, "6000", "Supplier 7", "DKK", 1000, 0, "draft"),
-        (*head, "pleo-input-tax", "Supplier 7", "DKK", 250, 0, "draft"),
-        (*head, "pleo-wallet-DKK", "Supplier 7", "DKK", 0, 1250, "draft"),
+        (*head, "6000", "Supplier 7", "DKK", 1000, 0, "draft", *more),
+        (*head, "pleo-input-tax", "Supplier 7", "DKK", 250, 0, "draft", *more),
+        (*head, "pleo-wallet-DKK", "Supplier 7", "DKK", 0, 1250, "draft", *more),
     ]
-    assert [line[-1] for line in lines[3:]] == ["posted"] * 3
+    assert [line[9] for line in lines[3:]] == ["posted"] * 3
 
 
 async def test_the_journal_view_carries_its_own_documentation(path: Path) -> None:

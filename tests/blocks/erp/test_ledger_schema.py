@@ -56,6 +56,7 @@ ENTRY = {
     "recorded_at": "2026-03-04T00:00:00+00:00",
 }
 Lines = list[tuple[str, Any, Any, int]]
+EMPTY_LINE = "account, 0, 0, 0, '', NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL"
 BALANCED: Lines = [("6000", 100, 0, 0), ("pleo-wallet-DKK", 0, 100, 1)]
 
 
@@ -163,8 +164,8 @@ def test_an_entry_cannot_be_replaced_by_another(database: sqlite3.Connection, ve
         "UPDATE line SET text = 'x'",
         "DELETE FROM line",
         "DELETE FROM line WHERE entry_id = 2",
-        "INSERT INTO line SELECT 1, 9, account, 0, 0, 0, '', NULL, NULL, NULL, 0, NULL, NULL FROM line LIMIT 1",
-        "INSERT OR REPLACE INTO line SELECT 1, 1, account, 0, 0, 0, '', NULL, NULL, NULL, 0, NULL, NULL FROM line",
+        f"INSERT INTO line SELECT 1, 9, {EMPTY_LINE} FROM line LIMIT 1",
+        f"INSERT OR REPLACE INTO line SELECT 1, 1, {EMPTY_LINE} FROM line",
         "INSERT INTO line_dimension VALUES (1, 1, 'project', 'P-1')",
         "DELETE FROM account WHERE code = '6000'",
         "UPDATE account SET code = '6001' WHERE code = '6000'",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blocks.erp.base import Capabilities, Erp, Outcome
+from blocks.erp.base import Capabilities, Erp, Outcome, replaces_nothing, reverses_nothing
 from blocks.erp.entries import Attachment, Bill, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.ledger import Ledger
@@ -36,6 +37,8 @@ class PlainLedger(Ledger):
             bills=False,
             drafts=False,
             dimensions=False,
+            replaces=False,
+            reverses=False,
             max_attachments=1,
             attachment_types=PDF,
         )
@@ -64,6 +67,14 @@ class PlainLedger(Ledger):
         there = stands.attached if stands is not None else frozenset()
         taken, refused = taken_files(attachments, self.describe(), there)
         return [*refused, *_named(await super().attach(accounting_entry_id, _kept(taken)))]
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """It cannot."""
+        return replaces_nothing(entries)
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """It cannot."""
+        return reverses_nothing(entries)
 
     def _lacking(self, entry: Entry) -> Refused | None:
         id_ = entry.accounting_entry_id

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import TypeVar
 
-from blocks.erp.base import Capabilities, Outcome, Writers
-from blocks.erp.entries import Account, AccountKind, Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.base import Capabilities, Outcome, Writers, replaces_nothing, reverses_nothing
+from blocks.erp.entries import Account, AccountKind, Answer, Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import (
     ConfigurationProblem,
     ErpBusy,
@@ -185,6 +185,15 @@ class SimulatedErp:
     def _post(self, id_: str) -> None:
         for one in self._books.of(id_):
             one.state = EntryState.POSTED
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        return replaces_nothing(entries)
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        return reverses_nothing(entries)
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Nothing is kept."""
 
     def link(self, external_id: str) -> str:
         return f"https://erp.example/entries/{external_id}"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import httpx
 
 from blocks.erp.base import Capabilities, Outcome, Writers
-from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.entries import Answer, Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import (
     ConfigurationProblem,
     ErpConfigurationError,
@@ -32,7 +33,7 @@ from blocks.erp.precedents import Precedents
 from blocks.erp.reference import Reference
 from tests.support.erp.contract.limits import taken_files, within_limits
 
-CHANGING = ("record", "attach", "post")
+CHANGING = ("record", "attach", "post", "replace", "reverse", "note_answers")
 """The calls that may change something."""
 
 
@@ -61,6 +62,8 @@ class RemoteLedger:
             max_amount_minor=MAX_AMOUNT_MINOR,
             bills=True,
             tells_precedents=True,
+            replaces=True,
+            reverses=True,
             max_attachment_bytes=self._max_attachment_bytes,
             remote=True,
             logs_in=True,
@@ -145,6 +148,22 @@ class RemoteLedger:
         self._refuse_in_dry_run()
         refused: list[Refused] = await self._call("post", list(accounting_entry_ids)) if accounting_entry_ids else []
         return refused
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Replace drafts."""
+        self._refuse_in_dry_run()
+        told: list[Outcome] = await self._call("replace", list(entries)) if entries else []
+        return [replace(one, url=self.link(one.external_id)) if isinstance(one, Recorded) else one for one in told]
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """Reverse posted entries."""
+        self._refuse_in_dry_run()
+        refused: list[Refused] = await self._call("reverse", list(entries), day) if entries else []
+        return refused
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Have the ledger keep them."""
+        await self._call("note_answers", list(answers))
 
     def link(self, external_id: str) -> str:
         """No page is there, but a server could have one."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from blocks.erp.base import Capabilities, Outcome
-from blocks.erp.entries import Account, AccountKind, Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.base import Capabilities, Outcome, replaces_nothing, reverses_nothing
+from blocks.erp.entries import Account, AccountKind, Answer, Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import (
     ConfigurationProblem,
     ErpConfigurationError,
@@ -124,6 +124,17 @@ class SmallErp:
             if answer.status_code == 400:
                 refused.append(Refused(id_, RefusalKind.CLOSED_PERIOD, "period", answer.json()["error"]))
         return refused
+
+    async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """It cannot."""
+        return replaces_nothing(entries)
+
+    async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
+        """It cannot."""
+        return reverses_nothing(entries)
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """It keeps no history."""
 
     def link(self, external_id: str) -> str:
         return f"https://erp.example/entries/{external_id}"
