@@ -169,7 +169,7 @@ def _beancount_folder(path: Path) -> None:
         (_foreign_database, "is a SQLite file of another program; give another --ledger file"),
         (_foreign_application, "is a SQLite file of another program; give another --ledger file"),
         (_folder, "is a folder; give a file name with --ledger"),
-        (_newer, "has schema version 99, this program knows up to 2; install a newer version"),
+        (_newer, "has schema version 99, this program knows up to 3; install a newer version"),
         (_unknown_version, "has schema version -1"),
     ],
 )
