@@ -18,6 +18,7 @@ WITH_PREFECT = {
     "flows/tasks.py",
     "flows/report.py",
     "flows/monitoring.py",
+    "flows/webhook.py",
     "blocks/collection.py",
     "blocks/slots.py",
     "blocks/pleo/authorize.py",
