@@ -14,17 +14,13 @@ Pleo. A webhook is a hint, no more: what is exported is what Pleo's API shows, a
 from __future__ import annotations
 
 import asyncio
-import binascii
 import logging
 import os
-import re
 import signal
 import socket
 import sys
-from base64 import b64decode
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from blocks.tls import end_unless_verifying
@@ -36,15 +32,14 @@ import uvicorn
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from blocks.pleo.fields import canonical_uuid
-from blocks.pleo.http.wire import UnreadableAnswer, decode
 from blocks.text import one_line
+from flows.deliveries import Delivery, NotSigned, WebhookError, delivered, signatures, verify
 from flows.outcome import OK, USAGE
 from flows.subscriptions import Options, administer, parse
 
@@ -71,82 +66,9 @@ MOST_WAITING = 5_000
 MOST_AT_ONCE = 256
 """Deliveries that are being received or wait for Prefect: each holds at most `MAX_BODY_BYTES`."""
 
-_EVENT = re.compile(r"(?:v\d+\.)?export(?:-job\.|\.job-)created")
-_LONGEST_ID = 200
-_SHORTEST_SECRET_BYTES = 16
-
-
-class WebhookError(Exception):
-    """The webhook cannot be served as it was asked for; one line for the user."""
-
 
 class PrefectAway(Exception):
     """Prefect has not taken a run in time, or refuses it; whoever delivers should come again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A new export job that Pleo tells of, by the id of the message."""
-
-    message_id: str
-    company_id: str
-    job_id: str
-
-
-# -- what is delivered ------------------------------------------------------------------------------------------------
-
-
-def signatures(environment: Mapping[str, str]) -> list[Webhook]:
-    """Whoever knows one of these secrets is Pleo. Raises WebhookError where there is none, or one is no secret."""
-    names = ("PLEO_WEBHOOK_SECRET", "PLEO_WEBHOOK_SECRET_OLD")
-    given = {name: environment.get(name, "").strip() for name in names}
-    if not given[names[0]]:
-        raise WebhookError(f"{names[0]}: it is not set: python -m flows.webhook subscribe says how to get the secret")
-    return [Webhook(_secret(name, value)) for name, value in given.items() if value]
-
-
-def _secret(name: str, value: str) -> bytes:
-    """The bytes of a secret. The library drops what is no base64, so that a typing mistake would be a secret, too."""
-    encoded = value.removeprefix("whsec_")
-    try:
-        secret = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise WebhookError(f"{name}: no webhook secret: it should be whsec_ and letters in base64") from None
-    if len(secret) < _SHORTEST_SECRET_BYTES:
-        raise WebhookError(f"{name}: no webhook secret: {len(secret)} bytes are too short for one")
-    return secret
-
-
-def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[Webhook]) -> None:
-    """Raise WebhookVerificationError unless this was signed with one of the secrets within the last five minutes."""
-    for number, webhook in enumerate(secrets, 1):
-        try:
-            webhook.verify(body, dict(headers), json_parse=False)
-        except (WebhookVerificationError, ValueError, OverflowError) as error:  # it takes headers apart without a look
-            if number == len(secrets):
-                why = str(error) if isinstance(error, WebhookVerificationError) else "headers that cannot be read"
-                raise WebhookVerificationError(why) from None
-        else:
-            return
-
-
-def delivered(message_id: str, body: bytes) -> Delivery | None:
-    """The job that a body tells of, None where it tells of something else.
-
-    Pleo prints the fields at the top level and under `payload`, and spells the event in four ways. Raises ValueError
-    for what is no JSON, or tells of a job without saying which.
-    """
-    document = decode(body)
-    if isinstance(document, dict) and isinstance(document.get("payload"), dict):
-        document = document["payload"]
-    event = document.get("eventType") if isinstance(document, dict) else None
-    if not isinstance(event, str) or not _EVENT.fullmatch(event):
-        return None
-    data = document.get("data")
-    company, job = (data.get("companyId"), data.get("id")) if isinstance(data, dict) else (None, None)
-    if not isinstance(company, str) or not isinstance(job, str) or len(message_id) > _LONGEST_ID:
-        raise ValueError("a new export job, and not which")
-    return Delivery(message_id, canonical_uuid(company), canonical_uuid(job))
 
 
 # -- Prefect ----------------------------------------------------------------------------------------------------------
@@ -288,11 +210,11 @@ def app_of(runs: Runs, secrets: Sequence[Webhook]) -> Starlette:
             return _refused(413, f"more than {MAX_BODY_BYTES} bytes")
         try:
             verify(body, request.headers, secrets)
-        except WebhookVerificationError as error:
+        except NotSigned as error:
             return _refused(401, one_line(str(error), 80))
         try:
             delivery = delivered(request.headers["webhook-id"], body)
-        except (UnreadableAnswer, ValueError) as error:
+        except ValueError as error:
             return _refused(400, one_line(str(error), 80))
         if delivery is None:
             return Response(status_code=204)

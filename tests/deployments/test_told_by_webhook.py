@@ -29,7 +29,7 @@ def test_a_job_that_pleo_tells_of_is_exported_by_the_deployment_for_it(
         until(lambda: "listening" in log.read_text(), within_s=60, otherwise="the webhook did not start")
         assert "Prefect does not answer" not in log.read_text()
         for _ in range(2):
-            taken(f"http://127.0.0.1:{port}", told(job["id"], company_id=job["companyId"]), "msg_of_the_job")
+            taken(f"http://127.0.0.1:{port}", told(job["id"], company_id=job["company_id"]), "msg_of_the_job")
         question = {"flow_runs": {"tags": {"all_": [f"job:{job['id']}", "webhook"]}}}
         ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 

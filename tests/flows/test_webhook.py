@@ -12,8 +12,9 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.deliveries import delivered
 from flows.outcome import USAGE
-from flows.webhook import MAX_BODY_BYTES, delivered, main
+from flows.webhook import MAX_BODY_BYTES, main
 from tests.support.installing import asked
 from tests.support.processes import PrefectServer, free_port, until
 from tests.support.webhook import (
