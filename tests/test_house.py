@@ -16,7 +16,8 @@ SOURCES = sorted((ROOT / "blocks").rglob("*.py")) + sorted((ROOT / "flows").rglo
 WITH_PREFECT = {
     "flows/export.py",
     "flows/tasks.py",
-    "flows/report.py",
+    "flows/artifacts.py",
+    "flows/earlier_runs.py",
     "flows/monitoring.py",
     "flows/webhook.py",
     "blocks/collection.py",
