@@ -120,11 +120,12 @@ class _JobRun:
         async with optional_slot(f"pleo-export-{company_id}", f"company {company_id}"):
             with session.stop.on_signals():
                 self.report = await carry_out(session, self._job, seven_steps)
-        await until_server_answers(shown.patience_s, session.stop)
-        await mark_as_interrupted(session.stop)
-        await publish(self.report)  # before the last log lines, which may find nobody who takes them
+        is_there = await until_server_answers(shown.patience_s, session.stop)
+        if is_there:
+            await mark_as_interrupted(session.stop)
+            await publish(self.report)
         get_run_logger().info("%s", "\n".join(summary_lines(self.report)))
-        state = await state_of_job(self.report, session.stop, shown.run_id)
+        state = await state_of_job(self.report, session.stop, shown.run_id if is_there else None)
         shown.note.ends(flow_run.id, state)
         return state
 
@@ -253,10 +254,11 @@ async def _ended(report: RunReport, stop: Stop, shown: _Shown) -> State[Any]:
     """Show how the run ended, and keep it for the next one in case that Prefect's server is not there to be told."""
     if flow_run.run_count > 1 and not report.jobs:
         report.say("a job that has ended is not done again by a retry: Export in Pleo starts what failed in it anew")
-    await until_server_answers(shown.patience_s, stop)
-    if report.jobs:  # an idle run leaves nothing behind, as there is one every few minutes
+    is_there = await until_server_answers(shown.patience_s, stop)
+    if report.jobs and is_there:  # an idle run leaves nothing behind, as there is one every few minutes
         await publish_run(report)
-    state = await state_of_run(report, stop, shown.run_id, jobs_are_runs=shown.jobs_are_runs)
+    run_id = shown.run_id if is_there else None
+    state = await state_of_run(report, stop, run_id, jobs_are_runs=shown.jobs_are_runs)
     shown.note.ends(shown.run_id, state)
     return state
 

@@ -122,13 +122,16 @@ async def server_answers() -> bool:
     return problem is None
 
 
-async def until_server_answers(within_s: float, stop: Stop) -> None:
+async def until_server_answers(within_s: float, stop: Stop) -> bool:
     """Wait for Prefect's server where it is away, as a run whose end it is not told stays `Running`; but not for ever,
-    and not where the run is asked to end."""
+    and not where the run is asked to end. Whether it is there."""
     until = time.monotonic() + within_s
-    with suppress(Stopped):
-        while await _server_problem() is not None and time.monotonic() < until:
+    while await _server_problem() is not None:
+        if time.monotonic() > until or stop.is_requested:
+            return False
+        with suppress(Stopped):
             await stop.sleep(ASK_EVERY_S)
+    return True
 
 
 async def _server_problem() -> Exception | None:

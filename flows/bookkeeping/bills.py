@@ -131,10 +131,8 @@ def known_vendor(item: ExportItem, vendors: Vendors | None) -> KnownVendor | Non
     """
     if vendors is None:
         return None
-    finders: tuple[Callable[[str], KnownVendor | None], ...]
-    finders = (vendors.by_code, vendors.by_external_id, vendors.by_tax_number)
-    if item.vendor is None:
-        finders = (vendors.by_code, vendors.by_account, vendors.by_tax_number)
+    second = vendors.by_external_id if item.vendor is not None else vendors.by_account
+    finders: list[Callable[[str], KnownVendor | None]] = [vendors.by_code, second, vendors.by_tax_number]
     for find, key in zip(finders, _keys(item), strict=True):
         if key and (known := find(key)) is not None:
             return known
