@@ -29,7 +29,6 @@ WITH_HTTPX = {
     "blocks/pleo/http/transport.py",
     "blocks/pleo/oauth/token_endpoint.py",
     "blocks/erp/remote/client.py",
-    "blocks/erp/tryton/client.py",
 }
 
 
