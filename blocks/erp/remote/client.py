@@ -44,6 +44,9 @@ from blocks.redaction import Redactor
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
+Transport = httpx.AsyncBaseTransport
+"""What carries the requests: the HTTP library's own, or what a test puts in its place."""
+
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MOST_PAUSES = 3
 """How often one call waits for a pause that the server asks for, each no longer than the pace has patience for."""
@@ -80,7 +83,7 @@ class RemoteClient:
         timeout_s: float = 50.0,
         not_there: str = "",
         headers: Mapping[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from blocks.erp.errors import ErpError, ErpLoginRefused, ErpOutcomeUnknown, ErpUnavailable
 from blocks.erp.remote.calls import (
     Answer,
@@ -23,7 +21,7 @@ from blocks.erp.remote.calls import (
     Verdict,
     read_by_status,
 )
-from blocks.erp.remote.client import RemoteClient
+from blocks.erp.remote.client import RemoteClient, Transport
 from blocks.erp.remote.pages import all_rows, pages_after_key
 from blocks.erp.tryton.wire import UnreadableValue, context_header, decode, encode
 from blocks.text import one_line
@@ -54,7 +52,7 @@ class TrytonClient:
         login: Login | None = None,
         *,
         timeout_s: float = 50.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.database = database
