@@ -12,7 +12,7 @@ MAX_REASON = 500
 
 VENDOR_UNKNOWN = (
     "Selected vendor cannot be processed because it does not exist or is currently blocked. "
-    "Please verify the vendor's status in the accounting system and try again."
+    "Please verify the vendor\N{RIGHT SINGLE QUOTATION MARK}s status in the accounting system and try again."
 )
 
 

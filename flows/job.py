@@ -25,10 +25,10 @@ from flows.ended_jobs import find_out_how_it_ended, tell_how_it_stands
 from flows.failures import Failure, JobFails
 from flows.outcome import Ending, JobReport
 from flows.page_queue import NumberedPage, PageQueue, told_of_the_end
+from flows.recording import BUDGET_S, PagePart, Recording
 from flows.results import Row, failed
 from flows.session import Session
 from flows.steps.complete import FinalEvent, final_event
-from flows.steps.record import BUDGET_S, PagePart, Recording
 from flows.steps.retrieve import JobRows
 from flows.stop import GRACE_S, Stopped
 from flows.updates import MAX_WAIT_S, ItemsRefused, Updates
@@ -36,7 +36,7 @@ from flows.updates import MAX_WAIT_S, ItemsRefused, Updates
 log = logging.getLogger(__name__)
 
 LINKS_ARE_FRESH_S = 3600.0
-"""A file link in a page this young cannot have died of age: Pleo's live for a day."""
+"""A file link in a page this young cannot have died of age: Pleo's live for a day. One from the future is of no age."""
 
 _NAMED = 5
 
@@ -57,7 +57,7 @@ async def carry_out(session: Session, job: ExportJob, steps: Callable[[Job], Awa
         async with under_way.books_brought_up_to_date():
             await steps(under_way)
     except Stopped as error:
-        report.interrupt(str(error))
+        report.ending, report.reason = Ending.INTERRUPTED, str(error)
     except (JobFinished, PleoNotFound) as error:
         await find_out_how_it_ended(session, report, error)
     except ItemsRefused as error:
@@ -81,7 +81,7 @@ class Job:
         self.session = session
         self.job = job
         self.report = JobReport(
-            job.id, job.company_id, session.dry_run, session.settings.minor_units, items=job.number_of_items or 0
+            job.id, job.company_id, dry_run=session.dry_run, minor_units=session.settings.minor_units
         )
         self.deadline = Deadline(job, session.clock, session.now())
         self.is_resumed = job.status != JobStatus.PENDING
@@ -176,8 +176,8 @@ class Job:
             rows.are_complete = not rows.enough
         finally:
             rows.close()
-        items = max(rows.count, self.report.items)
-        self.report.count_items(items, rows.already_final, rows.not_successful)
+        self.report.already_final = rows.already_final
+        self.report.already_unsuccessful = rows.not_successful
         if rows.to_do:
             took_s = session.clock() - began
             self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")
@@ -265,10 +265,10 @@ class Job:
     async def record(self, numbered: NumberedPage) -> AsyncIterator[Sequence[Row]]:
         """Record a page, in several calls where time does not suffice, or where the links in it have died meanwhile."""
         session, page = self.session, numbered.page
-        wanted = [id_ for id_ in dict.fromkeys(page.ids) if self._is_to_do(id_)]
-        age_s = session.now().timestamp() - page.fetched_at
-        fresh = -60 < age_s < LINKS_ARE_FRESH_S  # a page from the future was fetched by another clock
-        dead: set[str] = set()
+        wanted, dead = [id_ for id_ in dict.fromkeys(page.ids) if self._is_to_do(id_)], set[str]()
+        fresh = -60 < session.now().timestamp() - page.fetched_at < LINKS_ARE_FRESH_S
+        if not wanted and not session.erp.describe().tells_precedents:
+            (await self._recording()).memory.see(page.items(set(page.ids)).values())
         while wanted:
             session.stop.check()
             recording = await self._recording()
@@ -276,6 +276,7 @@ class Job:
             done = await session.stop.heard(session.steps.record_page(session, recording, part, numbered.number))
             self._done.update(row.accounting_entry_id for row in done.rows)
             self.report.preview += done.entries
+            self.report.results.add_notices(done.notices)
             yield done.rows
             await self._show_progress()
             if done.closing is not None:
@@ -291,8 +292,8 @@ class Job:
         """What pages are recorded with, once the accounting system's reference data is known."""
         if self._kept_recording is None:
             session, settings = self.session, self.session.settings
-            today = session.now().astimezone(settings.zone).date()
             reference, limits = await self._validating, session.erp.describe()
+            today = session.now().astimezone(settings.zone).date()
             self._began_recording = session.clock()
             self._kept_recording = Recording(
                 BookingContext(self.job.id, self.job.company_id, reference, limits, settings, today),
@@ -375,11 +376,10 @@ class Job:
 
     async def _end(self, final: FinalEvent) -> None:
         """Post the final event, or only note it in a dry run."""
-        session = self.session
-        if not session.dry_run:
-            await session.steps.pages.forget(self.job.id)  # not after the event: a kill in between would leave them
+        if not self.session.dry_run:
+            await self.session.steps.pages.forget(self.job.id)  # not after the event: a kill between would leave them
             await self._bring_books_up_to_date()
-            await session.steps.complete_job(session, self.job, final)
+            await self.session.steps.complete_job(self.session, self.job, final)
         self.report.end(final.event)
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ Totals, failures, what is still to be told, update batches, artifacts, files, co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 
@@ -138,6 +138,13 @@ class Results:
     def rows_of(self, accounting_entry_ids: Collection[str]) -> pd.DataFrame:
         """The rows of these items."""
         return self.frame[self.frame["accounting_entry_id"].isin(list(accounting_entry_ids))]
+
+    def add_notices(self, notices: Sequence[tuple[str, str]]) -> None:
+        """What people should know besides of items whose rows are here: the id of each, and the notice."""
+        for id_, notice in notices:
+            frame = self.frame
+            rows = frame["accounting_entry_id"] == id_
+            frame.loc[rows, "notice"] = [f"{told}; {notice}" if told else notice for told in frame.loc[rows, "notice"]]
 
     def acknowledge(self, accounting_entry_ids: Iterable[str]) -> None:
         """Pleo has taken the outcome of these items."""

@@ -52,7 +52,8 @@ def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUni
     """The row of an entry that stands now. The amount of one that was found is compared with Pleo's at once; the sums
     of those made in this run are compared at the end of the job."""
     facts = replace(facts, currency=entry.currency, amount_minor=entry.amount_minor)
-    return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, facts, _rounding(entry, units))
+    notices = [*_rounding(entry, units), *_told(entry)]
+    return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, facts, notices)
 
 
 def found_row(
@@ -61,7 +62,8 @@ def found_row(
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
     units = context.settings.minor_units
     if isinstance(outcome, Entry):
-        return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units, facts)
+        notices = _told(outcome)
+        return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units, facts, notices)
     try:
         currency, minor = wallet_minor(item.amount, "The expense", units)
     except ItemFails:  # there is no amount to compare, so the reason why it could not be booked is the answer
@@ -81,7 +83,7 @@ def preview_row(entry: Entry, facts: Facts, units: MinorUnits) -> Row:
         accounting_entry_id=entry.accounting_entry_id,
         status=ItemStatus.SUCCESSFUL,
         book_minor=entry.amount_minor,
-        notice=_joined([*_other_date(entry, "the entry"), *_rounding(entry, units)]),
+        notice=_joined([*_other_date(entry, "the entry"), *_rounding(entry, units), *_told(entry)]),
         facts=replace(facts, currency=entry.currency, amount_minor=entry.amount_minor),
     )
 
@@ -159,7 +161,12 @@ def _rounding(entry: Entry, units: MinorUnits) -> list[str]:
     if not entry.rounding_minor:
         return []
     amount = units.amount(entry.rounding_minor, entry.currency)
-    return [f"{amount} of rounding stands on the largest line of {entry.reference or entry.accounting_entry_id}"]
+    return [f"{amount} of rounding stands on the taxed lines of {entry.reference or entry.accounting_entry_id}"]
+
+
+def _told(entry: Entry) -> list[str]:
+    """What bookkeeping would have people know of an entry, which names itself."""
+    return [f"{entry.reference or entry.accounting_entry_id}: {notice}" for notice in entry.notices]
 
 
 def _joined(notices: Sequence[str]) -> str | None:

@@ -34,3 +34,11 @@ class MinorUnits(StrEnum):
     def amount(self, minor: int, currency: str) -> str:
         """The number with its currency: `-1234.56 DKK`."""
         return f"{self.number(minor, currency)} {currency}"
+
+
+def in_own_digits(minor: int, currency: str) -> str:
+    """What a supplier charged, in a currency that no wallet is kept in perhaps: Pleo counts yen in yen there.
+
+    Wallets have hundredths whatever `MinorUnits` says, so it makes a difference here alone.
+    """
+    return MinorUnits.ISO4217.amount(minor, currency)

@@ -214,7 +214,7 @@ class Entry(ABC):
 
     `amount_minor` is the signed header amount as Pleo states it. `posting_date` is the date it is booked on,
     `original_date` the date Pleo gave it. `accounting_entry_id` (a UUID in lower case) identifies it for ever.
-    `rounding_minor` is what the lines' costs were changed by in all, so that they add up (0 nearly always).
+    `rounding_minor` is what the costs of taxed lines have in all more than Pleo states (0 nearly always).
     With `attachments_required` the entry stands with all its attachments or not at all. `notices` are what people
     should be told of it beside the entry, in words. `statement` is what Pleo says of the expense, which the accounting
     system keeps with the entry and tells again.

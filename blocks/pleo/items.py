@@ -106,6 +106,7 @@ class ItemSupplier(PleoModel):
     code: Text | None = None
     account: Text | None = None
     tax_identifier: Text | None = None
+    country: LenientText = None
 
 
 class ItemVendor(PleoModel):
@@ -115,6 +116,7 @@ class ItemVendor(PleoModel):
     code: Text | None = None
     external_id: Text | None = None
     tax_registration_number: Text | None = None
+    country: LenientText = None
 
 
 class ItemBookkeeping(PleoModel):
@@ -136,7 +138,7 @@ class InvoiceInformation(PleoModel):
 
     invoice_number: LenientText = None
     invoice_date: LenientTime = None
-    status: LenientText = None
+    status: Text | None = None
     due_date: LenientTime = None
     payment_date: LenientTime = None
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from blocks.erp.entries import Account, Document, DocumentKind, Line, Vendor
+from blocks.erp.entries import Account, AccountKind, Document, DocumentKind, Line, Vendor
 from blocks.erp.reference import JournalUse, KnownVendor, Role, Vendors
 from blocks.erp.settings import ErpSettings, Settlement, UnknownVendor
 from blocks.pleo.items import ExportItem
@@ -14,23 +13,30 @@ from blocks.text import no_formula, one_line
 from flows.bookkeeping.accounts import Accounts, Rule
 from flows.bookkeeping.amounts import Amounts, supplier_money
 from flows.bookkeeping.context import BookingContext
-from flows.bookkeeping.lines import expense_lines, line_of
+from flows.bookkeeping.lines import expense_lines, fee_lines, line_of, owed_by
 from flows.bookkeeping.text import clean_code, invoice_of, new_code
 from flows.failures import VENDOR_UNKNOWN, ItemFails, invalid
 
 _MAX_INVOICE_NUMBER = 120
 _MAX_VENDOR_NAME = 120
 
+_DEAD_STATES = frozenset({"voided_by_user", "rejected_by_approver", "rejected_by_user"})
+_LIVE_STATES = frozenset(
+    {"pending_approval", "parsed", "preparing", "prepared", "ready", "marked_as_paid", "scheduled"}
+    | {"payment_in_progress", "paid", "failed_payment"}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class BillAccounts:
     """Who is owed, and the accounts on both sides. `mains` are those of the lines, of which a mere payment has none;
-    `counter` is what pays, None for a bill that is paid by another expense."""
+    `counter` is what pays, in the role `paid_by`, None for a bill that is paid by another expense."""
 
     vendor: Vendor | None
     payable: Account
     mains: tuple[Account, ...] | None
     counter: Account | None
+    paid_by: Role
 
 
 def is_payable(item: ExportItem, rule: Rule, context: BookingContext) -> bool:
@@ -69,12 +75,12 @@ def bill_accounts(item: ExportItem, rule: Rule, accounts: Accounts, context: Boo
     elif settings.unknown_vendor is not UnknownVendor.FALLBACK:
         raise ItemFails(ItemFailure.VENDOR_UNKNOWN, VENDOR_UNKNOWN)
     elif settings.unknown_vendor_account:
-        payable = accounts.by_code(settings.unknown_vendor_account, Role.PAYABLE)
+        payable = accounts.by_code(settings.unknown_vendor_account, AccountKind.LIABILITY)
     else:
         payable = accounts.of_role(Role.PAYABLE)
     mains = accounts.main(None) if rule.main is None else None
     counter = accounts.of_role(rule.counter) if rule.counter is not Role.PAYABLE else None
-    return BillAccounts(vendor, payable, mains, counter)
+    return BillAccounts(vendor, payable, mains, counter, rule.counter)
 
 
 def documents_of(
@@ -82,10 +88,12 @@ def documents_of(
 ) -> tuple[Document, ...]:
     """The bill, the payment, or both; with `turned` a credit note and a refund. The last line of each settles it.
 
-    Fails the item where another line of a document stands on the payable account too.
+    A card fee is no matter of the vendor's: it stands on the payment. Fails the item where another line of a document
+    stands on the payable account too.
     """
     documents = []
-    size = abs(amounts.header_minor)
+    paid = abs(amounts.header_minor)
+    size = paid - amounts.fee_minor
     if on.mains is not None:
         costs = expense_lines(item, on.mains, amounts, not turned, accounts, context.settings)
         lines = (*costs, line_of(on.payable, size, turned, counter=on.counter is None))
@@ -97,7 +105,8 @@ def documents_of(
         supplier = supplier_money(item.amount) if on.mains is None else None
         lines = (
             line_of(on.payable, size, not turned, supplier=supplier),
-            line_of(on.counter, size, turned, counter=True),
+            *fee_lines(amounts, not turned, accounts, context.settings),
+            line_of(on.counter, paid, turned, counter=True, dimensions=owed_by(item, on.paid_by, context.settings)),
         )
         kind = DocumentKind.REFUND if turned else DocumentKind.PAYMENT
         documents.append(
@@ -118,6 +127,25 @@ def invoice_number(item: ExportItem, settings: ErpSettings) -> str:
     return number if len(number) <= _MAX_INVOICE_NUMBER else ""
 
 
+def invoice_notices(item: ExportItem) -> tuple[str, ...]:
+    """What people should know of the state that Pleo gives to the invoice behind an expense.
+
+    Fails an invoice that nobody is to pay. A payment that has been made is booked whatever became of its invoice.
+    """
+    invoice = invoice_of(item)
+    state = one_line((invoice.status if invoice is not None else None) or "", 60)
+    if state in _DEAD_STATES:
+        if item.type in ("invoice", "card_invoice"):
+            raise invalid(
+                f"This invoice was voided or rejected in Pleo ({state}), so nothing is booked. If it is to be booked "
+                "after all, approve it in Pleo and export it again."
+            )
+        return (f"the invoice that this belongs to was voided or rejected in Pleo ({state})",)
+    if state and state not in _LIVE_STATES:
+        return (f"Pleo gives its invoice a state that is not known here, {state!r}: see whether it is to be booked",)
+    return ()
+
+
 def stays_open(item: ExportItem) -> bool:
     """Whether a bill was paid outside Pleo, so that no payment of it will ever come."""
     invoice = invoice_of(item)
@@ -131,12 +159,15 @@ def known_vendor(item: ExportItem, vendors: Vendors | None) -> KnownVendor | Non
     """
     if vendors is None:
         return None
-    second = vendors.by_external_id if item.vendor is not None else vendors.by_account
-    finders: list[Callable[[str], KnownVendor | None]] = [vendors.by_code, second, vendors.by_tax_number]
-    for find, key in zip(finders, _keys(item), strict=True):
-        if key and (known := find(key)) is not None:
-            return known
-    return None
+    code, second, tax_number = _keys(item)
+    by_second = vendors.by_account if item.vendor is None else vendors.by_external_id
+    source = item.vendor or item.supplier
+    country = clean_code(source.country) if source is not None else ""
+    return (
+        (vendors.by_code(code) if code else None)
+        or (by_second(second) if second else None)
+        or (vendors.by_tax_number(tax_number, country) if tax_number else None)
+    )
 
 
 def vendor_of(item: ExportItem, vendors: Vendors | None) -> Vendor | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, tzinfo
 
 from blocks.erp.base import Capabilities
-from blocks.erp.reference import JournalUse, Reference
+from blocks.erp.reference import JOURNAL_USES, JournalUse, Reference
 from blocks.erp.settings import ClosedPeriod, ErpSettings
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
@@ -28,8 +28,14 @@ class BookingContext:
     today: date | None = None
 
     def journal(self, use: JournalUse) -> str:
-        """The code of the journal for that use; fails the item where none is set up."""
-        code = self.reference.journals.get(use)
+        """The code of the journal for that use; fails the item where none is set up.
+
+        The kinds of journal entries stand in the general journal where they have none of their own.
+        """
+        journals = self.reference.journals
+        if use not in JOURNAL_USES.values() and not journals.get(use):
+            use = JournalUse.GENERAL
+        code = journals.get(use)
         if not code:
             raise missing(f"Journal {use.replace('_', ' ')}")
         return code

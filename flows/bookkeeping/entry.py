@@ -7,14 +7,21 @@ from datetime import date
 from typing import TypedDict
 
 from blocks.erp.entries import Bill, Details, Entry, EntryState, JournalEntry, Line, Money
-from blocks.erp.reference import JournalUse
+from blocks.erp.settings import ReverseChargeCheck
 from blocks.pleo.items import ExportItem
 from flows.bookkeeping.accounts import Accounts, Rule, is_turned, rule_for
-from flows.bookkeeping.amounts import Amounts, amounts_of, supplier_money, wallet_minor
-from flows.bookkeeping.bills import bill_accounts, documents_of, invoice_number, is_payable, stays_open
+from flows.bookkeeping.amounts import Amounts, amounts_of, reverse_charge_problems, supplier_money, wallet_minor
+from flows.bookkeeping.bills import (
+    bill_accounts,
+    documents_of,
+    invoice_notices,
+    invoice_number,
+    is_payable,
+    stays_open,
+)
 from flows.bookkeeping.context import BookingContext, accounting_date
 from flows.bookkeeping.exchange import company_difference_minor, exchange_for
-from flows.bookkeeping.lines import expense_lines, line_of, transfer_lines
+from flows.bookkeeping.lines import expense_lines, fee_lines, line_of, owed_by, transfer_lines
 from flows.bookkeeping.text import description_of, details_of, reference_of
 from flows.failures import Failure, ItemFails, invalid
 
@@ -35,28 +42,32 @@ def _entry(item: ExportItem, context: BookingContext) -> Entry:
     rule = rule_for(item.type, item.sub_type)
     payable = is_payable(item, rule, context)
     currency, _ = wallet_minor(item.amount, "The expense", context.settings.minor_units)
-    accounts = Accounts(item, currency, context.reference)
+    notices = invoice_notices(item)
+    accounts = Accounts(item, currency, context.reference, context.settings)
     entry = _bill(item, rule, accounts, context) if payable else _journal_entry(item, rule, accounts, context)
-    return _checked(_exchanged(entry, context), context)
+    return _checked(_exchanged(replace(entry, notices=(*entry.notices, *notices)), context), context)
 
 
 def _journal_entry(item: ExportItem, rule: Rule, accounts: Accounts, context: BookingContext) -> JournalEntry:
     mains = accounts.main(rule.main)
     counter = accounts.of_role(rule.counter)
-    journal = context.journal(JournalUse.GENERAL)
-    amounts = amounts_of(item, context.settings.minor_units)
-    turned = is_turned(rule, amounts.header_minor, context.settings.money_back_sign)
+    journal = context.journal(rule.journal)
+    settings = context.settings
+    amounts = _amounts(item, context)
+    turned = is_turned(rule, amounts.header_minor, settings.money_back_sign)
     if rule.main is None:
-        lines = expense_lines(item, mains, amounts, not turned, accounts, context.settings)
+        lines = expense_lines(item, mains, amounts, not turned, accounts, settings)
+        lines += fee_lines(amounts, not turned, accounts, settings)
     else:
-        lines = transfer_lines(item, mains, amounts, not turned)
-    settling = line_of(counter, abs(amounts.header_minor), turned, counter=True)
+        lines = transfer_lines(item, mains, amounts, not turned, owed_by(item, rule.main, settings))
+    owed = owed_by(item, rule.counter, settings)
+    settling = line_of(counter, abs(amounts.header_minor), turned, counter=True, dimensions=owed)
     return JournalEntry(**_head(item, rule, amounts, turned, context), lines=(*lines, settling), journal=journal)
 
 
 def _bill(item: ExportItem, rule: Rule, accounts: Accounts, context: BookingContext) -> Bill:
     on = bill_accounts(item, rule, accounts, context)
-    amounts = amounts_of(item, context.settings.minor_units)
+    amounts = _amounts(item, context)
     turned = is_turned(rule, amounts.header_minor, context.settings.money_back_sign)
     documents = documents_of(item, on, amounts, turned, accounts, context)
     return Bill(
@@ -67,6 +78,11 @@ def _bill(item: ExportItem, rule: Rule, accounts: Accounts, context: BookingCont
         invoice_number=invoice_number(item, context.settings),
         stays_open=stays_open(item),
     )
+
+
+def _amounts(item: ExportItem, context: BookingContext) -> Amounts:
+    settings = context.settings
+    return amounts_of(item, settings.minor_units, takes_fees=bool(settings.card_fee_account))
 
 
 class _Head(TypedDict):
@@ -86,12 +102,19 @@ class _Head(TypedDict):
     supplier: Money | None
     details: Details
     rounding_minor: int
+    notices: tuple[str, ...]
 
 
 def _head(item: ExportItem, rule: Rule, amounts: Amounts, turned: bool, context: BookingContext) -> _Head:
     limits, settings = context.limits, context.settings
     original = accounting_date(item, settings.zone)
     rounding = amounts.rounding_minor if rule.main is None else 0  # only a cost is ever rounded
+    problems = list(reverse_charge_problems(item, amounts, settings.minor_units)) if rule.main is None else []
+    if problems and settings.reverse_charge_check is ReverseChargeCheck.FAIL:
+        raise invalid(
+            f"{problems[0][:1].upper()}{problems[0][1:]}. Correct it in Pleo, or let the settings "
+            "(reverse_charge_check) book it as it is stated."
+        )
     return _Head(
         accounting_entry_id=item.accounting_entry_id,
         job_id=context.job_id,
@@ -107,6 +130,7 @@ def _head(item: ExportItem, rule: Rule, amounts: Amounts, turned: bool, context:
         supplier=supplier_money(item.amount),
         details=details_of(item, limits.max_detail, settings.zone),
         rounding_minor=-rounding if turned else rounding,
+        notices=tuple(problems),
     )
 
 

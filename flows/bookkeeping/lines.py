@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from blocks.erp.entries import Account, Dimension, Line, Money
+from blocks.erp.entries import Account, AccountKind, Dimension, Line, Money
 from blocks.erp.reference import Role
 from blocks.erp.settings import ErpSettings
 from blocks.pleo.items import ExportItem, ItemLine
 from flows.bookkeeping.accounts import Accounts
-from flows.bookkeeping.amounts import Amounts, LineAmounts, supplier_money
+from flows.bookkeeping.amounts import Amounts, LineAmounts, rate_text, supplier_money
 from flows.bookkeeping.text import UNKNOWN_ID, checked_code, clean_code
 
 
-def transfer_lines(item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool) -> tuple[Line, ...]:
+def transfer_lines(
+    item: ExportItem, mains: Sequence[Account], amounts: Amounts, debit: bool, dimensions: tuple[Dimension, ...]
+) -> tuple[Line, ...]:
     """One line each for types that move money between our own accounts: its gross amount, which nobody taxes."""
     return tuple(
-        line_of(account, split.gross_minor, debit, supplier=supplier_money(line.line_amount))
+        line_of(account, split.gross_minor, debit, supplier=supplier_money(line.line_amount), dimensions=dimensions)
         for line, account, split in zip(item.accounting_entry_lines or (), mains, amounts.lines, strict=True)
     )
 
@@ -35,12 +37,37 @@ def expense_lines(
     )
 
 
+def fee_lines(amounts: Amounts, debit: bool, accounts: Accounts, settings: ErpSettings) -> tuple[Line, ...]:
+    """The line of what a card purchase costs beyond its lines, if it does."""
+    if not amounts.fee_minor:
+        return ()
+    account = accounts.by_code(settings.card_fee_account, AccountKind.EXPENSE)
+    return (line_of(account, amounts.fee_minor, debit, text="card fee"),)
+
+
 def line_of(
-    account: Account, amount_minor: int, debit: bool, *, counter: bool = False, supplier: Money | None = None
+    account: Account,
+    amount_minor: int,
+    debit: bool,
+    *,
+    counter: bool = False,
+    text: str = "",
+    supplier: Money | None = None,
+    dimensions: tuple[Dimension, ...] = (),
 ) -> Line:
     """A line in the debit column, or in the other one where `debit` is false; a negative amount changes columns."""
     debit_minor, credit_minor = _columns(amount_minor, debit)
-    return Line(account, debit_minor, credit_minor, counter, supplier=supplier)
+    return Line(account, debit_minor, credit_minor, counter, text, dimensions=dimensions, supplier=supplier)
+
+
+def owed_by(item: ExportItem, role: Role | None, settings: ErpSettings) -> tuple[Dimension, ...]:
+    """The dimension of the line on a role account that tells whom it is about: the employee, where it is about what
+    the company and its employees owe each other."""
+    if role is not Role.OUT_OF_POCKET or not settings.employee_dimension or item.user is None:
+        return ()
+    code = clean_code(item.user.code)
+    name = settings.employee_dimension
+    return (Dimension(name, checked_code(code, f"code of the {name}")),) if code else ()
 
 
 def dimensions_of(item: ExportItem, line: ItemLine, settings: ErpSettings) -> tuple[Dimension, ...]:
@@ -76,6 +103,7 @@ class _Expense:
             tax_code=self.tax_code,
             dimensions=dimensions,
             supplier=supplier_money(self.line.line_amount),
+            tax_rate=self._rate(),
         )
         tax = self.line.tax
         if self.split.tax_minor == 0 or tax is None:
@@ -87,7 +115,18 @@ class _Expense:
 
     def _tax(self, account: Account, debit: bool) -> Line:
         debit_minor, credit_minor = _columns(self.split.tax_minor, debit)
-        return Line(account, debit_minor, credit_minor, tax_code=self.tax_code, tax=True)
+        return Line(
+            account,
+            debit_minor,
+            credit_minor,
+            tax_code=self.tax_code,
+            tax=True,
+            tax_rate=self._rate(),
+            tax_base_minor=abs(self.split.cost_minor),
+        )
+
+    def _rate(self) -> str | None:
+        return rate_text(self.line.tax.rate) if self.line.tax is not None else None
 
 
 def _tax_code(line: ItemLine, settings: ErpSettings) -> str | None:

@@ -73,6 +73,7 @@ def details_of(item: ExportItem, limit: int, zone: tzinfo) -> Details:
     service_to = _day(period.to, zone) if period is not None else None
     if service_from is not None and service_to is not None and service_to < service_from:
         service_from = service_to = None
+    country, tax_number = _tax_domicile(item, limit)
     return Details(
         note=_words(item.note or "", limit),
         attendees=_joined(information.attendees if information is not None else None, limit),
@@ -85,7 +86,23 @@ def details_of(item: ExportItem, limit: int, zone: tzinfo) -> Details:
         payment_date=_day(invoice.payment_date, zone),
         service_from=service_from,
         service_to=service_to,
+        sub_type=_words(item.sub_type or "", limit),
+        supplier_country=country,
+        supplier_tax_number=tax_number,
     )
+
+
+def _tax_domicile(item: ExportItem, limit: int) -> tuple[str, str]:
+    """Country and tax number of the vendor, or where it has neither of the supplier: of one of them, never of both."""
+    vendor, supplier = item.vendor, item.supplier
+    told = [(vendor.country, vendor.tax_registration_number)] if vendor is not None else []
+    told += [(supplier.country, supplier.tax_identifier)] if supplier is not None else []
+    for country, number in told:
+        code = clean_code(country).upper()
+        known = code if len(code) == 2 and code.isascii() and code.isalpha() else "", _words(clean_code(number), limit)
+        if any(known):
+            return known
+    return "", ""
 
 
 def _joined(texts: Sequence[str | None] | None, limit: int) -> str:

@@ -18,10 +18,10 @@ from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
 from blocks.erp.reference import Reference
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.models import ExportJob
+from flows.recording import PagePart, RecordedPage, Recording
 from flows.session import Session
 from flows.steps import complete, detect, fetch, record, retrieve, update, validate
 from flows.steps.complete import FinalEvent
-from flows.steps.record import PagePart, RecordedPage, Recording
 from flows.steps.retrieve import JobRows
 
 T = TypeVar("T")

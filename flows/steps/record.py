@@ -26,10 +26,12 @@ from blocks.erp.settings import Attachments
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.items import BrokenItem, ExportItem
 from blocks.pleo.models import ItemFailure, ItemStatus
-from flows.bookkeeping import BookingContext, book
+from flows.bookkeeping import book
 from flows.failures import Failure, refusal
+from flows.judging import Verdict, judge, notices_at_others
 from flows.receipts.collect import Collected, collect_page
 from flows.receipts.folder import receipts_folder
+from flows.recording import PagePart, RecordedPage, Recording
 from flows.results import Facts, Row, failed
 from flows.rows import facts_of, found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
 from flows.session import Session
@@ -43,41 +45,9 @@ PORTION = 25
 PORTION_BYTES = 200_000_000
 """How many bytes of receipts, by the sizes that Pleo states, may be on their way at once."""
 
-BUDGET_S = 40.0
-"""How long one call usually goes on taking up portions: results go out every minute, which keeps the job alive."""
-
 _UNFORESEEN = Failure(
     ItemFailure.UNEXPECTED, "The integration met something unforeseen in this expense; its log has the cause."
 )
-
-
-class Recording:
-    """What the pages of one job are recorded with: bookkeeping's context, and how much time there is.
-
-    `patience_s` is how long a pause may be that the accounting system asks for, before the job is given up;
-    `budget_s` how long one call goes on taking up portions. A plain class, so that Prefect does not walk through it.
-    """
-
-    def __init__(self, context: BookingContext, *, patience_s: float, budget_s: float = BUDGET_S) -> None:
-        self.context = context
-        self.patience_s = patience_s
-        self.budget_s = budget_s
-
-
-class RecordedPage:
-    """The outcome of a call: a row for every item that is done, and in a dry run the entries that would be made.
-
-    `left` are the items that time did not suffice for, or that something kept us from. Those of `dead_links` wait for a
-    fresh page, as the links to their receipts lead nowhere. `closing` is why nothing more can be recorded in this job's
-    life. A plain class, as `Recording` is.
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.entries: list[Entry] = []
-        self.left: list[str] = []
-        self.dead_links: list[str] = []
-        self.closing: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +62,6 @@ class _Expense:
     @property
     def id_(self) -> str:
         return self.item.accounting_entry_id
-
-
-class PagePart:
-    """The items of a page that are to be recorded; `links_are_fresh` where those to receipts cannot have died of age.
-
-    A plain class, as `Recording` is.
-    """
-
-    def __init__(self, page: ExportItemsPage, wanted: Sequence[str], *, links_are_fresh: bool) -> None:
-        self.page = page
-        self.wanted = wanted
-        self.links_are_fresh = links_are_fresh
 
 
 async def record_page(session: Session, recording: Recording, part: PagePart, number: int) -> RecordedPage:
@@ -145,6 +103,9 @@ class _PageRecorder:
             elif self._done():
                 log.warning("Recording was broken off, what is done of the page is told first: %s", error)
         done = self._done()
+        page.rows = [with_notices(row, [text for id_, text in page.notices if id_ == row.accounting_entry_id])
+                     for row in page.rows]  # fmt: skip
+        page.notices = [one for one in page.notices if one[0] not in done]
         page.left = [id_ for id_ in open_ids if id_ not in done]
         return page
 
@@ -165,7 +126,11 @@ class _PageRecorder:
         open_ids = dict.fromkeys(wanted)
         found = await self._erp.find(list(open_ids))
         expenses: list[_Expense] = []
-        for id_, item in source.items(open_ids).items():
+        items = source.items(set(source.ids))
+        self._recording.memory.see(items.values())
+        for id_, item in items.items():
+            if id_ not in open_ids:
+                continue
             stands = found.get(id_)
             if isinstance(item, BrokenItem):
                 reason = f"Pleo's data of this expense cannot be read: {item.problem}. Ask Pleo's support."
@@ -174,6 +139,8 @@ class _PageRecorder:
                 continue
             outcome = self._book(item)
             facts = facts_of(item, self._settings)
+            if stands is not None and isinstance(outcome, Entry):
+                self._recording.memory.stands(outcome, stands.external_id)
             if stands is None and isinstance(outcome, Failure):
                 self._page.rows.append(failed(id_, outcome, facts))
             else:
@@ -258,14 +225,26 @@ class _PageRecorder:
                 entries.append(replace(one.outcome, attachments=files.attachments, attachments_required=required))
             else:
                 entries.append(one.outcome)
+        by_id = {one.id_: one for one in new}
+        while entries and self._page.closing is None:
+            verdict = await judge(self._erp, entries, self._recording.memory, self._settings)
+            self._page.rows += [failed(id_, why, by_id[id_].facts) for id_, why in verdict.failures.items()]
+            await self._record_judged(verdict, by_id, collected)
+            entries = verdict.later
+
+    async def _record_judged(
+        self, verdict: Verdict, by_id: dict[str, _Expense], collected: dict[str, Collected]
+    ) -> None:
+        entries = verdict.now
         if self._session.dry_run:
             self._page.entries += entries
-            by_id = {one.id_: one for one in new}
             units = self._settings.minor_units
             self._page.rows += [preview_row(one, by_id[one.accounting_entry_id].facts, units) for one in entries]
+            self._remember(verdict, {})
             return
         outcomes, stands = await self._record(entries)
-        by_id, found = {one.id_: one for one in new}, list[_Expense]()
+        self._remember(verdict, {one.accounting_entry_id: one for one in outcomes})
+        found = list[_Expense]()
         for entry, outcome in zip(entries, outcomes, strict=False):  # after `closing` there are fewer outcomes
             id_ = entry.accounting_entry_id
             if isinstance(outcome, Recorded) and outcome.found and self._page.closing is None:
@@ -274,6 +253,16 @@ class _PageRecorder:
                 self._page.rows.append(self._row(by_id[id_], entry, outcome, stands, collected.get(id_)))
         # Another run's, or a write of our own that came late: it may lack receipts and posting as any that stands.
         await self._finish_found(found, collected)
+
+    def _remember(self, verdict: Verdict, outcomes: dict[str, Recorded | Refused]) -> None:
+        """What stands now, or would in a dry run, for entries to come; and what is told at others because of it."""
+        for entry in verdict.now:
+            outcome = outcomes.get(entry.accounting_entry_id)
+            if isinstance(outcome, Recorded) or self._session.dry_run:
+                external_id = outcome.external_id if isinstance(outcome, Recorded) else ""
+                self._recording.memory.stands(entry, external_id)
+                beside = verdict.beside[entry.accounting_entry_id]
+                self._page.notices += notices_at_others(entry, external_id, beside, self._settings)
 
     async def _record(self, entries: list[Entry]) -> tuple[Sequence[Recorded | Refused], dict[str, Recorded]]:
         """Record the entries: one outcome each, as many as the accounting system lets us, and what stands of them."""

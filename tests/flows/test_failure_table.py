@@ -20,7 +20,7 @@ from tests.support.pleo.pleo_items import Json, account, an_item, entry_id, line
 PDF = "5f0d3c1a-0000-4000-8000-000000000001.pdf"
 UNKNOWN_VENDOR = (
     "Selected vendor cannot be processed because it does not exist or is currently blocked. "
-    "Please verify the vendor's status in the accounting system and try again."
+    "Please verify the vendor’s status in the accounting system and try again."
 )
 
 
@@ -90,7 +90,7 @@ ROWS: list[tuple[str, Json, str, str]] = [
         "category not set on a line",
         on_account(3, None, "Gifts"),
         "missing_configuration",
-        "Account Gifts missing: provide account Gifts in the configurations",
+        "Account Gifts for line 1 of DSB missing: provide account number of this category in Pleo",
     ),
     (
         "tax code absent in the ERP",

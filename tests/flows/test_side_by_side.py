@@ -17,9 +17,10 @@ from blocks.pleo.errors import JobFinished
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.models import ExportJob
 from flows.outcome import Ending
+from flows.recording import PagePart, RecordedPage, Recording
 from flows.session import Session
 from flows.steps import PagesInMemory, Steps, plain_steps
-from flows.steps.record import PagePart, RecordedPage, Recording, record_page
+from flows.steps.record import record_page
 from flows.steps.retrieve import JobRows, pages_of
 from flows.steps.update import update_items
 from flows.stop import Stop

@@ -9,8 +9,7 @@ import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
-from flows.artifacts import summary_markdown
-from flows.report import summary_lines
+from flows.report import summary_lines, summary_markdown
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
 

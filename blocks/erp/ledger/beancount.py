@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from blocks.erp.currencies import MinorUnits
+from blocks.erp.currencies import MinorUnits, in_own_digits
 from blocks.erp.entries import AccountKind, Details, EntryState
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.connection import sync_folder
@@ -283,8 +283,8 @@ def _metadata(
         yield "reversed-by", _quoted(entry.reversed_by)
     if entry.original_date != entry.posting_date:
         yield "original-date", entry.original_date
-    if entry.supplier_currency is not None and entry.supplier_minor is not None:
-        yield "supplier-amount", _quoted(notation.units.amount(entry.supplier_minor, entry.supplier_currency))
+    if entry.supplier_minor is not None and entry.supplier_currency not in (None, entry.currency):
+        yield "supplier-amount", _quoted(in_own_digits(entry.supplier_minor, str(entry.supplier_currency)))
     if entry.rounding_minor:
         yield "rounding", _quoted(notation.units.amount(entry.rounding_minor, entry.currency))
     journals = dict.fromkeys(code for code in (entry.journal, *(one.journal for one in documents)) if code)

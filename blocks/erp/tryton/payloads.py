@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from blocks.erp.currencies import MinorUnits
+from blocks.erp.currencies import MinorUnits, in_own_digits
 from blocks.erp.entries import Bill, Document, DocumentKind, Entry, EntryState, JournalEntry, Line
 from blocks.erp.tryton.client import Row
 from blocks.erp.tryton.directory import Currency, Directory, TaxPart, in_digits
@@ -223,7 +223,7 @@ class _Maker:
         return self._entry.posting_date
 
     def _statement_text(self) -> str:
-        return one_line(f"{self._statement()}; {_details(self._entry, self._units)}", MAX_LINE_TEXT)
+        return one_line(f"{self._statement()}; {_details(self._entry)}", MAX_LINE_TEXT)
 
     def _statement(self) -> Statement:
         entry = self._entry
@@ -251,12 +251,12 @@ def amount_of(minor: int, currency: Currency, units: MinorUnits) -> Decimal | No
     return in_digits(Decimal(units.number(minor, currency.code)), currency)
 
 
-def _details(entry: Entry, units: MinorUnits) -> str:
+def _details(entry: Entry) -> str:
     """What else is known of an expense, for people."""
     details, supplier = entry.details, entry.supplier
     told: list[Any] = [
         f"{entry.reference}: {entry.description}" if entry.reference else entry.description,
-        supplier and supplier.currency != entry.currency and units.amount(supplier.amount_minor, supplier.currency),
+        supplier and supplier.currency != entry.currency and in_own_digits(supplier.amount_minor, supplier.currency),
         details.employee and f"employee {details.employee}",
         details.team and f"team {details.team}",
         details.attendees and f"attendees {details.attendees}",

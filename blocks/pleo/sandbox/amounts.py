@@ -33,11 +33,11 @@ class Currencies:
 
 
 def convert(value: int, source: str, target: str) -> int:
-    """Hundredths of one currency in hundredths of another; yen come whole."""
+    """Hundredths of one currency in hundredths of another, or in yen, which have none."""
     if source == target:
         return value
     converted = round(value * DKK_PER_10_000[source] / DKK_PER_10_000[target])
-    return round(converted, -2) if target == "JPY" else converted
+    return round(converted / 100) if target == "JPY" else converted
 
 
 def tax_of(gross: int, tax: Tax) -> int:

@@ -92,7 +92,7 @@ EDGE_CASES = (
     Template("card_purchase", odd_supplier=0, lines=1),
     Template("card_purchase", odd_supplier=5, lines=1),
     Template("card_purchase", tax="none", lines=2, special="discount"),
-    Template("refund", special="negative"),
+    Template("fee", special="negative"),
     Template("card_purchase", tax="none", lines=1, special="zero"),
     Template("card_purchase", tax="exclusive", lines=1, special="negative"),
 )

@@ -35,6 +35,7 @@ SIDES = {
     "atm_withdrawal": ("out of pocket", "wallet", False),
     "personal_spend": ("out of pocket", "wallet", False),
     "fee": ("lines", "wallet", False),
+    "overdraft": ("lines", "wallet", False),
 }
 REVERSED = {
     "direct_reimbursement": ("reimbursement_to_employee_refund", "reimbursement_to_company"),
@@ -48,7 +49,7 @@ DOCUMENTS_OF = {
     **dict.fromkeys(
         (
             *("card_purchase", "card_invoice", "out_of_pocket", "mileage", "per_diem"),
-            *("refund", "chargeback", "cashback", "fee"),
+            *("refund", "chargeback", "cashback", "fee", "overdraft"),
         ),
         (("bill", "payment"), ("credit note", "refund")),
     ),
@@ -77,24 +78,33 @@ def by_the_book(run: Run) -> Booked:
     type_, header = item["type"], _wallet(item["amount"])
     debit, credit, money_back = SIDES[type_]
     back = money_back or item["subType"] in REVERSED.get(type_, ())
+    sign = run.case.settings.get("money_back_sign")
+    if back and header and sign in ("negative", "positive"):  # then the other sign is no money back
+        back = (header < 0) == (sign == "negative")
     way = -1 if back or header < 0 else 1
     size = abs(header)
-    role = _Roles(item, without)
+    role = _Roles(item, without, run.case.settings.get("default_expense_account", "?"))
+    fee = fee_of(item)
+    billed = size - fee
     booked: Booked = Counter()
     if not _is_billed(run, item):
         for account, amount in _main_side(item, debit, role):
             booked["", account, way * amount] += 1
+        if fee:
+            booked["", run.case.settings["card_fee_account"], way * fee] += 1
         booked["", role.account(credit), -way * size] += 1
         return booked
     payable = _payable(run, item, role)
     for document in DOCUMENTS_OF[type_][0 if way == 1 else 1]:
-        booked[document, "owed", RAISES_DEBT[document] * size] += 1
+        booked[document, "owed", RAISES_DEBT[document] * billed] += 1
         if document in ("bill", "credit note"):
             for account, amount in _main_side(item, "lines", role):
                 booked[document, account, way * amount] += 1
-            booked[document, payable, -way * size] += 1
+            booked[document, payable, -way * billed] += 1
         else:
-            booked[document, payable, way * size] += 1
+            booked[document, payable, way * billed] += 1
+            if fee:
+                booked[document, run.case.settings["card_fee_account"], way * fee] += 1
             booked[document, role.account(credit), -way * size] += 1
     return booked
 
@@ -123,7 +133,16 @@ def _vendor(run: Run, item: dict[str, Any]) -> dict[str, str] | None:
         found = [vendor for vendor in _vendors() if value and _bare(name, vendor[name]) == _bare(name, value)]
         if len(found) == 1:
             return found[0]
-    return None
+    return _by_digits(keys["tax"], (chosen or supplier or {}).get("country"))
+
+
+def _by_digits(number: str | None, country: str | None) -> dict[str, str] | None:
+    """The one vendor that has this tax number with the letters of its country, where it is written without them."""
+    if not number or number[0].isalpha():
+        return None
+    theirs = [_bare("tax", vendor["tax"]) for vendor in _vendors()]
+    found = [n for n, one in enumerate(theirs) if one[2:] == _bare("tax", number) and country in (None, one[:2])]
+    return _vendors()[found[0]] if len(found) == 1 else None
 
 
 def _bare(name: str, number: str) -> str:
@@ -144,7 +163,7 @@ def _main_side(item: dict[str, Any], debit: str, role: _Roles) -> list[tuple[str
         if debit != "lines":
             rows.append((role.account(debit, line["account"]), gross))
             continue
-        rows.append((_named(line["account"]) or "?", cost))
+        rows.append((_named(line["account"]) or role.of_lines_without_a_category, cost))
         if tax:
             rows.append((_tax_account(line, "ingoing") or role.account("input tax"), tax))
             if line["tax"]["type"] == "reverse":
@@ -161,29 +180,35 @@ def read(item: dict[str, Any]) -> tuple[list[tuple[int, int, int]], int]:
     """Gross, cost and tax of each line, positive where the line runs the way of the whole expense; and the rounding.
 
     The header is the gross. Of a line's two amounts that one is its gross by which the lines come to the header; the
-    other is the net, or the gross once more.
+    other is the net, or the gross once more, or under reverse charge the gross with the tax. The cost of a line is its
+    gross less its tax, whatever net Pleo states: by how much they differ is the rounding.
     """
+    header = _wallet(item["amount"])
+    way = _way(header)
+    lines_read = [_one_line(*pair) for pair in _pairs(item)]
+    lacking = sum(rounding for *_, rounding in lines_read)
+    return [(way * gross, way * cost, way * tax) for gross, cost, tax, _ in lines_read], way * lacking
+
+
+def fee_of(item: dict[str, Any]) -> int:
+    """What a card purchase costs beyond its lines."""
+    return abs(_wallet(item["amount"])) - abs(sum(gross for gross, _, _ in _pairs(item)))
+
+
+def _pairs(item: dict[str, Any]) -> list[tuple[int, int, dict[str, Any] | None]]:
+    """The gross, the other amount and the tax of each line."""
     header = _wallet(item["amount"])
     lines = [
         (_wallet(line["lineAmount"]), _wallet(line["netAmount"]), line["tax"]) for line in item["accountingEntryLines"]
     ]
-    for first in (0, 1):
-        pairs = [(each[first], each[1 - first], each[2]) for each in lines]
-        if sum(gross for gross, _, _ in pairs) == header and all(_makes_sense(*pair) for pair in pairs):
-            break
-    else:
-        raise AssertionError("the amounts make no sense")
-    lines_read = [_one_line(*pair) for pair in pairs]
-    lacking = sum(
-        gross - cost - (0 if line[2] is not None and line[2]["type"] == "reverse" else tax)
-        for (gross, cost, tax), line in zip(lines_read, lines, strict=True)
-    )
-    sizes = [abs(gross) for gross, _, _ in lines_read]
-    largest = sizes.index(max(sizes))
-    gross, cost, tax = lines_read[largest]
-    lines_read[largest] = gross, cost + lacking, tax
-    way = _way(header)
-    return [(way * gross, way * cost, way * tax) for gross, cost, tax in lines_read], way * lacking
+    readings = [[(each[first], each[1 - first], each[2]) for each in lines] for first in (0, 1)]
+    sensible = [pairs for pairs in readings if all(_makes_sense(*pair) for pair in pairs)]
+    for pairs in sensible:
+        if sum(gross for gross, _, _ in pairs) == header:
+            return pairs
+    if item["type"] == "card_purchase" and sensible:  # the least that it can cost beyond them
+        return max(sensible, key=lambda pairs: abs(sum(gross for gross, _, _ in pairs)))
+    raise AssertionError("the amounts make no sense")
 
 
 def _way(amount: int) -> int:
@@ -197,17 +222,19 @@ def _makes_sense(gross: int, other: int, tax: dict[str, Any] | None) -> bool:
         return is_gross
     if tax["type"] == "exclusive":
         return is_net and second != size and owed <= size
-    return (is_net or is_gross) and owed <= size
+    is_topped = tax["type"] == "reverse" and -1 <= second - size - owed <= 1
+    return (is_net or is_gross or is_topped) and owed <= size
 
 
-def _one_line(gross: int, other: int, tax: dict[str, Any] | None) -> tuple[int, int, int]:
+def _one_line(gross: int, other: int, tax: dict[str, Any] | None) -> tuple[int, int, int, int]:
+    """Gross, cost, tax and rounding."""
     size, second, owed = abs(gross), abs(other), abs(_tax(tax))
     way = (gross > 0) - (gross < 0)
     if tax is None or owed == 0 or tax["type"] == "reverse":
-        return way * size, way * size, way * owed
+        return way * size, way * size, way * owed, 0
     apart = abs(second - (size - owed))
     is_net = apart <= 1 and (apart <= abs(second - size) or tax["type"] == "exclusive")
-    return way * size, way * (second if is_net else size - owed), way * owed
+    return way * size, way * (size - owed), way * owed, way * (size - owed - second) if is_net else 0
 
 
 def _tax(tax: dict[str, Any] | None) -> int:
@@ -226,8 +253,9 @@ def _named(account: dict[str, Any] | None) -> str | None:
 
 
 class _Roles:
-    def __init__(self, item: dict[str, Any], without: tuple[str, ...]) -> None:
+    def __init__(self, item: dict[str, Any], without: tuple[str, ...], of_lines_without_a_category: str) -> None:
         self._item = item
+        self.of_lines_without_a_category = of_lines_without_a_category
         self._set_up = {name: code for name, code in _roles().items() if name not in without}
 
     def account(self, role: str, of_line: dict[str, Any] | None = None) -> str:

@@ -19,7 +19,7 @@ MONEY_BACK_SUBTYPES = frozenset(
     {"reimbursement_to_employee_refund", "reimbursement_to_company", "invoice_payment_returned"}
 )
 CATEGORY_TYPES = frozenset(
-    {"card_purchase", "card_invoice", "out_of_pocket", "mileage", "per_diem", "invoice", "fee"}
+    {"card_purchase", "card_invoice", "out_of_pocket", "mileage", "per_diem", "invoice", "fee", "overdraft"}
     | {"refund", "chargeback", "cashback"}
 )
 _REIMBURSEMENT = ("reimbursement_to_employee", "reimbursement_to_employee_refund", "reimbursement_to_company", None)
@@ -49,12 +49,13 @@ def thoroughly(examples: int) -> settings:
 
 @dataclass(frozen=True)
 class LineFigures:
-    """What stands on one line, in hundredths."""
+    """What stands on one line, in hundredths; `rate` is in percent, None where Pleo names none."""
 
     kind: str
     line: int
     net: int
     tax: int
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Figures:
         return self.method == "accounts_payable" and self.type in CATEGORY_TYPES | {"invoice_payment"}
 
     def negated(self) -> Figures:
-        lines = tuple(LineFigures(line.kind, -line.line, -line.net, -line.tax) for line in self.lines)
+        lines = tuple(replace(line, line=-line.line, net=-line.net, tax=-line.tax) for line in self.lines)
         return replace(self, header=-self.header, lines=lines)
 
 
@@ -95,7 +96,8 @@ def document(figures: Figures) -> dict[str, Any]:
         return {"inWalletCurrency": {"currency": figures.currency, "value": value}}
 
     def line_of(number: int, line: LineFigures) -> dict[str, Any]:
-        tax = {"code": "T", "rate": Decimal("0.25"), "type": line.kind, "amount": money(line.tax)}
+        rate = None if line.rate is None else Decimal(line.rate) / 100
+        tax = {"code": f"T{number}", "rate": rate, "type": line.kind, "amount": money(line.tax)}
         return {
             "account": {"id": None, "name": f"Category {number}", "code": f"6{number:03d}"},
             "lineAmount": money(line.line),
@@ -128,15 +130,16 @@ def _fitting_line(net_is_gross: bool, gross: int, choice: int) -> tuple[LineFigu
     choice, rounding = divmod(choice, 3)
     tax = 0 if kind == 0 else abs(gross) * rate // (100 if KINDS[kind] == "reverse" else 100 + rate)
     less_tax = tax != 0 and (KINDS[kind] == "exclusive" or choice == 1)
-    other = max(0, abs(gross) - (tax if less_tax else 0) + rounding - 1)
+    on_top = tax if KINDS[kind] == "reverse" and choice == 2 else 0
+    other = max(0, abs(gross) - (tax if less_tax else -on_top) + rounding - 1)
     if KINDS[kind] == "exclusive" and tax and other == abs(gross):
         other -= 1  # equal amounts are no rounding of an exclusive tax
     sign = -1 if gross < 0 else 1
     line, net = (sign * other, gross) if net_is_gross else (gross, sign * other)
-    return LineFigures(KINDS[kind], line, net, sign * tax), gross
+    return LineFigures(KINDS[kind], line, net, sign * tax, rate if kind else None), gross
 
 
-_FITTING_LINES = st.lists(st.tuples(_SIZES, st.integers(0, len(KINDS) * 28 * 3 * 2 - 1)), min_size=1, max_size=6)
+_FITTING_LINES = st.lists(st.tuples(_SIZES, st.integers(0, len(KINDS) * 28 * 3 * 3 - 1)), min_size=1, max_size=6)
 
 
 @st.composite
@@ -302,4 +305,5 @@ def _fits(signed_gross: int, signed_other: int, line: LineFigures) -> bool:
     less_tax = gross - tax - 1 <= other <= gross - tax + 1
     if line.kind == "exclusive":
         return less_tax and other != gross
-    return less_tax or gross - 1 <= other <= gross + 1
+    on_top = line.kind == "reverse" and gross + tax - 1 <= other <= gross + tax + 1
+    return less_tax or on_top or gross - 1 <= other <= gross + 1

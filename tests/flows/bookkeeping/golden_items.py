@@ -30,8 +30,8 @@ METHODS: dict[str, Json] = {
 """What the words of the table for methods mean; any other word is the method that Pleo sends."""
 
 _NUMBERS = {
-    "vendor": {"code": "code", "external": "externalId", "tax": "taxRegistrationNumber"},
-    "supplier": {"code": "code", "account": "account", "tax": "taxIdentifier"},
+    "vendor": {"code": "code", "external": "externalId", "tax": "taxRegistrationNumber", "country": "country"},
+    "supplier": {"code": "code", "account": "account", "tax": "taxIdentifier", "country": "country"},
 }
 
 

@@ -14,8 +14,9 @@ def outcome_rows(outcome: Entry | Failure, units: MinorUnits = MinorUnits.HUNDRE
     rows = [f"dated  {outcome.posting_date}"] if outcome.posting_date != outcome.original_date else []
     if outcome.rounding_minor:
         rows.append(f"rounding  {units.number(outcome.rounding_minor, outcome.currency)}")
+    rows += [f"notice  {notice}" for notice in outcome.notices]
     if isinstance(outcome, JournalEntry):
-        assert outcome.journal == "GEN"
+        rows += [f"entry  journal {outcome.journal}"] if outcome.journal != "GEN" else []
         return (*rows, *(_row(line, outcome, units) for line in outcome.lines))
     assert isinstance(outcome, Bill)
     for n, document in enumerate(outcome.documents):

@@ -21,8 +21,7 @@ METHODS = ("journal", "none", "accounts_payable", "not_stated", "known_supplier"
 
 @pytest.mark.parametrize("run", RUNS, ids=str)
 def test_a_case_of_the_golden_table_is_booked_as_it_stands_there(run: Run) -> None:
-    outcome = book(run.export_item(), run.case.context())
-    assert outcome_rows(outcome, run.case.units) == run.expected, run.case.where
+    assert outcome_rows(run.outcome(), run.case.units) == run.expected, run.case.where
 
 
 @pytest.mark.parametrize("run", [run for run in RUNS if not run.fails], ids=str)

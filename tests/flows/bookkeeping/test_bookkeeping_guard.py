@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from blocks.erp.entries import Account, AccountKind, Bill, JournalEntry, Vendor
 from blocks.erp.reference import Chart, KnownVendor, Period, Periods, Reference, Vendors
-from blocks.erp.settings import ClosedPeriod, ErpSettings, UnknownVendor
+from blocks.erp.settings import ClosedPeriod, ErpSettings, ReverseChargeCheck, UnknownVendor
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import BookingContext, book
@@ -54,6 +54,9 @@ SETTINGS = (
     ErpSettings(
         employee_dimension="employee",
         team_dimension="team",
+        card_fee_account="6910",
+        default_expense_account="6990",
+        reverse_charge_check=ReverseChargeCheck.WARN,
         closed_period=ClosedPeriod.NEXT_OPEN,
         unknown_vendor=UnknownVendor.FALLBACK,
     ),

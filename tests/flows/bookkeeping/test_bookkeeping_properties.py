@@ -86,7 +86,10 @@ def assert_sound(entry: JournalEntry | Bill, header: int) -> None:
         for line in lines:
             assert min(line.debit_minor, line.credit_minor) == 0
             assert max(line.debit_minor, line.credit_minor) >= 0
-            assert not (line.counter and (line.tax or line.dimensions or line.tax_code))
+            assert not (line.counter and (line.tax or line.tax_code))
+            owed = line.account.code == "role-out_of_pocket"  # which says who is owed
+            assert owed or not (line.counter and line.dimensions)
+            assert line.tax or line.tax_base_minor is None
 
 
 def assert_cost_and_tax(figures: Figures, entry: JournalEntry | Bill) -> int:
@@ -97,6 +100,7 @@ def assert_cost_and_tax(figures: Figures, entry: JournalEntry | Bill) -> int:
     way = -1 if figures.money_back or figures.header < 0 else 1
     assert entry.rounding_minor == way * rounding * (figures.type in CATEGORY_TYPES)
     rest = [line.amount_minor for line in parts(entry)[0][:-1]]
+    assert_taxes(figures, entry)
     if figures.type not in CATEGORY_TYPES:
         expected = [way * gross for gross, _, _ in reading]
         assert rest == ([way * sum(gross for gross, _, _ in reading)] if figures.as_bill else expected)
@@ -109,6 +113,27 @@ def assert_cost_and_tax(figures: Figures, entry: JournalEntry | Bill) -> int:
     assert rest == expected
     assert sum(rest) == way * abs(figures.header)
     return len(rest)
+
+
+def assert_taxes(figures: Figures, entry: JournalEntry | Bill) -> None:
+    """The tax of each line is Pleo's to the hundredth, and knows its rate and the base that its cost line has."""
+    way = -1 if figures.money_back or figures.header < 0 else 1
+    for number, line in enumerate(figures.lines, 1):
+        if figures.type not in CATEGORY_TYPES or line.kind == "none":
+            continue
+        booked = [one for one in entry.all_lines if one.tax_code == f"T{number}"]
+        (cost,) = [one for one in booked if not one.tax]
+        taxes = [one for one in booked if one.tax]
+        assert len(taxes) == (0 if line.tax == 0 else 2 if line.kind == "reverse" else 1)
+        rate = None if line.rate is None else str(Decimal(line.rate) / 100)
+        assert {one.tax_rate for one in booked} == {rate}
+        for n, one in enumerate(taxes):
+            assert abs(one.amount_minor) == abs(line.tax)
+            assert one.tax_base_minor == abs(cost.amount_minor)
+            if cost.amount_minor:  # due tax stands on the other side than what it is due on
+                assert (one.amount_minor > 0) == ((cost.amount_minor > 0) != (n == 1))
+            elif line.kind != "reverse":
+                assert (one.amount_minor > 0) == (way * line.tax > 0) or way * figures.header <= 0
 
 
 def assert_documents(figures: Figures, entry: JournalEntry | Bill) -> None:

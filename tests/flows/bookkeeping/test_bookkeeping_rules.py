@@ -106,36 +106,33 @@ def test_a_long_identifier_that_the_chart_knows_is_no_long_number() -> None:
     "lines", [on(UNKNOWN_ID), on(UNKNOWN_ID, UNKNOWN_ID), on("6100", id_=UNKNOWN_ID), on(None), on(" ", "\x00")]
 )
 def test_an_account_of_zeros_is_missing_whichever_field_it_stands_in(lines: list[dict[str, Any]]) -> None:
-    reason = "Account Office supplies missing: provide account Office supplies in the configurations"
+    chosen = lines[0]["account"]["id"] != UNKNOWN_ID
+    cure = "in the configurations (default_expense_account), or choose a category for it in Pleo"
+    reason = "Account Office supplies for line 1 of Corner shop missing: provide account "
+    reason += "number of this category in Pleo" if chosen else cure
     for of in (context(), with_(chart=CHART)):
         assert failure(item(accountingEntryLines=lines), of) == (ItemFailure.MISSING_CONFIGURATION, reason)
 
 
+def test_an_account_from_the_settings_is_the_one_of_the_chart() -> None:
+    of = with_(context(default_expense_account="6100", card_fee_account="2641"), chart=CHART)
+    made = entry(item(accountingEntryLines=on(None, id_=UNKNOWN_ID)), of)
+    assert made.lines[0].account == Account("6100", "Stationery", AccountKind.EXPENSE)
+    lines = [{**on("6100")[0], "tax": None, "netAmount": PURCHASE["accountingEntryLines"][0]["lineAmount"]}]
+    more = {"inWalletCurrency": {"currency": "DKK", "value": 20000}}
+    assert entry(item(amount=more, accountingEntryLines=lines), of).lines[1].account.name == "VAT 25 %"
+
+
+def test_the_failure_of_a_line_names_the_expense_and_the_line_once() -> None:
+    lines = [*on("6100"), {**on(None)[0], "account": None}]
+    of = {"supplier": {"name": "Hotel Post"}, "user": {"name": "Ada Holm", "code": None}, "note": "Two nights"}
+    reason = failure(item(accountingEntryLines=lines, **of), context())[1]
+    assert reason.startswith("Account for line 2 of Hotel Post · Ada Holm · Two nights missing: provide account in the")
+    assert [reason.count(name) for name in ("Hotel Post", "Two nights", "line 2", "category")] == [1, 1, 1, 1]
+
+
 def test_an_account_whose_code_is_zeros_may_still_be_known_by_its_identifier() -> None:
     assert entry(item(accountingEntryLines=on(UNKNOWN_ID, "77")), context()).lines[0].account.code == "77"
-
-
-# Tax
-
-
-def test_tax_lines_are_marked_and_the_others_are_not() -> None:
-    for title, marks in (
-        (TITLE, [False, True, False]),
-        ("card_purchase, tax reverse, positive", [False, True, True, False]),
-        ("card_purchase, tax zero, positive", [False, False]),
-    ):
-        assert [line.tax for line in entry(item(item_with(title)), context()).lines] == marks
-    made = bill(item(PAYABLE), context())
-    assert [[line.tax for line in document.lines] for document in made.documents] == [
-        [False, True, False],
-        [False, False],
-    ]
-
-
-@pytest.mark.parametrize(("mapped", "code"), [({"DKK25": "I25"}, "I25"), ({"dkk25": "X"}, "DKK25")])
-def test_a_tax_code_has_the_name_that_the_settings_give_it(mapped: dict[str, str], code: str) -> None:
-    made = entry(item(), context(tax_codes=mapped))
-    assert [line.tax_code for line in made.lines] == [code, code, None]
 
 
 # Method

@@ -199,6 +199,8 @@ def test_a_code_with_characters_that_nobody_sees_is_the_code_that_is_seen() -> N
 UNTAXED = item_with("card_purchase, tax none, positive")
 TALKATIVE: dict[str, Any] = {
     "note": "Two nights\nin Kolding",
+    "supplier": {"name": "Hotel Post", "country": " dk ", "taxIdentifier": "DK 10\u202e10"},
+    "subType": "interest",
     "user": {"name": "Ada Holm", "code": " E-7 "},
     "team": {"name": "Sales", "code": "T-3"},
     "servicePeriod": {"from": "2026-01-01T00:00:00Z", "to": "2026-12-31T00:00:00Z"},
@@ -236,7 +238,31 @@ def test_everything_that_pleo_tells_is_kept() -> None:
         payment_date=date(2026, 10, 14),
         service_from=date(2026, 1, 1),
         service_to=date(2026, 12, 31),
+        sub_type="interest",
+        supplier_country="DK",
+        supplier_tax_number="DK 1010",
     )
+
+
+@pytest.mark.parametrize(
+    ("vendor", "supplier", "kept"),
+    [
+        ({"country": "SE", "taxRegistrationNumber": "SE1"}, {"country": "DK", "taxIdentifier": "DK2"}, ("SE", "SE1")),
+        ({"country": "SE"}, {"country": "DK", "taxIdentifier": "DK2"}, ("SE", "")),
+        ({"taxRegistrationNumber": "SE1"}, {"country": "DK", "taxIdentifier": "DK2"}, ("", "SE1")),
+        ({}, {"country": "DK", "taxIdentifier": "DK2"}, ("DK", "DK2")),
+        (None, {"country": "DK"}, ("DK", "")),
+        (None, {"country": "Danmark"}, ("", "")),
+        (None, {"country": 45, "taxIdentifier": "45"}, ("", "45")),
+        (None, None, ("", "")),
+    ],
+)
+def test_country_and_tax_number_are_the_vendors_else_the_suppliers_and_never_of_both(
+    vendor: Any, supplier: Any, kept: tuple[str, str]
+) -> None:
+    named = None if vendor is None else {"name": "Vendor", **vendor}
+    made = details(vendor=named, supplier=supplier and {"name": "Shop", **supplier})
+    assert (made.supplier_country, made.supplier_tax_number) == kept
 
 
 def test_an_item_that_tells_nothing_has_no_details() -> None:
@@ -245,7 +271,8 @@ def test_an_item_that_tells_nothing_has_no_details() -> None:
 
 def test_a_bill_has_the_same_details() -> None:
     purchase = item_with("card_purchase, tax none, positive, by accounts payable", "known_supplier")
-    entry = book(parsed(purchase, **TALKATIVE), context())
+    known = {**TALKATIVE["supplier"], "code": "V-10"}
+    entry = book(parsed(purchase, **{**TALKATIVE, "supplier": known}), context())
     assert isinstance(entry, Bill)
     assert entry.details == details(**TALKATIVE)
 
