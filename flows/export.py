@@ -25,7 +25,6 @@ if __name__ == "__main__":
 from prefect import Flow, flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 
 from blocks.collection import load_erp_settings, load_pleo_block
 from blocks.pleo.credentials import credentials_from_environment
@@ -35,20 +34,35 @@ from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.redaction import Redactor, redacted_logs, secrets_of
 from blocks.slots import optional_slot
-from blocks.text import one_line
 from flows import cli
+from flows.artifacts import publish, publish_run, short
+from flows.earlier_runs import Note, noted, tidied_beside
 from flows.failures import JobFails
 from flows.files import FileError, check_files, write_files
 from flows.job import Job, carry_out
-from flows.monitoring import Progress, logs_in_prefect, mark_as_interrupted, server_answers
-from flows.outcome import JOB_FAILED, OK, USAGE, WITH_ERRORS, Ending, JobReport, RunReport
-from flows.report import publish, publish_run, summary_lines
+from flows.monitoring import (
+    Progress,
+    logs_in_prefect,
+    mark_as_interrupted,
+    server_answers,
+    state_of_job,
+    state_of_run,
+    until_server_answers,
+)
+from flows.outcome import JOB_FAILED, USAGE, JobReport, RunReport
+from flows.report import summary_lines
 from flows.run import ExportOneJob, Run, export_jobs
 from flows.session import Session
 from flows.settings import SettingsError, ledger_settings
+from flows.stop import Stop
 from flows.tasks import prefect_steps
 
 log = logging.getLogger("flows.export")  # by name, as this module is also run as `__main__`, which nobody listens to
+
+WAIT_FOR_SERVER_S = 900.0
+WITH_SOMEBODY_WAITING_S = 10.0
+"""How long a run whose jobs are done waits for Prefect's server to come back, so that it learns of it: under a worker,
+and on the command line."""
 
 SUBFLOW_WAIT_S = 0.15
 """Prefect's server on SQLite refuses a subflow within some 50 ms of a task's events, and its client waits 2 s then."""
@@ -72,40 +86,64 @@ async def seven_steps(job: Job) -> None:
         await job.complete()  # 7 complete the job
 
 
-as_job_flow = flow(name="pleo-export-job", flow_run_name="job {job_id}", persist_result=False)
+class _Shown:
+    """What a run has at hand to be seen by in Prefect; `patience_s` is how long it waits for a server that is away."""
+
+    def __init__(self, run: Run, note: Note) -> None:
+        self.progress = Progress(run.show_on_console)
+        self.note = note
+        self.run_id = flow_run.id
+        self.patience_s = WAIT_FOR_SERVER_S if run.show_on_console is None else WITH_SOMEBODY_WAITING_S
+        self.jobs_are_runs = True
 
 
 class _JobRun:
     """One job as a flow of its own. A plain class: Prefect stores the parameters of a flow, and these are ids alone."""
 
-    def __init__(self, session: Session, job: ExportJob) -> None:
+    def __init__(self, session: Session, job: ExportJob, shown: _Shown) -> None:
         self._session = session
         self._job = job
+        self._shown = shown
         self.report: JobReport | None = None
+
+    @property
+    def name(self) -> str:
+        """What people know the job's run by: the company, the day, the job."""
+        what = "dry run of " if self._session.dry_run else ""
+        company, job = short(self._job.company_id), short(self._job.id)
+        return f"{what}{company} {datetime.now(UTC):%Y-%m-%d} job {job}"
 
     async def export_job(self, job_id: UUID, company_id: UUID) -> State[Any]:
         """One export job, from its start to its final event."""
+        session, shown = self._session, self._shown
+        shown.note.begins(flow_run.id)
         async with optional_slot(f"pleo-export-{company_id}", f"company {company_id}"):
-            with self._session.stop.on_signals():
-                self.report = await carry_out(self._session, self._job, seven_steps)
-        await mark_as_interrupted(self._session.stop)
-        await publish(self.report)  # before the last log lines, which end the process where nobody takes them
+            with session.stop.on_signals():
+                self.report = await carry_out(session, self._job, seven_steps)
+        is_there = await until_server_answers(shown.patience_s, session.stop)
+        if is_there:
+            await mark_as_interrupted(session.stop)
+            await publish(self.report)
         get_run_logger().info("%s", "\n".join(summary_lines(self.report)))
-        return _state_of_job(self.report)
+        state = await state_of_job(self.report, session.stop, shown.run_id if is_there else None)
+        shown.note.ends(flow_run.id, state)
+        return state
 
 
-async def _export_one(progress: Progress, session: Session, job: ExportJob) -> JobReport:
+async def _export_one(shown: _Shown, session: Session, job: ExportJob) -> JobReport:
     """One job as a subflow; where Prefect's server is away, without one: the job must not wait for it."""
-    progress.begin()
-    run = _JobRun(session, job)
+    shown.progress.begin()
+    run = _JobRun(session, job, shown)
     ids = UUID(job.id), UUID(job.company_id)
     if await server_answers():
         await session.stop.sleep(SUBFLOW_WAIT_S)
-        with tags(f"company:{job.company_id}", f"job:{job.id}"):
-            state: State[Any] = await as_job_flow(run.export_job)(*ids, return_state=True)
+        with tags(f"company:{job.company_id}", f"job:{job.id}", *(["dry-run"] if session.dry_run else [])):
+            as_flow = flow(name="pleo-export-job", flow_run_name=lambda: run.name, persist_result=False)
+            state: State[Any] = await as_flow(run.export_job)(*ids, return_state=True)
         if run.report is None:
             await state.aresult(raise_on_failure=True)
     else:
+        shown.jobs_are_runs = False
         await run.export_job(*ids)
     if run.report is None:
         raise RuntimeError(f"the run of job {job.id} ended without a report")
@@ -116,8 +154,8 @@ def _run_name() -> str:
     """What people know a run by: the day, and the company and job that it was asked for."""
     asked = flow_run.parameters or {}
     what = "dry run" if asked.get("dry_run") else "export"
-    of = [f"{name} {asked[f'{name}_id']}" for name in ("company", "job") if asked.get(f"{name}_id")]
-    return " ".join([what, f"{datetime.now(UTC):%Y-%m-%d %H:%M}", *of])
+    of = [f"{name} {short(str(asked[f'{name}_id']))}" for name in ("company", "job") if asked.get(f"{name}_id")]
+    return " ".join([what, *of, f"{datetime.now(UTC):%Y-%m-%d %H:%M}"])
 
 
 def flow_of(run: Run | None = None) -> Flow[..., Any]:
@@ -151,7 +189,8 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         """
         this = run or Run()
         told, started = this.report, time.monotonic()
-        with cli.private_files(), this.stop.on_signals(), logs_in_prefect():
+        with cli.private_files(), this.stop.on_signals(), logs_in_prefect(), noted() as note:
+            shown = _Shown(this, note)
             try:
                 opened = this.credentials or (
                     await load_pleo_block(pleo) if pleo else credentials_from_environment(os.environ)
@@ -163,8 +202,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 check_files(results, report)
             except (PleoConfigurationError, SettingsError, FileError) as error:
                 told.say(str(error), USAGE)
-                return _state_of_run(told)
-            progress = Progress(this.show_on_console)
+                return await _ended(told, this.stop, shown)
             session = Session(
                 client,
                 files,
@@ -174,20 +212,18 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 settings=chosen,
                 update_batch_size=chosen.update_batch_size,
                 dry_run=dry_run,
-                show=progress.show,
+                show=shown.progress.show,
             )
             erp_secrets = Redactor(secrets_of(chosen))
             try:
-                async with client, files:
+                async with client, files, tidied_beside(told.say):
                     with redacted_logs(lambda text: erp_secrets(client.redact(text))):
-                        await _run_redacted(session, partial(_export_one, progress), told, company_id, job_id)
+                        await _run_redacted(session, partial(_export_one, shown), told, company_id, job_id)
             finally:
                 told.pleo_requests = client.requests_sent
                 told.seconds = time.monotonic() - started
             write_files(told, results, report)
-        if told.jobs:  # an idle run leaves nothing behind, as there is one every few minutes
-            await publish_run(told)
-        return _state_of_run(told)
+            return await _ended(told, this.stop, shown)
 
     return export
 
@@ -214,25 +250,17 @@ async def _run_redacted(
         report.say(f"the run could not be carried out: {what}", JOB_FAILED)
 
 
-def _state_of_job(report: JobReport) -> State[Any]:
-    message = one_line("; ".join(summary_lines(report)), 1000)
-    if report.ending in {Ending.COMPLETED, Ending.TAKEN}:
-        return Completed(message=message)
-    if report.ending is Ending.COMPLETED_WITH_ERRORS:
-        return Completed(name="CompletedWithErrors", message=message)
-    if report.exit_status in {OK, WITH_ERRORS}:  # as another run ended it
-        return Completed(name=report.ending.value.title().replace(" ", ""), message=message)
-    return Failed(name=report.ending.value.title().replace(" ", ""), message=message)
-
-
-def _state_of_run(report: RunReport) -> State[Any]:
-    jobs = [f"{job.job_id}: {job.ending.value}" for job in report.jobs]
-    message = one_line("; ".join([*jobs, *report.lines]), 1000)
-    if report.exit_status == OK:
-        return Completed(message=message)
-    if report.exit_status == WITH_ERRORS:
-        return Completed(name="CompletedWithErrors", message=message)
-    return Failed(message=message)
+async def _ended(report: RunReport, stop: Stop, shown: _Shown) -> State[Any]:
+    """Show how the run ended, and keep it for the next one in case that Prefect's server is not there to be told."""
+    if flow_run.run_count > 1 and not report.jobs:
+        report.say("a job that has ended is not done again by a retry: Export in Pleo starts what failed in it anew")
+    is_there = await until_server_answers(shown.patience_s, stop)
+    if report.jobs and is_there:  # an idle run leaves nothing behind, as there is one every few minutes
+        await publish_run(report)
+    run_id = shown.run_id if is_there else None
+    state = await state_of_run(report, stop, run_id, jobs_are_runs=shown.jobs_are_runs)
+    shown.note.ends(shown.run_id, state)
+    return state
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

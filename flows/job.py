@@ -57,7 +57,7 @@ async def carry_out(session: Session, job: ExportJob, steps: Callable[[Job], Awa
         async with under_way.books_brought_up_to_date():
             await steps(under_way)
     except Stopped as error:
-        report.ending, report.reason = Ending.INTERRUPTED, str(error)
+        report.interrupt(str(error))
     except (JobFinished, PleoNotFound) as error:
         await find_out_how_it_ended(session, report, error)
     except ItemsRefused as error:
@@ -81,7 +81,7 @@ class Job:
         self.session = session
         self.job = job
         self.report = JobReport(
-            job.id, job.company_id, dry_run=session.dry_run, minor_units=session.settings.minor_units
+            job.id, job.company_id, session.dry_run, session.settings.minor_units, items=job.number_of_items or 0
         )
         self.deadline = Deadline(job, session.clock, session.now())
         self.is_resumed = job.status != JobStatus.PENDING
@@ -176,8 +176,8 @@ class Job:
             rows.are_complete = not rows.enough
         finally:
             rows.close()
-        self.report.already_final = rows.already_final
-        self.report.already_unsuccessful = rows.not_successful
+        items = max(rows.count, self.report.items)
+        self.report.count_items(items, rows.already_final, rows.not_successful)
         if rows.to_do:
             took_s = session.clock() - began
             self._warn_if_short_of_time(took_s, "to fetch its data, which has as many pages as its items had,")

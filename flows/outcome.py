@@ -67,9 +67,10 @@ class Unreported:
 class JobReport:
     """What one run did for one job: its `results`, and what holds for the job as a whole.
 
-    Of the `already_final` items, final before this run, `already_unsuccessful` are not successful. Of `notes` the
-    first thousand are kept, `more_notes` counts the others. `preview` has, in a dry run, the entries that would be
-    made. `status_elsewhere` is the exit status for the state that somebody else has brought the job to.
+    The job has `items`, 0 while nobody knows. Of the `already_final` items, final before this run,
+    `already_unsuccessful` are not successful. Of `notes` the first thousand are kept, `more_notes` counts the others.
+    `preview` has, in a dry run, the entries that would be made. `status_elsewhere` is the exit status for the state
+    that somebody else has brought the job to.
     """
 
     job_id: str
@@ -80,6 +81,7 @@ class JobReport:
     event: JobEvent | None = None
     reason: str = ""
     results: Results = field(default_factory=Results)
+    items: int = 0
     already_final: int = 0
     already_unsuccessful: int = 0
     notes: list[str] = field(default_factory=list)
@@ -103,6 +105,21 @@ class JobReport:
     def failed(self) -> int:
         """How many items are not booked."""
         return len(self.results.failed)
+
+    @property
+    def ended_successful(self) -> int:
+        """How many items of the whole job Pleo has as successful, from this run and earlier ones."""
+        return self.already_final - self.already_unsuccessful + int(self.results.successful["acknowledged"].sum())
+
+    @property
+    def ended_unsuccessful(self) -> int:
+        """How many items of the whole job Pleo has as failed or abandoned."""
+        return self.already_unsuccessful + int(self.results.failed["acknowledged"].sum())
+
+    @property
+    def still_open(self) -> int:
+        """How many items of the job Pleo still waits for, as far as this run knows."""
+        return max(self.items - self.ended_successful - self.ended_unsuccessful, 0)
 
     @property
     def totals(self) -> Counter[str]:
@@ -148,6 +165,10 @@ class JobReport:
         """How many notices there are besides these."""
         return self.more_notes + max(0, self.results.notice_count() - (MAX_NOTICES - len(self.notes)))
 
+    def count_items(self, items: int, already_final: int, already_unsuccessful: int) -> None:
+        """What Pleo's rows say of the job before this run did anything."""
+        self.items, self.already_final, self.already_unsuccessful = items, already_final, already_unsuccessful
+
     def note(self, notice: str) -> None:
         """Something that people should know of the job, beside its figures."""
         if len(self.notes) < MAX_NOTICES:
@@ -159,6 +180,13 @@ class JobReport:
         """The job was ended by this event, or would be in a dry run."""
         self.ending = _ENDINGS[event]
         self.event = None if self.dry_run else event
+
+    def interrupt(self, why: str) -> None:
+        """The run was asked to end before the job had come to its own end."""
+        self.ending = Ending.INTERRUPTED
+        many = f"{self.still_open} of {self.items} items are" if self.still_open != 1 else f"1 of {self.items} items is"
+        still_open = f"; {many} open, and the next run takes them up" if self.items and not self.dry_run else ""
+        self.reason = f"{why}{still_open}"
 
     def difference(self) -> str:
         """Where Pleo, the books and what was reported differ, in words; empty when they agree to the cent."""

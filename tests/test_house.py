@@ -16,8 +16,10 @@ SOURCES = sorted((ROOT / "blocks").rglob("*.py")) + sorted((ROOT / "flows").rglo
 WITH_PREFECT = {
     "flows/export.py",
     "flows/tasks.py",
-    "flows/report.py",
+    "flows/artifacts.py",
+    "flows/earlier_runs.py",
     "flows/monitoring.py",
+    "flows/webhook.py",
     "blocks/collection.py",
     "blocks/slots.py",
     "blocks/pleo/authorize.py",
@@ -27,7 +29,6 @@ WITH_HTTPX = {
     "blocks/pleo/http/transport.py",
     "blocks/pleo/oauth/token_endpoint.py",
     "blocks/erp/remote/client.py",
-    "blocks/erp/tryton/client.py",
 }
 
 

@@ -88,16 +88,15 @@ def test_the_scheduler_makes_a_run_that_exports_the_job_and_shows_what_became_of
     assert not list(ROOT.glob("books.sqlite*")), "the books landed in the repository"
 
     [subflow] = installation.ask("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [done["id"]]}}})
-    assert subflow["name"] == f"job {job['id']}"
+    assert f"job:{job['id']}" in subflow["tags"]
+    [company] = [tag.removeprefix("company:") for tag in subflow["tags"] if tag.startswith("company:")]
     assert subflow["state_name"] == "CompletedWithErrors"
-    artifacts = {
-        artifact["key"]: artifact
-        for artifact in installation.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [subflow["id"]]}}})
-    }
-    assert artifacts["pleo-export-summary"]["type"] == "markdown"
-    assert f"{booked} booked, {failed} failed" in artifacts["pleo-export-summary"]["data"]
-    assert artifacts["pleo-export-failed-items"]["type"] == "table"
-    assert artifacts["pleo-export-failed-items"]["data"].count('"reason"') == failed
+    of_run = {"artifacts": {"flow_run_id": {"any_": [subflow["id"]]}}}
+    artifacts = {artifact["type"]: artifact for artifact in installation.ask("artifacts/filter", of_run)}
+    assert artifacts["markdown"]["key"] == f"pleo-export-{company[:8]}"
+    assert f"{booked} booked, {failed} failed" in artifacts["markdown"]["data"]
+    assert artifacts["table"]["key"] is None
+    assert artifacts["table"]["data"].count('"reason"') == failed
 
 
 def _schedule(installation: Installation) -> None:

@@ -10,8 +10,8 @@ from blocks.erp.entries import EntryState
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.settings import ClosedPeriod, ErpSettings
+from flows.artifacts import summary_markdown
 from flows.outcome import JobReport
-from flows.report import summary_markdown
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item, entry_id
 

@@ -110,6 +110,8 @@ def test_a_dry_run_shows_every_posting_before_it_happens() -> None:
     assert "Nothing was changed, in Pleo or in the books: this is what would happen." in read.text
     assert "120 would be booked" in read.text
     assert "Reported" not in read.text
+    assert ["Currency", "Pleo", "What would be booked and fail, of all amounts whatever their sign"] in read.rows
+    assert ["DKK", "10794.00", "booked"] in read.rows
     at = read.rows.index(["2026-10-05 · card_purchase · 89.95 DKK · DSB BOOK · draft", "the expense", entry_id(1)])
     assert read.rows[at + 1 : at + 4] == [
         ["6010", "Travel", "71.96", "", "I25", "project P-17, team Sales", "Train"],

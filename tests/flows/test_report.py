@@ -1,47 +1,26 @@
-"""What people are told of a run: expenses by the names they know, harmless, and whatever Prefect's server does."""
+"""What people are told of a run in words: expenses by the names they know, the whole job, links without harm."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import logging
-import time
-from html.parser import HTMLParser
-from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
 from rich.console import Console
 
 from flows import report
 from flows.console import show_run
-from flows.outcome import MAX_NOTICES, RunReport
-from flows.report import FIRST_FAILURES, MAX_ARTIFACT_ROWS, OnlyForShow, failure_lines, safe_link, table_cell
+from flows.outcome import MAX_NOTICES, Ending, JobReport
+from flows.report import failure_lines, safe_link, summary_lines
 from flows.results import NOTHING_KNOWN, Row, failed
-from tests.support.pleo.hostile_json import TEXTS
 from tests.support.pleo.pleo_items import entry_id
-from tests.support.results import WHY, booked, facts, job_of, run_of, unbooked
+from tests.support.results import WHY, booked, facts, job_of, unbooked
 
 
 def shown(rows: list[Row], *, terminal: bool = False, width: int = 300) -> str:
     output = io.StringIO()
     show_run([job_of(rows)], Console(file=output, force_terminal=terminal, color_system=None, width=width))
     return output.getvalue()
-
-
-class Links(HTMLParser):
-    """The tags of a document, and where its links lead."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.addresses: list[str | None] = []
-        self.feed(document)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.addresses += [value for name, value in attrs if name == "href"]
 
 
 def test_a_failure_is_named_as_people_know_the_expense_and_its_id_comes_last() -> None:
@@ -81,52 +60,6 @@ def test_however_many_entries_pleo_does_not_know_a_thousand_are_named_and_the_ot
     assert lines[-1] == "… and 500 more"
 
 
-# -- artifacts --------------------------------------------------------------------------------------------------
-
-
-def test_the_table_of_failed_items_begins_with_the_link_and_is_told_as_people_know_the_expense() -> None:
-    (row,) = report.failure_table(job_of([booked(1), unbooked(2)]))
-    assert list(row) == ["in Pleo", "date", "supplier", "amount", "employee", "reason", "type", "accounting entry"]
-    assert list(row.values()) == [
-        "https://app.pleo.io/expenses/1", "2026-10-05", "DSB", "89.95 DKK", "Ann Example", WHY.reason,
-        "validation_failure", entry_id(2),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["J.D. Rent-a-Car (Oslo) #4 *new*", "A_b + C & D: 50 % [net]", "2 < 3 > 1 | x", "~$!"])
-def test_a_usual_text_stands_in_a_table_as_it_is(text: str) -> None:
-    assert table_cell(text) == text
-
-
-READERS = [MarkdownIt("commonmark", {"html": True}).enable("table"), MarkdownIt("gfm-like", {"linkify": False})]
-WORSE = (
-    "[x](http://evil.example)", "![x](http://evil.example/x.png)", "[x]: http://evil.example", "<http://evil.example>",
-    "[x][y] [y]:http://evil.example", "[![x](//evil.example/x.png)](//evil.example)", "<a href=//evil.example>x</a>",
-    "<!-- x", "</td><svg/onload=alert(1)>", "<![CDATA[x]]>", "<?x?>",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("reader", READERS, ids=["commonmark", "gfm"])
-def test_no_html_link_or_image_can_come_of_a_hostile_text_in_a_table_where_cells_are_markdown(
-    reader: MarkdownIt,
-) -> None:
-    cells = [table_cell(text) for text in (*TEXTS, *WORSE)]
-    for cell in cells:
-        page = Links(reader.render(cell))
-        assert page.tags <= {"p", "em", "strong", "code", "pre", "ul", "ol", "li", "s", "blockquote", "hr"}, cell
-
-
-def test_the_summary_links_the_first_failures_to_pleo_and_to_nothing_else() -> None:
-    rows = [unbooked(1, pleo_url="https://app.pleo.io/a_(b)_*c*"), unbooked(2, pleo_url="javascript:alert(1)")]
-    rows += [unbooked(3, supplier=text, employee=text, reason=text, pleo_url=text) for text in TEXTS]
-    summary = report.summary_markdown(job_of(rows))
-    for reader in READERS:
-        page = Links(reader.render(summary))
-        assert page.tags <= {"h2", "h3", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "strong", "a"}
-        assert page.addresses == ["https://app.pleo.io/a_(b)_*c*"]
-    assert f"… and {len(rows) - FIRST_FAILURES} more, in the table" in summary
-
-
 @pytest.mark.parametrize(
     ("url", "safe"),
     [
@@ -154,67 +87,32 @@ def test_only_links_that_a_person_can_follow_without_harm_are_links(url: str | N
     assert (safe_link(url) == url) is safe or url is None
 
 
-class Server:
-    """Stands for the calls of Prefect's server, and does as it is told with the first or with all."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.published: list[tuple[str, Any]] = []
-        self.hangs = self.fails = False
-        for name in ("acreate_markdown_artifact", "acreate_table_artifact"):
-            monkeypatch.setattr(f"flows.report.{name}", self._publish)
-        monkeypatch.setattr("flows.report.SHOW_WITHIN_S", 0.05)
-
-    async def _publish(self, data: Any, *, key: str, description: str) -> None:
-        if self.hangs:
-            await asyncio.sleep(60)
-        if self.fails:
-            raise RuntimeError("Service\nUnavailable")
-        self.published.append((key, data))
+def test_a_job_that_is_resumed_is_told_as_a_whole() -> None:
+    job = job_of([booked(1), booked(2), unbooked(3)], items=10, already_final=7, already_unsuccessful=2)
+    assert "  2 booked, 1 failed, 7 final before this run (2 of them failed or abandoned)" in list(summary_lines(job))
+    assert "  the whole job has 10 items: 7 successful, 3 failed" in list(summary_lines(job))
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    return Server(monkeypatch)
+def test_a_job_that_is_broken_off_says_how_many_items_are_open_and_who_takes_them_up() -> None:
+    job = job_of([booked(1), unbooked(2)], items=10, already_final=3)
+    job.interrupt("stopped by SIGTERM")
+    assert job.reason == "stopped by SIGTERM; 5 of 10 items are open, and the next run takes them up"
+    assert "  the whole job has 10 items: 4 successful, 1 failed, 5 open" in list(summary_lines(job))
 
 
-async def test_a_job_and_a_run_are_published(server: Server) -> None:
-    job = job_of(unbooked(n) for n in range(MAX_ARTIFACT_ROWS + 1))
-    await report.publish(job)
-    await report.publish_run(run_of(job))
-    (_, _), (_, table), (_, run) = server.published
-    assert [key for key, _ in server.published] == [
-        "pleo-export-summary",
-        "pleo-export-failed-items",
-        "pleo-export-run",
-    ]
-    assert len(table) == MAX_ARTIFACT_ROWS
-    assert "**completed with errors**" in run
+@pytest.mark.parametrize(
+    "job",
+    [
+        job_of([booked(1)], items=1),
+        job_of([], items=10, ending=Ending.FAILED),  # as a whole: its items stay as they are
+        job_of([booked(1)], items=10, already_final=9, dry_run=True),
+    ],
+    ids=["all by this run", "failed as a whole", "dry run"],
+)
+def test_of_a_job_without_an_earlier_part_the_whole_is_not_told_again(job: JobReport) -> None:
+    assert not [line for line in summary_lines(job) if "whole job" in line]
 
 
-@pytest.mark.parametrize("trouble", ["hangs", "fails"])
-async def test_a_server_that_does_not_take_artifacts_costs_no_job_and_little_time_and_is_told_once(
-    server: Server, caplog: pytest.LogCaptureFixture, trouble: str
-) -> None:
-    setattr(server, trouble, True)
-    only_for_show, started = OnlyForShow(), time.monotonic()
-    with caplog.at_level(logging.WARNING):
-        await report.publish(job_of([unbooked(1)]), only_for_show)
-        await report.publish_run(RunReport(), only_for_show)
-    assert time.monotonic() - started < 5
-    (record,) = caplog.records
-    assert record.getMessage() == "The Prefect UI does not show all of this run: " + (
-        "TimeoutError" if trouble == "hangs" else "RuntimeError Service Unavailable"
-    )
-    assert record.exc_info is None
-
-
-async def test_whoever_ends_the_run_is_heard_while_an_artifact_waits(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flows.report.SHOW_WITHIN_S", 60)
-    server.hangs = True
-    task = asyncio.create_task(report.publish(job_of([])))
-    await asyncio.sleep(0.05)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+def test_a_dry_run_says_what_would_fail() -> None:
+    job = job_of([booked(1), unbooked(2)], dry_run=True)
+    assert "  1 would be booked, 1 would fail" in list(summary_lines(job))

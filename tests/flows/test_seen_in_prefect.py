@@ -43,7 +43,7 @@ def _found(server: PrefectServer, path: str, question: dict[str, Any]) -> list[d
 
 
 def _runs_of(server: PrefectServer, job_id: str) -> list[dict[str, Any]]:
-    return _found(server, "flow_runs", {"flow_runs": {"name": {"any_": [f"job {job_id}"]}}, "sort": "START_TIME_ASC"})
+    return _found(server, "flow_runs", {"flow_runs": {"tags": {"all_": [f"job:{job_id}"]}}, "sort": "START_TIME_ASC"})
 
 
 def _tasks_of(server: PrefectServer, run: dict[str, Any], many: int) -> list[dict[str, Any]]:
@@ -75,6 +75,7 @@ def test_the_steps_are_tasks_with_names_of_their_own_and_the_runs_are_named_and_
     (run,) = _runs_of(prefect_server, job_id)
     company = at_work.sandbox.job(job_id).company_id
     assert {f"company:{company}", f"job:{job_id}"} <= set(run["tags"])
+    assert run["name"] == f"{company[:8]} {run['start_time'][:10]} job {job_id[:8]}"
     tasks = _tasks_of(prefect_server, run, 12)
     names = [one["name"] for one in tasks]
     assert names[0] == "1 start job"

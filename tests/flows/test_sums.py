@@ -9,7 +9,8 @@ import pytest
 
 from blocks.erp.entries import Recorded
 from blocks.erp.ledger import Ledger
-from flows.report import summary_lines, summary_markdown
+from flows.artifacts import summary_markdown
+from flows.report import summary_lines
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
 

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from blocks.erp.settings import Attachments, ErpSettings
 from blocks.text import is_formula
+from flows.artifacts import summary_markdown
 from flows.console import show_run
 from flows.outcome import RunReport
-from flows.report import summary_markdown
 from tests.support.pleo.hostile_json import TEXTS, written
 from tests.support.pleo.hostile_pleo import assert_presentable, hostile_office, nothing_unforeseen, with_items
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line
@@ -77,7 +77,7 @@ def test_a_terminal_gets_no_escape_but_our_own(report: RunReport) -> None:
 
 
 def test_markdown_of_the_report_is_text_and_nothing_else(report: RunReport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.report.FIRST_FAILURES", 1000)
+    monkeypatch.setattr("flows.artifacts.FIRST_FAILURES", 1000)
     (job,) = report.jobs
     for reader in (
         MarkdownIt("commonmark", {"html": True}).enable("table"),

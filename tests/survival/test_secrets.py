@@ -86,12 +86,12 @@ def test_what_a_run_shows_writes_or_tells_is_looked_at(world: Traced) -> None:
     world.office.sandbox.add_job(items=3, seed=9, failing=False)
     planted = Canary("planted", "Pl4nted-In-Prefects-Database")  # which the session's server keeps
     leak = (
-        "import base64, os, sys, pathlib, flows.report, flows.run, prefect.artifacts\n"
+        "import base64, os, sys, pathlib, flows.artifacts, flows.run, prefect.artifacts\n"
         f"key = {KEY.value!r}\n"
         "print(key); print(key[::-1], file=sys.stderr)\n"
         "pathlib.Path('leak').write_bytes(base64.b64encode(b'Basic ' + key.encode()))\n"
-        "counts = flows.report.counts\n"
-        f"flows.report.counts = lambda job: counts(job) + {planted.value!r}\n"  # in an artifact
+        "counts = flows.artifacts.counts\n"
+        f"flows.artifacts.counts = lambda job: counts(job) + {planted.value!r}\n"  # in an artifact
     )
     world.driven(leak)
     found = "\n".join(world.finds(planted))

@@ -61,7 +61,7 @@ def _in_prefect(server: PrefectServer, job_id: str) -> tuple[dict[str, Any], str
         found: list[dict[str, Any]] = answer.json()
         return found
 
-    [run] = filtered("flow_runs", {"flow_runs": {"name": {"any_": [f"job {job_id}"]}}})
+    [run] = filtered("flow_runs", {"flow_runs": {"tags": {"all_": [f"job:{job_id}"]}}})
     artifacts = filtered("artifacts", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    [summary] = [one["data"] for one in artifacts if one["key"] == "pleo-export-summary"]
+    [summary] = [one["data"] for one in artifacts if one["key"]]
     return run, summary.replace("\\", "")

@@ -176,8 +176,9 @@ class SessionLogin:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The credentials, and what was made of them."""
-        return (*self._secrets, *(self._current or {}).values())
+        """The credentials, and what was made of them, with and without the word before it (`Bearer`, say)."""
+        made = (self._current or {}).values()
+        return (*self._secrets, *made, *(value.rpartition(" ")[2] for value in made))
 
     async def headers(self) -> Mapping[str, str]:
         """Those of the session that is open, after opening one if there is none."""

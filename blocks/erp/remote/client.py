@@ -44,6 +44,9 @@ from blocks.redaction import Redactor
 from blocks.text import one_line
 from blocks.tls import CannotVerify, tls_problem, verifying_tls
 
+Transport = httpx.AsyncBaseTransport
+"""What carries the requests: the HTTP library's own, or what a test puts in its place."""
+
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MOST_PAUSES = 3
 """How often one call waits for a pause that the server asks for, each no longer than the pace has patience for."""
@@ -65,8 +68,8 @@ class RemoteClient:
 
     `timeout_s` is how long an answer may take, in seconds. `read` is how its answers are read, `login` what it is
     entered with, where a call says nothing else. Until something at the address has answered as this system does, an
-    answer that is not one of its own means a wrong address. Raises ErpConfigurationError where the authorities that
-    certificates are verified by cannot be read.
+    answer that is not one of its own means a wrong address, for which `not_there` is the sentence. Raises
+    ErpConfigurationError where the authorities that certificates are verified by cannot be read.
     """
 
     def __init__(
@@ -78,8 +81,9 @@ class RemoteClient:
         read: Read = read_by_status,
         pace: Pace | None = None,
         timeout_s: float = 50.0,
+        not_there: str = "",
         headers: Mapping[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -91,6 +95,7 @@ class RemoteClient:
         self._pace = pace or Pace()
         self._pacer = Pacer(self._pace, clock=clock, sleep=sleep)
         self._known = False
+        self._not_there = not_there or f"{self.base_url} has no {system} for us: check the address in the settings"
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S, pool=None),
             verify=_trusted_tls(),
@@ -183,10 +188,7 @@ class RemoteClient:
     def _error(self, call: Call, answer: Answer, verdict: Verdict, text: str) -> ErpError:
         status = answer.status
         if not self._known and verdict.meaning in {Meaning.FOREIGN, Meaning.NOT_THERE}:
-            return ErpConfigurationError(
-                text
-                or f"{self.base_url} has no {self.system} for us (HTTP {status}): check the address in the settings"
-            )
+            return ErpConfigurationError(self._not_there)
         match verdict.meaning:
             case Meaning.LOGIN:
                 return ErpLoginRefused(text or f"{self.system} refused the login (HTTP {status}): check the key")

@@ -91,11 +91,16 @@ class Recorder(Generic[S]):
     async def record(self, entries: Sequence[Entry], check: Callable[[Entry], Refused | None]) -> list[Outcome]:
         """One outcome each, in their order: what `Erp.record` promises. What `check` refuses is not written."""
         pending: list[_Pending[S]] = [_Pending(entry, refused=check(entry)) for entry in entries]
-        open_ = [one for one in pending if one.refused is None]
+        firsts: dict[str, _Pending[S]] = {}
+        for one in pending:
+            if one.refused is None:
+                firsts.setdefault(one.id_, one)
+        again = [one for one in pending if one.refused is None and firsts[one.id_] is not one]
         with writing():
             try:
-                for start in range(0, len(open_), self._batch):
-                    await self._bring_to_an_end(open_[start : start + self._batch])
+                for some in (list(firsts.values()), again):  # what comes twice is there when it comes again
+                    for start in range(0, len(some), self._batch):
+                        await self._bring_to_an_end(some[start : start + self._batch])
             except (ErpLoginRefused, ErpRateLimited) as error:
                 known: list[Outcome] = []
                 for one in pending:
@@ -126,9 +131,14 @@ class Recorder(Generic[S]):
         """Make what is missing; returns those that are there then, and are what was meant."""
         if not missing:
             return []
+
+        async def create(some: Sequence[_Pending[S]]) -> Sequence[None]:
+            await self._books.create([one.entry for one in some])
+            return [None] * len(some)
+
         lost: ErpOutcomeUnknown | None = None
         try:
-            async for one, error in halved(missing, lambda some: self._books.create([one.entry for one in some])):
+            async for one, error in halved(missing, create):
                 if error is not None:
                     one.refused = await self._books.explain(one.entry, error)
         except ErpOutcomeUnknown as error:
@@ -169,11 +179,14 @@ class Recorder(Generic[S]):
             for one in drafts
             if one.standing is not None and self._books.recorded(one.standing).state is EntryState.DRAFT
         ]
+
+        async def post(some: Sequence[_Pending[S]]) -> Sequence[None]:
+            await self._books.post([one.standing for one in some if one.standing is not None])
+            return [None] * len(some)
+
         lost: ErpOutcomeUnknown | None = None
         try:
-            async for one, error in halved(
-                drafts, lambda some: self._books.post([one.standing for one in some if one.standing is not None])
-            ):
+            async for one, error in halved(drafts, post):
                 if error is None:
                     one.was_posted = True
                 elif not await self._is_posted(one):
@@ -234,24 +247,23 @@ class Recorder(Generic[S]):
 
 
 async def halved(
-    items: Sequence[T], act: Callable[[Sequence[T]], Awaitable[object]]
-) -> AsyncIterator[tuple[T, CallRefused | None]]:
-    """Each item with None, or with why it alone is refused, as soon as that is known.
+    items: Sequence[T], act: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
+) -> AsyncIterator[tuple[T, R | CallRefused]]:
+    """Each item with what `act` makes of it, or why it alone is refused, as soon as that is known.
 
-    `act` does all that it is given or, raising CallRefused, nothing.
+    `act` does all that it is given and returns a result for each or, raising CallRefused, does nothing.
     """
     if not items:
         return
-    error: CallRefused | None = None
     try:
-        await act(items)
-    except CallRefused as refused:
-        error = refused
-    if error is not None and len(items) > 1:
-        middle = len(items) // 2
-        for half in (items[:middle], items[middle:]):
-            async for told in halved(half, act):
-                yield told
-        return
-    for item in items:
-        yield item, error
+        results: Sequence[R | CallRefused] = await act(items)
+    except CallRefused as error:
+        if len(items) > 1:
+            middle = len(items) // 2
+            for half in (items[:middle], items[middle:]):
+                async for told in halved(half, act):
+                    yield told
+            return
+        results = [error]
+    for pair in zip(items, results, strict=True):
+        yield pair

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_val
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
 from blocks.erp.codes import OptionalText
+from blocks.erp.remote.client import is_http_url
 from blocks.erp.tryton import Tryton
-from blocks.erp.tryton.client import Login, TrytonClient, is_http_url
+from blocks.erp.tryton.client import Login, TrytonClient
 from blocks.web_address import is_unencrypted, usable_base_url
 
 _EXAMPLE = "https://tryton.example.com"

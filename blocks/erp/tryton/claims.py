@@ -18,17 +18,15 @@ made a draft claims it; whoever finds that nobody does so for a while deletes it
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
 
-from blocks.erp.tryton.client import RecordGone, Row, TrytonClient, TrytonRefused
+from blocks.erp.remote.calls import CallRefused, NotThere
+from blocks.erp.remote.recording import halved
+from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.payloads import RecordPayload
 from blocks.erp.tryton.records import POSTED_STATES, Model, TrytonRecord
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 BATCH = 100
 """How many moves one call makes or posts: from here on, larger calls were measured to be no faster."""
@@ -107,7 +105,7 @@ class Writer:
     def _by_lines(self) -> bool:
         return not self._post and not self._client.can_batch
 
-    async def create(self, payloads: Sequence[RecordPayload]) -> AsyncIterator[tuple[int, int | TrytonRefused]]:
+    async def create(self, payloads: Sequence[RecordPayload]) -> AsyncIterator[tuple[int, int | CallRefused]]:
         """Make drafts; the place of each with its id, or why there is none, as soon as that is known."""
         for model in Model:
 
@@ -122,7 +120,7 @@ class Writer:
                 async for told in halved(portion, create):
                     yield told
 
-    async def claim(self, records: Sequence[TrytonRecord]) -> AsyncIterator[tuple[int, TrytonRefused | None]]:
+    async def claim(self, records: Sequence[TrytonRecord]) -> AsyncIterator[tuple[int, CallRefused | None]]:
         """Post drafts, or mark those that were made here as those that count; the place of each with why it could not
         be, or None, as soon as that is known."""
         for model in Model:
@@ -158,14 +156,14 @@ class Writer:
             else:
                 await self._take_lines(record)
                 await self._client.delete(record.model.value, record.id)
-        except TrytonRefused:
+        except CallRefused:
             return False
         return True
 
     async def _post_one(self, record: TrytonRecord) -> None:
         try:
             await self._client.press(record.model.value, record.id, "post")
-        except TrytonRefused:
+        except CallRefused:
             if (await self._given(record))["state"] not in POSTED_STATES:
                 raise  # otherwise somebody else has posted it meanwhile
 
@@ -174,52 +172,31 @@ class Writer:
         again = [["delete", [last]], ["create", [self._last_lines[record.model, record.id]]]]
         try:
             await self._client.write(record.model.value, record.id, {**_claimed(record), "lines": again})
-        except TrytonRefused:
+        except CallRefused:
             await self._given(record)
             raise
 
     async def _given(self, record: TrytonRecord) -> Row:
-        """A draft as it is now. Raises RecordGone where somebody is deleting it, or was broken off at that."""
+        """A draft as it is now. Raises NotThere where somebody is deleting it, or was broken off at that."""
         now = await self._look_at(record)
         if not now["lines"] and not record.key.claimed:
             await self._client.delete(record.model.value, record.id)
-            raise RecordGone("the draft was given up")
+            raise NotThere("the draft was given up")
         return now
 
     async def _take_lines(self, record: TrytonRecord) -> None:
-        """Empty a draft, after which nobody can claim it. Raises TrytonRefused where it was claimed before."""
+        """Empty a draft, after which nobody can claim it. Raises CallRefused where it was claimed before."""
         now = await self._look_at(record)
         if now["description"] != record.row["description"]:
-            raise TrytonRefused("the draft was claimed meanwhile")
+            raise CallRefused("the draft was claimed meanwhile")
         if now["lines"]:
             await self._client.write(record.model.value, record.id, {"lines": [["delete", now["lines"]]]})
 
     async def _look_at(self, record: TrytonRecord) -> Row:
         rows = await self._client.search(record.model.value, [["id", "=", record.id]], _STATE)
         if not rows:
-            raise RecordGone("the draft is gone")
+            raise NotThere("the draft is gone")
         return rows[0]
-
-
-async def halved(
-    items: Sequence[T], act: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
-) -> AsyncIterator[tuple[T, R | TrytonRefused]]:
-    """Each item with what `act` makes of it, or why it is refused, as soon as that is known.
-
-    `act` does all that it is given or, raising TrytonRefused, nothing.
-    """
-    try:
-        results: Sequence[R | TrytonRefused] = await act(items)
-    except TrytonRefused as error:
-        if len(items) > 1:
-            middle = len(items) // 2
-            for half in (items[:middle], items[middle:]):
-                async for told in halved(half, act):
-                    yield told
-            return
-        results = [error]
-    for told in zip(items, results, strict=True):
-        yield told
 
 
 def _values(payload: RecordPayload) -> Row:

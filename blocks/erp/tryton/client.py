@@ -1,57 +1,33 @@
-"""Calls to a Tryton server: REST with an application key, JSON-RPC with a user's session; every answer classed.
+"""Calls to a Tryton server: REST with an application key, JSON-RPC with a user's session.
 
-A JSON 400 is Tryton's own refusal (`TrytonRefused`). Everything else that is no readable answer is the server's
-trouble: where the call may have changed something its outcome is unknown, and nothing here sends it again.
+A JSON 400 is Tryton's own refusal, and so are some errors of JSON-RPC, which come inside of HTTP 200.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
-from blocks.erp.errors import (
-    ConfigurationProblem,
-    ErpConfigurationError,
-    ErpError,
-    ErpLoginRefused,
-    ErpOutcomeUnknown,
-    ErpRateLimited,
-    ErpUnavailable,
+from blocks.erp.errors import ErpError, ErpLoginRefused, ErpOutcomeUnknown, ErpUnavailable
+from blocks.erp.remote.calls import (
+    Answer,
+    Call,
+    KeyLogin,
+    Meaning,
+    NotThere,
+    SessionLogin,
+    Verdict,
+    read_by_status,
 )
+from blocks.erp.remote.client import RemoteClient, Transport
+from blocks.erp.remote.pages import all_rows, pages_after_key
 from blocks.erp.tryton.wire import UnreadableValue, context_header, decode, encode
-from blocks.redaction import Redactor
 from blocks.text import one_line
-from blocks.tls import CannotVerify, tls_problem, verifying_tls
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-_CONNECT_S = 10.0
-_MAX_PAUSE_S = 86_400.0
-_USER_AGENT = "pleo-export/0.1"
 
 Domain = Sequence[Any]
 Row = dict[str, Any]
-
-
-class TrytonRefused(ErpError):
-    """Tryton understood the call and refuses what it asks for; nothing was changed. The message is Tryton's."""
-
-
-class TrytonForbidden(TrytonRefused):
-    """The same without a reason (HTTP 403): rights that the user lacks, or a record that must not be changed."""
-
-
-class RecordGone(TrytonRefused):
-    """The record that was named does not exist, or not any more."""
-
-
-class TooLarge(TrytonRefused):
-    """The server does not take requests of this size (HTTP 413)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +52,31 @@ class TrytonClient:
         login: Login | None = None,
         *,
         timeout_s: float = 50.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.database = database
         self.context: dict[str, Any] = {}
-        self.requests_sent = 0
-        self._key = key
         self._login = login
-        self._session: str | None = None
-        self._login_lock = asyncio.Lock()
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
-            verify=_trusted_tls(),
+        secrets = (key, login.password if login is not None else "")
+        self._session = SessionLogin(self._log_in, *secrets)
+        self._nobody = KeyLogin({}, *secrets)
+        self._remote = RemoteClient(
+            self.base_url,
+            system="Tryton",
+            login=KeyLogin({"authorization": f"Bearer {key}"}, *secrets),
+            read=self._read_rest,
+            timeout_s=timeout_s,
+            not_there=f"{self.base_url} has no database {database} for us, or is no Tryton: check the address and the "
+            "database's name",
+            headers={"accept-language": "en"},
             transport=transport,
-            follow_redirects=False,  # a redirect would carry the key elsewhere
-            trust_env=self.base_url.lower().startswith("https:"),
-            headers={"accept": "application/json", "accept-language": "en", "user-agent": _USER_AGENT},
         )
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests went out."""
+        return self._remote.requests_sent
 
     @property
     def can_batch(self) -> bool:
@@ -103,13 +86,12 @@ class TrytonClient:
     async def aclose(self) -> None:
         """Leave the session and close the connections."""
         try:
-            if self._session is not None:
-                await self._send("/rpc/", _rpc_body("common.db.logout", ()), f"Session {self._session}", changes=False)
+            if self._session.is_open:
+                await self._remote.send(self._rpc_call("common.db.logout"), read=_read_rpc, login=self._session)
         except ErpError:
             pass  # a server that does not hear it forgets the session by itself
         finally:
-            self._session = None
-            await self._http.aclose()
+            await self._remote.aclose()
 
     async def search(
         self,
@@ -125,32 +107,22 @@ class TrytonClient:
 
         A domain travels in the body: an address with a hundred ids is longer than web servers take.
         """
-        answer = await self.call(
-            model,
-            "search_read",
-            {
-                "domain": domain,
-                "fields_names": list(fields),
-                "order": order,
-                "offset": offset,
-                "limit": limit,
-            },
-            changes=False,
-        )
+        arguments = {"domain": domain, "fields_names": list(fields), "order": order, "offset": offset, "limit": limit}
+        try:
+            answer = await self.call(model, "search_read", arguments, changes=False)
+        except NotThere as error:  # no search names a record: it is the database that went away
+            raise ErpUnavailable(str(error)) from None
         if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
             raise ErpUnavailable(f"Tryton answered a search of {model} with something else than records")
         return [_nested(row) for row in answer]
 
     async def search_all(self, model: str, domain: Domain, fields: Sequence[str], *, page: int = 1000) -> list[Row]:
-        """As `search`, in pages, each of which goes on after the last id: rows that come and go do no harm."""
-        rows: list[Row] = []
-        last = 0
-        while True:
-            found = await self.search(model, [*domain, ["id", ">", last]], fields, limit=page)
-            rows += found
-            if len(found) < page:
-                return rows
-            last = max(row["id"] for row in found)
+        """As `search`, in pages that go on after the last id."""
+
+        async def read(last: int) -> Sequence[Row]:
+            return await self.search(model, [*domain, ["id", ">", last]], fields, limit=page)
+
+        return await all_rows(pages_after_key(read, lambda row: row["id"], size=page))
 
     async def create(self, model: str, values: Sequence[Row]) -> list[int]:
         """Create records in one transaction, all or none; returns their ids in order.
@@ -158,7 +130,7 @@ class TrytonClient:
         One alone goes another way, on which Tryton gives its reason for every refusal.
         """
         if len(values) == 1:
-            answer = await self._rest(f"/{model}?f=id", values[0], changes=True)
+            answer = await self._rest(f"/{model}?f=id", values[0])
             answer = [answer.get("id")] if isinstance(answer, dict) else None
         else:
             answer = await self.call(model, "create", {"vlist": list(values)})
@@ -179,15 +151,15 @@ class TrytonClient:
 
     async def write(self, model: str, id_: int, values: Row) -> None:
         """Change one record."""
-        await self._rest(f"/{model}/{id_}?f=id", values, changes=True, method="PUT")
+        await self._rest(f"/{model}/{id_}?f=id", values, method="PUT")
 
     async def delete(self, model: str, id_: int) -> None:
-        """Delete one record. Raises RecordGone, TrytonRefused."""
-        await self._rest(f"/{model}/{id_}", None, changes=True, method="DELETE")
+        """Delete one record. Raises NotThere, CallRefused."""
+        await self._rest(f"/{model}/{id_}", None, method="DELETE")
 
     async def press(self, model: str, id_: int, button: str) -> None:
         """Call a method of one record, such as `post`."""
-        await self._rest(f"/{model}/{id_}/{button}?f=id", {}, changes=True)
+        await self._rest(f"/{model}/{id_}/{button}?f=id", {})
 
     async def call(self, model: str, method: str, arguments: Row, *, changes: bool = True) -> Any:
         """Call a method of a model by its named arguments. `changes` tells whether it may change anything."""
@@ -195,161 +167,92 @@ class TrytonClient:
 
     async def rpc(self, model: str, method: str, *arguments: Any, context: Mapping[str, Any] | None = None) -> Any:
         """Call a method by JSON-RPC, logged in as the user. Raises ErpLoginRefused without one."""
-        body = _rpc_body(f"model.{model}.{method}", (*arguments, {**self.context, **(context or {})}))
-        session = await self._logged_in(None)
-        try:
-            status, answer = await self._send("/rpc/", body, f"Session {session}", changes=True)
-        except ErpLoginRefused:  # a session ends by itself after some minutes; what was asked was not done
-            session = await self._logged_in(session)
-            status, answer = await self._send("/rpc/", body, f"Session {session}", changes=True)
-        return self._rpc_result(status, answer)
+        call = self._rpc_call(f"model.{model}.{method}", *arguments, {**self.context, **(context or {})}, changes=True)
+        return await self._remote.send(call, read=_read_rpc, login=self._session)
 
     async def log_in(self) -> None:
         """Open the user's session, if there is a user. Raises ErpLoginRefused, ErpRateLimited."""
         if self._login is not None:
-            await self._logged_in(None)
+            await self._session.headers()
 
-    async def _logged_in(self, ended: str | None) -> str:
-        """The session to use; a new one where there is none, or `ended` was the last."""
+    async def _log_in(self) -> Mapping[str, str]:
         if self._login is None:
             raise ErpLoginRefused("this call needs a user and a password, and the settings have none")
-        async with self._login_lock:
-            if self._session is not None and self._session != ended:
-                return self._session
-            self._session = None
-            parameters = (self._login.user, {"password": self._login.password}, "en")
-            body = _rpc_body("common.db.login", parameters)
-            try:
-                status, answer = await self._send("/rpc/", body, None, changes=False)
-            except ErpLoginRefused:
-                raise ErpLoginRefused(
-                    f"Tryton refused the user name or the password for database {self.database}: check both in the "
-                    "settings, or leave both out"
-                ) from None
-            match self._rpc_result(status, answer):
-                case [int(user_id), str(token), *_]:
-                    text = f"{self._login.user}:{user_id}:{token}"
-                    self._session = base64.b64encode(text.encode()).decode("ascii")
-                    return self._session
-                case _:
-                    raise ErpUnavailable("Tryton answered the login with something else than a session")
-
-    def _rpc_result(self, status: int, answer: Any) -> Any:
-        if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
-            raise ErpOutcomeUnknown(f"Tryton gave no JSON-RPC answer (HTTP {status})")
-        error = answer.get("error")
-        match error:
-            case None:
-                return answer.get("result")
-            case ["UserError" | "UserWarning" as kind, [*texts], *_]:
-                shown = texts[1:] if kind == "UserWarning" else texts
-                raise TrytonRefused(self._hide(_readable(*shown[:2])))
-            case ["ConcurrencyException", *_]:
-                raise TrytonRefused("the record was changed meanwhile")
+        call = self._rpc_call("common.db.login", self._login.user, {"password": self._login.password}, "en")
+        try:
+            answer = await self._remote.send(call, read=_read_rpc, login=self._nobody)
+        except ErpLoginRefused:
+            raise ErpLoginRefused(
+                f"Tryton refused the user name or the password for database {self.database}: check both in the "
+                "settings, or leave both out"
+            ) from None
+        match answer:
+            case [int(user_id), str(token), *_]:
+                text = f"{self._login.user}:{user_id}:{token}"
+                return {"authorization": f"Session {base64.b64encode(text.encode()).decode('ascii')}"}
             case _:
-                raise ErpOutcomeUnknown(f"Tryton met an error of its own: {self._hide(_readable(str(error)))}")
+                raise ErpUnavailable("Tryton answered the login with something else than a session")
 
-    async def _rest(self, path: str, body: Any, *, changes: bool, method: str = "POST") -> Any:
-        status, answer = await self._send(
-            f"/rest/model{path}", body, f"Bearer {self._key}", changes=changes, method=method
-        )
-        if status == 400:
-            if isinstance(answer, dict) and isinstance(answer.get("message"), str):
-                raise TrytonRefused(self._hide(_readable(answer["message"], answer.get("description"))))
-            raise self._no_answer(f"HTTP 400 without a reason on {path.split('?')[0]}", changes)
-        return answer
-
-    async def _send(
-        self, path: str, body: Any, authorization: str | None, *, changes: bool, method: str = "POST"
-    ) -> tuple[int, Any]:
-        """One request; its status (below 300, or 400) and decoded document. Raises for every other answer."""
-        headers = {"x-tryton-context": context_header(self.context)} if path.startswith("/rest/") else {}
-        if authorization is not None:
-            headers["authorization"] = authorization
-        if body is not None:
-            headers["content-type"] = "application/json"
+    async def _rest(self, path: str, body: Any, *, changes: bool = True, method: str = "POST") -> Any:
+        headers = {"x-tryton-context": context_header(self.context)}
         content = None if body is None else encode(body)
-        url = f"{self.base_url}/{self.database}{path}"
-        self.requests_sent += 1
-        try:
-            async with self._http.stream(method, url, content=content, headers=headers) as response:
-                received = await _read(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            problem = tls_problem(error)
-            if problem is not None:
-                raise ErpConfigurationError(
-                    f"{self.base_url} cannot prove that it is Tryton ({one_line(problem, 120)}), so nothing was sent: "
-                    "check the address; an authority of your own is named by SSL_CERT_FILE"
-                ) from None
-            why = one_line(self._hide(one_line(str(error), 4000)), 120) or type(error).__name__
-            raise ErpUnavailable(f"no Tryton answers at {self.base_url} ({why})") from None
-        except httpx.LocalProtocolError:  # its text quotes the header that was refused
-            raise ErpUnavailable(f"the request to {self.base_url} could not be put on the wire") from None
-        except httpx.RequestError as error:
-            raise self._no_answer(f"no answer ({type(error).__name__})", changes) from None
-        return response.status_code, self._understood(response, received, changes)
+        return await self._remote.send(Call(f"/{self.database}/rest/model{path}", content, method, headers, changes))
 
-    def _understood(self, response: httpx.Response, received: bytes | None, changes: bool) -> Any:
-        status = response.status_code
-        match status:
-            case 401:
-                raise ErpLoginRefused(
-                    f"Tryton refused the application key for database {self.database} (HTTP 401): check the key, and "
-                    "that it is validated in the user's preferences"
-                )
-            case 403:
-                raise TrytonForbidden("Tryton does not allow it, and gives no reason (HTTP 403)")
-            case 404 | 410:
-                raise RecordGone(f"{self.base_url} has nothing there (HTTP {status})")
-            case 413:
-                raise TooLarge("the request is larger than the server takes (HTTP 413)")
-            case 429:
-                raise ErpRateLimited("Tryton asks for fewer calls (HTTP 429)", _pause(response))
-            case _ if not (200 <= status < 300 or status == 400):
-                raise self._no_answer(f"HTTP {status}", changes)
-        if received is None:
-            raise self._no_answer(f"an answer over {MAX_BODY_BYTES} bytes", changes)
-        if not received.strip():
-            return None
-        try:
-            return decode(received)
-        except UnreadableValue:
-            raise self._no_answer(f"an answer that cannot be read (HTTP {status})", changes) from None
+    def _rpc_call(self, method: str, *parameters: Any, changes: bool = False) -> Call:
+        content = encode({"id": 0, "method": method, "params": list(parameters)})
+        return Call(f"/{self.database}/rpc/", content, changes=changes)
 
-    def _hide(self, text: str) -> str:
-        """The text without what we log in with, should anybody quote it."""
-        return Redactor((self._key, self._login.password if self._login is not None else "", self._session or ""))(text)
-
-    def _no_answer(self, why: str, changes: bool) -> ErpError:
-        text = f"Tryton at {self.base_url}: {why}"
-        return ErpOutcomeUnknown(text) if changes else ErpUnavailable(text)
+    def _read_rest(self, answer: Answer) -> Verdict:
+        if answer.status == 401:
+            return Verdict(
+                Meaning.LOGIN,
+                f"Tryton refused the application key for database {self.database} (HTTP 401): check the key, and that "
+                "it is validated in the user's preferences",
+            )
+        if answer.status != 400:
+            return _read(answer)
+        match _document(answer):
+            case {"message": str(message), **more}:
+                return Verdict(Meaning.REFUSED, _readable(message, more.get("description")))
+            case _:
+                return Verdict(Meaning.TROUBLE, "no reason for a refusal")
 
 
-def _trusted_tls() -> ssl.SSLContext:
+def _read(answer: Answer) -> Verdict:
+    """By its status, and Tryton's own JSON where it is a success."""
+    if not 200 <= answer.status < 300:
+        return read_by_status(answer)
     try:
-        return verifying_tls()
-    except CannotVerify as error:
-        raise ErpConfigurationError(str(error)) from None
+        return Verdict(Meaning.DONE, document=decode(answer.body) if answer.body.strip() else None)
+    except UnreadableValue:
+        return Verdict(Meaning.FOREIGN)
 
 
-def is_http_url(url: str) -> bool:
-    """Whether the HTTP library takes this address."""
+def _read_rpc(answer: Answer) -> Verdict:
+    verdict = _read(answer)
+    if verdict.meaning is not Meaning.DONE:
+        return verdict
+    match verdict.document:
+        case {"error": ["UserError" | "UserWarning" as kind, [*texts], *_]}:
+            shown = texts[1:] if kind == "UserWarning" else texts
+            return Verdict(Meaning.REFUSED, _readable(*shown[:2]))
+        case {"error": ["ConcurrencyException", *_]}:
+            return Verdict(Meaning.REFUSED, "the record was changed meanwhile")
+        case {"error": error} if error is not None:
+            return Verdict(Meaning.TROUBLE, f"an error of its own: {_readable(str(error))}")
+        case {"result": result}:
+            return Verdict(Meaning.DONE, document=result)
+        case {"error": None}:
+            return Verdict(Meaning.DONE)
+        case _:
+            return Verdict(Meaning.FOREIGN, "no JSON-RPC answer")
+
+
+def _document(answer: Answer) -> Any:
     try:
-        return bool(httpx.URL(url).host)
-    except (httpx.InvalidURL, ValueError):
-        return False
-
-
-def not_tryton(base_url: str, database: str) -> ErpConfigurationError:
-    """What a 404 on everything means."""
-    return ErpConfigurationError(
-        f"{base_url} has no database {database} for us, or is no Tryton: check the address and the database's name",
-        ConfigurationProblem.INVALID,
-    )
-
-
-def _rpc_body(method: str, parameters: Sequence[Any]) -> Mapping[str, Any]:
-    return {"id": 0, "method": method, "params": list(parameters)}
+        return decode(answer.body)
+    except UnreadableValue:
+        return None
 
 
 def _nested(row: Row) -> Row:
@@ -367,22 +270,4 @@ def _nested(row: Row) -> Row:
 
 def _readable(*texts: Any) -> str:
     """Tryton's words for people, as one line."""
-    return one_line(" ".join(text for text in texts if isinstance(text, str) and text), 300) or "no reason given"
-
-
-def _pause(response: httpx.Response) -> float | None:
-    """The seconds that the server asks us to wait, where it says so in a way that can be read."""
-    text = response.headers.get("retry-after", "").strip()
-    return min(float(text), _MAX_PAUSE_S) if text.isascii() and text.isdigit() else None
-
-
-async def _read(response: httpx.Response) -> bytes | None:
-    """The whole body, or None when it is larger than we take."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            return None
-        parts.append(part)
-    return b"".join(parts)
+    return one_line(" ".join(text for text in texts if isinstance(text, str) and text), 4000) or "no reason given"

@@ -8,9 +8,11 @@ from typing import Any
 
 from blocks.erp.entries import EntryState
 from blocks.erp.errors import ErpOutcomeUnknown
+from blocks.erp.remote.calls import CallRefused
+from blocks.erp.remote.recording import halved
 from blocks.erp.tryton.attachments import attach
-from blocks.erp.tryton.claims import BATCH, Writer, halved
-from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
+from blocks.erp.tryton.claims import BATCH, Writer
+from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.records import EXTERNAL_ID, Model, RecordKey, RecordRole, TrytonRecord, chosen
 from blocks.erp.tryton.stock_recorder import Explain, PendingEntry, without_payment
@@ -37,7 +39,7 @@ class ModuleRecorder:
         for start in range(0, len(fit), BATCH):
             portion = fit[start : start + BATCH]
             async for one, answer in halved(portion, self._call):
-                if isinstance(answer, TrytonRefused):
+                if isinstance(answer, CallRefused):
                     one.refused = await self._explain(one.payload, answer)
                 else:
                     self._take(one, answer)

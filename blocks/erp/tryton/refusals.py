@@ -9,7 +9,8 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry, JournalEntry, Line
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
-from blocks.erp.tryton.client import TrytonClient, TrytonRefused
+from blocks.erp.remote.calls import CallRefused
+from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
 from blocks.erp.tryton.payloads import EntryPayload, amount_of, is_invoice
 from blocks.erp.tryton.records import Model, TrytonRecord
@@ -169,7 +170,7 @@ class Refusals:
         self._client = client
         self._directory = directory
 
-    async def explain(self, payload: EntryPayload, error: TrytonRefused) -> Refused:
+    async def explain(self, payload: EntryPayload, error: CallRefused) -> Refused:
         """The refusal in words of the contract, with Tryton's own text as its message."""
         entry = payload.entry
         period = self._directory.period(entry.posting_date)
@@ -193,7 +194,7 @@ class Refusals:
         text = f"The period of {day} was closed in Tryton."
         return Refused(record.key.accounting_entry_id, RefusalKind.CLOSED_PERIOD, day, text)
 
-    async def of_posting(self, record: TrytonRecord, error: TrytonRefused) -> Refused:
+    async def of_posting(self, record: TrytonRecord, error: CallRefused) -> Refused:
         """The same for a draft that stands and could not be posted."""
         field = "date" if record.model is Model.MOVE else "accounting_date"
         id_, day = record.key.accounting_entry_id, record.row[field]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpLoginRefused, ErpUnavailable
-from blocks.erp.tryton.client import RecordGone, Row, TrytonClient, TrytonForbidden, TrytonRefused, not_tryton
+from blocks.erp.remote.calls import CallRefused, NotAllowed
+from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.text import one_line
 
 MODULE_VERSION = 1
@@ -62,15 +63,13 @@ async def look_at_server(client: TrytonClient, company_name: str) -> Server:
         await _check_rights(client, modules)
         has_our_module = await _has_our_module(client)
         await client.log_in()
-    except RecordGone:
-        raise not_tryton(client.base_url, client.database) from None
-    except TrytonForbidden:
+    except NotAllowed:
         raise ErpConfigurationError(
             "Tryton does not let the key's user read what is needed: add the user to the group Accounting "
             "(Administration, Users)",
             ConfigurationProblem.PERMISSION,
         ) from None
-    except TrytonRefused as error:
+    except CallRefused as error:
         raise ErpConfigurationError(f"Tryton refuses to be read: {error}", ConfigurationProblem.PERMISSION) from error
     except ErpLoginRefused as error:
         raise ErpConfigurationError(str(error), ConfigurationProblem.AUTHENTICATION) from error
@@ -114,7 +113,7 @@ async def _check_rights(client: TrytonClient, modules: Iterable[str]) -> None:
 async def _has_our_module(client: TrytonClient) -> bool:
     try:
         version = await client.call("account.move", "pleo_version", {}, changes=False)
-    except TrytonForbidden:  # a method that the server does not have
+    except NotAllowed:  # a method that the server does not have
         return False
     if version != MODULE_VERSION:
         raise ErpConfigurationError(

@@ -13,8 +13,9 @@ from datetime import date
 from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind
+from blocks.erp.remote.calls import CallRefused
 from blocks.erp.settlement import SETTLED_BY, settled_pairs
-from blocks.erp.tryton.client import Row, TrytonClient, TrytonRefused
+from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import Directory
 from blocks.erp.tryton.records import (
     PAID_ELSEWHERE,
@@ -250,7 +251,7 @@ async def _reconcile(client: TrytonClient, directory: Directory, one: Payable, o
     }
     try:
         await client.create(RECONCILIATION, [values])
-    except TrytonRefused:
+    except CallRefused:
         return  # two rates, an account that is not reconciled, or another writer was faster: `find` says what is open
 
 

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from blocks.erp.entries import Bill, NotAttached
-from blocks.erp.errors import ErpUnavailable, RefusalKind, Refused
-from blocks.erp.tryton.attachments import attach, unfit
+from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable, RefusalKind, Refused
+from blocks.erp.remote.calls import CallRefused, NotThere
+from blocks.erp.remote.receipts import unfit
+from blocks.erp.tryton.attachments import attach
 from blocks.erp.tryton.claims import NextStep, Writer, decide
-from blocks.erp.tryton.client import RecordGone, TrytonClient, TrytonRefused
+from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.payloads import EntryPayload, RecordPayload
 from blocks.erp.tryton.records import RecordRole, TrytonRecord, external_id
@@ -22,10 +24,14 @@ WAIT_S = 0.25
 """How often an expense is looked at that others are recording too, for how many of these times they are waited for,
 and the time between two."""
 
+TROUBLES = 2
+"""How often trouble in the midst of an entry of several records is looked behind within one call: without that a lost
+answer would leave a bill posted and its payment not."""
+
 KEPT_ROUNDS = 3
 """How often Tryton may refuse to delete a draft that does not change."""
 
-Explain = Callable[[EntryPayload, TrytonRefused], Awaitable[Refused]]
+Explain = Callable[[EntryPayload, CallRefused], Awaitable[Refused]]
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -104,12 +110,20 @@ class StockRecorder:
         """
         for one in pending:
             await one.look_at_files(self._max_attachment_bytes)
+        troubles = 0
         for round_ in range(ROUNDS):
             open_ = [one for one in pending if not one.is_done]
             if not open_:
                 return
-            seen = await self._finder.look_up([one.id_ for one in open_])
-            if await self._round(open_, seen, patient=round_ < PATIENT_ROUNDS):
+            try:
+                seen = await self._finder.look_up([one.id_ for one in open_])
+                waiting = await self._round(open_, seen, patient=round_ < PATIENT_ROUNDS)
+            except (ErpUnavailable, ErpOutcomeUnknown) as error:
+                troubles += 1
+                if isinstance(error, ErpRateLimited) or troubles > TROUBLES or not any(map(_is_half_way, open_)):
+                    raise
+                waiting = True
+            if waiting:
                 await self._sleep(WAIT_S)
         left = [one.id_ for one in pending if not one.is_done]
         if left:
@@ -157,7 +171,7 @@ class StockRecorder:
     async def _create(self, missing: Sequence[tuple[PendingEntry, RecordPayload]]) -> None:
         async for place, result in self._writer.create([payload for _, payload in missing]):
             one, payload = missing[place]
-            if not isinstance(result, TrytonRefused):
+            if not isinstance(result, CallRefused):
                 one.own.add(external_id(payload.model, result))
             elif one.refused is None:
                 one.refused = await self._explain(one.payload, result)
@@ -171,7 +185,7 @@ class StockRecorder:
             one, record = fit[place]
             if refused is None:
                 one.by_role[record.key.role] = record
-            elif not isinstance(refused, RecordGone):
+            elif not isinstance(refused, NotThere):
                 await self._give_up(one, refused)
 
     async def _is_fit(self, one: PendingEntry, record: TrytonRecord) -> bool:
@@ -180,7 +194,7 @@ class StockRecorder:
         if record.key.role is RecordRole.MAIN and entry.attachments:
             try:
                 refused = await attach(self._client, record, entry.attachments, self._max_attachment_bytes)
-            except RecordGone:
+            except NotThere:
                 return False
             if refused and not await self._stands(record):
                 return False  # Tryton gives another reason where somebody has deleted the draft meanwhile
@@ -196,7 +210,7 @@ class StockRecorder:
         there = (await self._finder.look_up([id_])).get(id_, [])
         return record.external_id in {one.external_id for one in there}
 
-    async def _give_up(self, one: PendingEntry, error: TrytonRefused) -> None:
+    async def _give_up(self, one: PendingEntry, error: CallRefused) -> None:
         one.refused = await self._explain(one.payload, error)
         await self._drop_own(one)
 
@@ -214,6 +228,11 @@ class StockRecorder:
         for record in (await self._finder.look_up([one.id_])).get(one.id_, []):
             if record.external_id in one.own and not record.counts:
                 await self._writer.drop(record)
+
+
+def _is_half_way(one: PendingEntry) -> bool:
+    """Whether some of an entry's records may stand, and others not."""
+    return not one.is_done and len(one.payload.records) > 1 and bool(one.own)
 
 
 def without_payment(record: TrytonRecord) -> Refused:

@@ -12,9 +12,10 @@ from blocks.erp.entries import Answer, Attachment, Entry, EntryState, NotAttache
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
+from blocks.erp.remote.calls import NotThere, writing
 from blocks.erp.tryton.attachments import attach
 from blocks.erp.tryton.claims import Writer
-from blocks.erp.tryton.client import RecordGone, TrytonClient
+from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.module_recorder import ModuleRecorder
@@ -149,10 +150,11 @@ class Tryton:
             if place not in refused
         }
         try:
-            for post in (False, True):
-                await self._record(books, [one for one in pending.values() if one.payload.post is post], post=post)
-            told = [one.id_ for one in pending.values() if one.refused is None and (one.found or one.is_bill)]
-            found = await books.finder.find(told)
+            with writing():
+                for post in (False, True):
+                    await self._record(books, [one for one in pending.values() if one.payload.post is post], post=post)
+                told = [one.id_ for one in pending.values() if one.refused is None and (one.found or one.is_bill)]
+                found = await books.finder.find(told)
         except (ErpLoginRefused, ErpRateLimited) as error:
             known: list[Outcome] = []
             for place in range(len(entries)):
@@ -168,36 +170,18 @@ class Tryton:
         """Attach files to an entry that stands; one whose number is there already is left alone."""
         self._must_write()
         books = await self._ready()
-        by_role = chosen((await books.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
-        if RecordRole.MAIN not in by_role:
-            return [NotAttached(one.number, "the entry does not stand in Tryton any more") for one in attachments]
-        return await attach(books.client, by_role[RecordRole.MAIN], attachments, self._max_attachment_bytes)
+        with writing():
+            by_role = chosen((await books.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
+            if RecordRole.MAIN not in by_role:
+                return [NotAttached(one.number, "the entry does not stand in Tryton any more") for one in attachments]
+            return await attach(books.client, by_role[RecordRole.MAIN], attachments, self._max_attachment_bytes)
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, and settle them; returns those that Tryton refuses to post."""
         self._must_write()
         books = await self._ready()
-        seen = await books.finder.read(accounting_entry_ids)
-        entries = {id_: chosen(records) for id_, records in seen.items()}
-        writer = Writer(books.client, post=True)
-        refused: dict[str, Refused] = {}
-        for role in RecordRole:
-            drafts = [
-                by_role[role]
-                for id_, by_role in entries.items()
-                if role in by_role and by_role[role].state is EntryState.DRAFT and id_ not in refused
-            ]
-            late = [record for record in drafts if books.refusals.is_late(record)]
-            for record in late:
-                refused[record.key.accounting_entry_id] = books.refusals.closed(record)
-            drafts = [record for record in drafts if record not in late]
-            async for place, why in writer.claim(drafts):
-                record = drafts[place]
-                if why is not None and not isinstance(why, RecordGone):
-                    id_ = record.key.accounting_entry_id
-                    refused[id_] = await books.refusals.of_posting(record, why)
-        await self._settle(books, [id_ for id_ in entries if id_ not in refused])
-        return list(refused.values())
+        with writing():
+            return await self._post(books, accounting_entry_ids)
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Refused: it is not done from here."""
@@ -261,6 +245,29 @@ class Tryton:
             await self._settle(
                 books, [one.id_ for one in pending if one.refused is None and not one.found and one.is_bill]
             )
+
+    async def _post(self, books: _Books, accounting_entry_ids: Sequence[str]) -> list[Refused]:
+        seen = await books.finder.read(accounting_entry_ids)
+        entries = {id_: chosen(records) for id_, records in seen.items()}
+        writer = Writer(books.client, post=True)
+        refused: dict[str, Refused] = {}
+        for role in RecordRole:
+            drafts = [
+                by_role[role]
+                for id_, by_role in entries.items()
+                if role in by_role and by_role[role].state is EntryState.DRAFT and id_ not in refused
+            ]
+            late = [record for record in drafts if books.refusals.is_late(record)]
+            for record in late:
+                refused[record.key.accounting_entry_id] = books.refusals.closed(record)
+            drafts = [record for record in drafts if record not in late]
+            async for place, why in writer.claim(drafts):
+                record = drafts[place]
+                if why is not None and not isinstance(why, NotThere):
+                    id_ = record.key.accounting_entry_id
+                    refused[id_] = await books.refusals.of_posting(record, why)
+        await self._settle(books, [id_ for id_ in entries if id_ not in refused])
+        return list(refused.values())
 
     async def _settle(self, books: _Books, ids: Sequence[str]) -> None:
         """Settle the bills and payments among these entries that are posted."""

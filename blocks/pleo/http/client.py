@@ -65,6 +65,11 @@ class PleoClient:
         await self._transport.aclose()
 
     @property
+    def transport(self) -> Transport:
+        """What carries this client's calls, for Pleo's other APIs."""
+        return self._transport
+
+    @property
     def base_url(self) -> str:
         """Where this client's Pleo is, without a slash at the end."""
         return self._transport.base_url
@@ -95,7 +100,7 @@ class PleoClient:
         cursor: str | None = None
         while True:
             page = (await self._page("/v3/export-jobs", query, cursor)).value
-            jobs += _readable(ExportJob, page.data)
+            jobs += readable(ExportJob, page.data)
             cursor = paginator.after(has_next=page.has_next, end_cursor=page.end_cursor, count=len(page.data))
             if cursor is None:
                 return tuple(jobs)
@@ -117,7 +122,7 @@ class PleoClient:
             "options": {"vendorBasedBookkeeping": vendor_based_bookkeeping},
         }
         answer = await self._transport.call(
-            "POST", "/v3/export-jobs", body=body, check=_one(ExportJob), repeatable=False
+            "POST", "/v3/export-jobs", body=body, check=record_in(ExportJob), repeatable=False
         )
         job: ExportJob = answer.value
         return job
@@ -183,13 +188,13 @@ class PleoClient:
         job_id = canonical_uuid(job_id)
         query = [("status", status)] if status else []
         page: Page = (await self._page(f"/v3/export-jobs/{job_id}/items", query, cursor, _rows_page)).value
-        rows = tuple(row for row in _readable(JobItem, page.data) if row.export_job_id in {None, job_id})
+        rows = tuple(row for row in readable(JobItem, page.data) if row.export_job_id in {None, job_id})
         return JobItemsPage(rows, len(page.data) - len(rows), page.has_next, page.end_cursor)
 
     async def find_job_item(self, company_id: str, accounting_entry_id: str) -> JobItem:
         """GET /v3/export-job-items: the newest job item of one expense. Raises PleoNotFound."""
         query = [("company_id", company_id), ("accounting_entry_id", accounting_entry_id)]
-        answer = await self._transport.call("GET", "/v3/export-job-items", query=query, check=_one(JobItem))
+        answer = await self._transport.call("GET", "/v3/export-job-items", query=query, check=record_in(JobItem))
         row: JobItem = answer.value
         return row
 
@@ -228,17 +233,18 @@ class PleoClient:
         raise AssertionError("the last size is 1")
 
 
-def _readable(model: type[_Model], elements: Iterable[Any]) -> list[_Model]:
-    readable: list[_Model] = []
+def readable(model: type[_Model], elements: Iterable[Any]) -> list[_Model]:
+    """Those of a page's elements that can be read."""
+    records: list[_Model] = []
     for element in elements:
         try:
-            readable.append(model.model_validate(element))
+            records.append(model.model_validate(element))
         except ValidationError:
             continue  # one broken element never breaks the page; the caller counts what is missing
-    return readable
+    return records
 
 
-def _one(model: type[_Model]) -> Callable[[Any], _Model]:
+def record_in(model: type[_Model]) -> Callable[[Any], _Model]:
     """A check for an answer that holds one record under `data`."""
 
     def check(document: Any) -> _Model:
@@ -256,7 +262,7 @@ def _job_of(job_id: str) -> Callable[[Any], ExportJob]:
     """A check for this very job: answers have been known to go to the wrong request."""
 
     def check(document: Any) -> ExportJob:
-        job = _one(ExportJob)(document)
+        job = record_in(ExportJob)(document)
         if job.id != job_id:
             raise UnreadableAnswer("another job")
         return job
@@ -289,4 +295,4 @@ def _update_answer(document: Any) -> UpdateAnswer:
     errors = errors or []
     if not isinstance(rows, list) or not isinstance(errors, list):
         raise UnreadableAnswer("no update answer")
-    return UpdateAnswer(tuple(_readable(JobItem, rows)), tuple(_readable(UpdateError, errors)))
+    return UpdateAnswer(tuple(readable(JobItem, rows)), tuple(readable(UpdateError, errors)))

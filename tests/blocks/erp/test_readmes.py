@@ -15,7 +15,9 @@ from tests.support.erp.ledger_samples import opened, rows
 ERP = Path(__file__).parents[3] / "blocks" / "erp"
 
 
-@pytest.mark.parametrize("folder", [ERP, ERP / "ledger", ERP / "tryton"], ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", [ERP, ERP / "ledger", ERP / "tryton", ERP / "remote"], ids=lambda folder: folder.name
+)
 def test_every_module_is_told_once_and_every_told_module_is_there(folder: Path) -> None:
     rows = re.findall(r"^\| ((?:`\w+\.py`(?:, )?)+) \|", (folder / "README.md").read_text(), re.MULTILINE)
     told = [name for row in rows for name in re.findall(r"`(\w+\.py)`", row)]
@@ -34,6 +36,13 @@ def test_a_subscription_has_the_form_that_is_told() -> None:
     form = re.compile(r"[\w.]+:\w+Harness")
     assert form.fullmatch(told.split('"')[3])
     assert all(form.fullmatch(path) for path in SUBSCRIBED.values())
+
+
+def test_the_example_of_an_adapter_is_the_one_that_the_tests_run() -> None:
+    shown = re.findall(r"```python\n(.*?)```", (ERP / "remote" / "README.md").read_text(), re.DOTALL)
+    code = (ERP.parents[1] / "tests" / "support" / "erp" / "acme" / "adapter.py").read_text()
+    assert len(shown) >= 4
+    assert [part for part in shown if part not in code] == []
 
 
 async def test_the_tables_and_views_of_the_file_are_those_that_are_told(tmp_path: Path) -> None:

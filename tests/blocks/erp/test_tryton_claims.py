@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from blocks.erp.entries import EntryState
+from blocks.erp.remote.calls import CallRefused
 from blocks.erp.tryton import stock_recorder
 from blocks.erp.tryton.claims import Decision, NextStep, Writer, decide
-from blocks.erp.tryton.client import TrytonRefused
 from blocks.erp.tryton.payloads import RecordPayload
 from blocks.erp.tryton.records import Model, RecordKey, RecordRole, TrytonRecord
 from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
@@ -113,7 +113,7 @@ class _DeletesBlindly(Writer):
     async def drop(self, record: TrytonRecord) -> bool:
         try:
             await self._client.delete(record.model.value, record.id)
-        except TrytonRefused:
+        except CallRefused:
             return False
         return True
 

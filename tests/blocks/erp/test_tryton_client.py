@@ -11,14 +11,8 @@ import httpx
 import pytest
 
 from blocks.erp.errors import ErpError, ErpLoginRefused, ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable
-from blocks.erp.tryton.client import (
-    Login,
-    RecordGone,
-    TooLarge,
-    TrytonClient,
-    TrytonForbidden,
-    TrytonRefused,
-)
+from blocks.erp.remote.calls import CallRefused, NotAllowed, NotThere, TooLarge
+from blocks.erp.tryton.client import Login, TrytonClient
 
 KEY, PASSWORD = "k3y-canary", "p4ss-canary"
 HTML = {"content-type": "text/html"}
@@ -44,11 +38,11 @@ def breaking(error: type[httpx.RequestError]) -> Handler:
     ("handler", "reading", "writing"),
     [
         (answering(401, "<html>"), ErpLoginRefused, ErpLoginRefused),
-        (answering(403, "<html>"), TrytonForbidden, TrytonForbidden),
-        (answering(404, "<html>"), RecordGone, RecordGone),
+        (answering(403, "<html>"), NotAllowed, NotAllowed),
+        (answering(404, "<html>"), ErpUnavailable, NotThere),
         (answering(413, "<html>"), TooLarge, TooLarge),
         (answering(429), ErpRateLimited, ErpRateLimited),
-        (answering(400, '{"status": 400, "message": "No.", "description": ""}'), TrytonRefused, TrytonRefused),
+        (answering(400, '{"status": 400, "message": "No.", "description": ""}'), CallRefused, CallRefused),
         (answering(400, "<html>Unable to get RPC method"), ErpUnavailable, ErpOutcomeUnknown),
         (answering(400, '{"other": 1}'), ErpUnavailable, ErpOutcomeUnknown),
         (answering(302, location="http://elsewhere.example"), ErpUnavailable, ErpOutcomeUnknown),
@@ -67,7 +61,9 @@ def breaking(error: type[httpx.RequestError]) -> Handler:
     ],
 )
 async def test_each_answer_has_its_meaning(handler: Handler, reading: type[ErpError], writing: type[ErpError]) -> None:
-    one = client(handler)
+    answers = [answering(200, "[]"), handler, handler]
+    one = client(lambda request: answers.pop(0)(request))
+    assert await one.search("account.move", [], ["id"]) == []
     with pytest.raises(reading) as read:
         await one.search("account.move", [], ["id"])
     with pytest.raises(writing) as written:
@@ -90,7 +86,7 @@ async def test_a_pause_is_taken_as_asked_for_where_it_can_be_read(asked: str, se
 
 async def test_a_refusal_is_one_clean_line() -> None:
     text = json.dumps({"message": "No\x1b[31m\nway " + "x" * 9000, "description": "because"})
-    with pytest.raises(TrytonRefused) as caught:
+    with pytest.raises(CallRefused) as caught:
         await client(answering(400, text)).create("account.move", [{}])
     assert str(caught.value).startswith("No [31m way xxx")
     assert len(str(caught.value)) <= 300
@@ -174,9 +170,9 @@ async def test_a_session_that_is_refused_though_it_is_new_ends_it() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (["UserError", ["The period is closed.", "Open it.", None]], TrytonRefused),
-        (["UserWarning", ["key", "Similar invoice", ""]], TrytonRefused),
-        (["ConcurrencyException", "Records were modified"], TrytonRefused),
+        (["UserError", ["The period is closed.", "Open it.", None]], CallRefused),
+        (["UserWarning", ["key", "Similar invoice", ""]], CallRefused),
+        (["ConcurrencyException", "Records were modified"], CallRefused),
         (["KeyError", "traceback"], ErpOutcomeUnknown),
         ("what", ErpOutcomeUnknown),
     ],

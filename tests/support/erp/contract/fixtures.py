@@ -15,7 +15,7 @@ import pytest_asyncio
 from tests.support.erp.contract.entries import Maker
 from tests.support.erp.contract.harness import Harness
 from tests.support.erp.contract.site import Connection, Site
-from tests.support.erp.contract.subscribers import QUICK_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
+from tests.support.erp.contract.subscribers import QUICK_TESTS, SLOW_TESTS, SUBSCRIBED, SUBSCRIBED_SLOWLY, harness_class
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("subscriber") if callspec is not None else None
         if name in QUICK_TESTS and not {item.name, getattr(item, "originalname", "")} & set(QUICK_TESTS[name]):
+            item.add_marker(pytest.mark.slow)
+        if getattr(item, "originalname", "") in SLOW_TESTS.get(name or "", ()):
             item.add_marker(pytest.mark.slow)
 
 

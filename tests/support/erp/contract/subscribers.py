@@ -9,6 +9,7 @@ from tests.support.erp.contract.harness import Harness
 SUBSCRIBED = {
     "ledger": "tests.support.erp.ledger_harness:LedgerHarness",
     "remote": "tests.support.erp.served_ledger.harness:RemoteLedgerHarness",  # the ledger behind HTTP
+    "acme": "tests.support.erp.acme.harness:AcmeHarness",  # the example of how to add one
     "tryton": "tests.support.erp.tryton.harness:TrytonHarness",
     "plain": "tests.support.erp.plain_ledger:PlainLedgerHarness",  # one that can do next to nothing
 }
@@ -38,6 +39,17 @@ QUICK_TESTS = {
 }
 """A choice of the contract, by the test's name or by one case of it: what a real server is asked by every run of the
 tests. All else that takes this server runs with `-m slow` only."""
+
+
+SLOW_TESTS = {
+    "acme": (
+        "test_a_thousand_entries_of_which_three_are_bad",
+        "test_a_run_may_be_killed_between_create_and_post",
+        "test_a_run_may_be_killed_at_any_moment",
+        "test_a_request_of_a_killed_run_may_be_carried_out_after_the_next_run",
+    )
+}
+"""What runs with `-m slow` only though the rest of the ERP's contract is quick: another ERP shows it in every run."""
 
 
 def harness_class(name: str) -> type[Harness]:

@@ -26,8 +26,8 @@ from blocks.erp.entries import (
     Vendor,
 )
 from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
+from blocks.erp.remote.calls import CallRefused, NotThere
 from blocks.erp.tryton.claims import Writer
-from blocks.erp.tryton.client import RecordGone, TrytonRefused
 from blocks.erp.tryton.directory import AccountingPeriod, Currency, Directory, Journal, LedgerAccount, Party
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.payloads import EntryPayload, payload_of
@@ -151,7 +151,7 @@ def a_run(entries: Sequence[Entry], parts: Parts) -> Attempt:
             seen = [chosen(records) for records in (await finder.read(late)).values()]
             drafts = [one for several in seen for one in several.values() if one.state is EntryState.DRAFT]
             async for _, refused in parts.writer(client, post=True).claim(drafts):
-                assert refused is None or isinstance(refused, RecordGone) or "post" in str(refused), refused
+                assert refused is None or isinstance(refused, NotThere) or "post" in str(refused), refused
         stands_now = await finder.find([id_ for id_ in ids if not isinstance(told.get(id_), Refused)])
         for id_ in ids:
             if isinstance(told.get(id_), Refused):
@@ -165,7 +165,7 @@ def a_run(entries: Sequence[Entry], parts: Parts) -> Attempt:
     return run
 
 
-async def _explain(payload: EntryPayload, error: TrytonRefused) -> Refused:
+async def _explain(payload: EntryPayload, error: CallRefused) -> Refused:
     return Refused(payload.entry.accounting_entry_id, RefusalKind.OTHER, "entry", str(error))
 
 

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from blocks.erp.tryton.client import RecordGone, Row, TrytonRefused
+from blocks.erp.remote.calls import CallRefused, NotThere
+from blocks.erp.tryton.client import Row
 
 Key = tuple[str, int]
 RETRIES = 5
@@ -86,7 +87,7 @@ class Transaction:
         self._changed: dict[Key, Stored | None] = {}
         self.began = 0
         self.answer: Any = None
-        self.refusal: TrytonRefused | None = None
+        self.refusal: CallRefused | None = None
 
     def begin(self) -> None:
         """See the database as it is now, and do the work on that."""
@@ -96,7 +97,7 @@ class Transaction:
         self.answer, self.refusal = None, None
         try:
             self.answer = self._work(self)
-        except TrytonRefused as refusal:
+        except CallRefused as refusal:
             self._changed, self.refusal = {}, refusal
 
     def commit(self) -> bool:
@@ -158,9 +159,9 @@ def create(model: str, vlist: Sequence[Row]) -> Work:
             if model == ATTACHMENT:
                 owner, _, id_ = values["resource"].partition(",")
                 if transaction.row(owner, int(id_)) is None:
-                    raise TrytonRefused('A value is required for field "Resource".')
+                    raise CallRefused('A value is required for field "Resource".')
             if REFUSED_AT_CREATE in _texts(values):
-                raise TrytonRefused("the values are not valid")
+                raise CallRefused("the values are not valid")
             number = transaction.next_id()
             lines = _with_commands(transaction, (), values.get("lines", ()))
             transaction.put(model, number, {**values, "lines": lines, "state": "draft"})
@@ -177,7 +178,7 @@ def write(model: str, changes: Sequence[tuple[int, Row]], *, rest: bool) -> Work
         for id_, values in changes:
             row = _there(transaction, model, id_, rest=rest)
             if row.values["state"] == "posted":
-                raise TrytonRefused("You cannot modify posted move.")
+                raise CallRefused("You cannot modify posted move.")
             changed = {**row.values, **values}
             if "lines" in values:
                 changed["lines"] = _with_commands(transaction, row.values["lines"], values["lines"])
@@ -192,9 +193,9 @@ def delete(model: str, id_: int, timestamp: str | None = None, *, rest: bool) ->
     def work(transaction: Transaction) -> None:
         row = _there(transaction, model, id_, rest=rest)
         if row.values["state"] == "posted":
-            raise TrytonRefused("You cannot modify posted move.")
+            raise CallRefused("You cannot modify posted move.")
         if timestamp is not None and str(row.written) != timestamp:
-            raise TrytonRefused("the record was changed meanwhile")
+            raise CallRefused("the record was changed meanwhile")
         transaction.take(model, id_)
         for one in transaction.visible(ATTACHMENT):
             if one.values["resource"] == f"{model},{id_}":
@@ -210,11 +211,11 @@ def post(model: str, ids: Sequence[int], *, rest: bool) -> Work:
         for id_ in ids:
             row = _there(transaction, model, id_, rest=rest)
             if row.values["state"] == "posted":
-                raise TrytonRefused('You can not call "post".')
+                raise CallRefused('You can not call "post".')
             if not row.values["lines"]:
-                raise TrytonRefused("To post a move, you must fill in its lines.")
+                raise CallRefused("To post a move, you must fill in its lines.")
             if any(REFUSED_AT_POST in (line["description"] or "") for _, line in row.values["lines"]):
-                raise TrytonRefused("it is not balanced")
+                raise CallRefused("it is not balanced")
             transaction.put(model, id_, {**row.values, "state": "posted"})
         transaction.put("ir.sequence.strict", 0, {"state": "", "lines": ()})
 
@@ -252,7 +253,7 @@ _NO_AMOUNTS = {"party": None, "second_currency": None, "amount_second_currency":
 def _there(transaction: Transaction, model: str, id_: int, *, rest: bool) -> Stored:
     row = transaction.row(model, id_)
     if row is None:
-        raise RecordGone("nothing there") if rest else TrytonRefused("records that do not exist")
+        raise NotThere("nothing there") if rest else CallRefused("records that do not exist")
     return row
 
 
@@ -268,7 +269,7 @@ def _with_commands(
             case ["delete", [*ids]]:
                 for id_ in ids:
                     if now.pop(id_, None) is None:
-                        raise TrytonRefused(f'You are trying to read records "{id_}" that don\'t exist.')
+                        raise CallRefused(f'You are trying to read records "{id_}" that don\'t exist.')
             case _:
                 raise NotImplementedError(command)
     return tuple(now.items())

@@ -1,0 +1,246 @@
+"""What a run of Prefect's leaves for the next one, and what it does for those before it.
+
+Prefect's server is told how a run ended by the run itself. One that is killed, or ends while the server is away,
+stays `Running` there for good. So each run keeps a note beside Prefect's results, under a lock that dies with its
+process: the next run on this machine finds notes that nobody holds any more, and tells the server how those runs ended.
+All of it is for people to look at: it never ends, delays or changes a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterId,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.context import FlowRunContext
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled, Crashed
+
+from blocks.file_lock import OsLock
+
+log = logging.getLogger(__name__)
+
+NOTHING_TO_DO = "NothingToDo"
+"""The name of the state of a run that found no job: one comes every few minutes, so they are not kept for long."""
+
+IDLE_KEPT = timedelta(days=2)
+LATE = timedelta(seconds=30)
+NOTES_KEPT_S = 7 * 86_400.0
+"""A note of a run that the server does not know is kept for so long: it may be another server's."""
+
+AT_ONCE = 50
+WITHIN_S = 15.0
+AFTERWARDS_S = 2.0
+"""How much longer a run that has nothing else to do may take for the runs before it."""
+
+_UNDER_WAY = {StateType.RUNNING, StateType.CANCELLING}
+
+
+class Note:
+    """What this run leaves for the next one: the runs that it is, and how each is to end, as far as that is decided.
+
+    A job's run is a run of its own within this one. Where no note can be kept, none is, and nothing else changes.
+    """
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._file = folder / f"{run_id}.json"
+        self._runs: dict[str, dict[str, Any] | None] = {}
+
+    def begins(self, run_id: str | None) -> None:
+        """One of the runs begins."""
+        self._write(run_id, None)
+
+    def ends(self, run_id: str | None, state: State[Any]) -> None:
+        """This is how one of the runs ends; Prefect's server is told right after this, if it is there."""
+        self._write(run_id, {"type": state.type.value, "name": state.name, "message": state.message})
+
+    def _write(self, run_id: str | None, state: dict[str, Any] | None) -> None:
+        if run_id is None:
+            return
+        self._runs[str(run_id)] = state
+        new = self._file.with_suffix(".new")
+        try:
+            new.write_text(json.dumps(self._runs))
+            new.replace(self._file)
+        except OSError as error:
+            log.debug("no note of this run can be kept: %s", error)
+
+
+def _folder() -> Path:
+    return Path(get_current_settings().results.local_storage_path) / "pleo-export-runs"
+
+
+@contextmanager
+def noted() -> Iterator[Note]:
+    """A note of the run of Prefect's under way, held while the block runs."""
+    context = FlowRunContext.get()
+    run_id = str(context.flow_run.id) if context is not None and context.flow_run is not None else None
+    folder = _folder()
+    note, lock = Note(folder, run_id or "none"), OsLock(folder / f"{run_id}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_held = run_id is not None and lock.acquire()
+    except OSError as error:
+        log.debug("no note of this run can be kept: %s", error)
+        is_held = False
+    if is_held:
+        note.begins(run_id)
+    try:
+        yield note
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def tidied_beside(say: Callable[[str], None]) -> AsyncIterator[None]:
+    """While the block runs, do what is to be done for earlier runs; `say` is given a line for each that is closed."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        yield
+        return
+    tidying = asyncio.create_task(_tidy(context.flow_run, say))
+    try:
+        yield
+    finally:
+        await asyncio.wait([tidying], timeout=AFTERWARDS_S)
+        tidying.cancel()
+        await asyncio.gather(tidying, return_exceptions=True)
+
+
+async def _tidy(this: FlowRun, say: Callable[[str], None]) -> None:
+    try:
+        async with asyncio.timeout(WITHIN_S), get_client() as server:
+            await _close_what_was_left(server, this, say)
+            await _take_over(server, this)
+            await _forget_idle(server, this)
+    except Exception as error:  # noqa: BLE001 - it is for show alone
+        log.debug("earlier runs stay as they are shown: %s", type(error).__name__)
+
+
+# -- runs that could not tell how they ended --------------------------------------------------------------------------
+
+
+async def _close_what_was_left(server: PrefectClient, this: FlowRun, say: Callable[[str], None]) -> None:
+    with _abandoned(_folder()) as notes:
+        wanted = [UUID(run_id) for runs in notes.values() for run_id in runs]
+        if not wanted:
+            return
+        found = await server.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted[:200])))
+        known = {str(run.id): run for run in found}
+        for file, runs in notes.items():
+            for run_id, ended in runs.items():
+                if run_id in known and (state := _due(known[run_id], ended, this)) is not None:
+                    await _close(server, known[run_id], state, say)
+            is_told = all(run_id in known for run_id in runs)
+            if is_told or time.time() - file.stat().st_mtime > NOTES_KEPT_S:
+                file.unlink(missing_ok=True)
+                file.with_suffix(".lock").unlink(missing_ok=True)
+
+
+@contextmanager
+def _abandoned(folder: Path) -> Iterator[dict[Path, dict[str, dict[str, Any] | None]]]:
+    """The notes whose runs are no more, by their files; nobody else reads these meanwhile."""
+    locks, notes = [], {}
+    try:
+        for file in sorted(folder.glob("*.json"), key=os.path.getmtime)[:AT_ONCE]:
+            lock = OsLock(file.with_suffix(".lock"))
+            if not lock.acquire():
+                continue  # at work
+            locks.append(lock)
+            with suppress(ValueError, OSError):
+                runs = json.loads(file.read_text())
+                if isinstance(runs, dict) and all(UUID(run_id) for run_id in runs):
+                    notes[file] = runs
+        yield notes
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _due(run: FlowRun, ended: dict[str, Any] | None, this: FlowRun) -> State[Any] | None:
+    """The state that a run whose process is no more should be in; None where it is right as it stands."""
+    if run.state is None or run.id == this.id or run.state_type not in _UNDER_WAY | {StateType.CRASHED}:
+        return None
+    if ended is not None:
+        return State(type=StateType(ended["type"]), name=ended["name"], message=ended["message"])
+    if run.state_type is StateType.CRASHED:
+        return None
+    if run.state_type is StateType.CANCELLING:
+        return Cancelled(message="It was ended before it could say so. What it left open, a later run takes up.")
+    why = "Its process ended without a word, a kill or a power cut say. What it left open, a later run takes up."
+    return Crashed(name="ClosedLater", message=why)
+
+
+async def _close(server: PrefectClient, run: FlowRun, state: State[Any], say: Callable[[str], None]) -> None:
+    told = await server.set_flow_run_state(run.id, state)
+    if told.status is not SetStateStatus.ACCEPT:
+        log.debug("run %s stays %s: %s", run.id, run.state_name, told.details)
+        return
+    say(f"an earlier run, {run.name}, was still shown as {run.state_name}: it is closed as {state.name}")
+    of_run = TaskRunFilter(
+        flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
+        state=TaskRunFilterState(
+            type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED])
+        ),
+    )
+    for task in await server.read_task_runs(task_run_filter=of_run, limit=AT_ONCE):
+        await server.set_task_run_state(task.id, Crashed(message="The process of its run is no more."), force=True)
+
+
+# -- runs that came late, and runs that found nothing -----------------------------------------------------------------
+
+
+async def _take_over(server: PrefectClient, this: FlowRun) -> None:
+    """Of many scheduled runs that nobody began, while no worker was there say, one does the work of all."""
+    if this.deployment_id is None or not this.auto_scheduled:
+        return
+    waiting = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[this.deployment_id]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC) - LATE}),
+    )
+    while late := await server.read_flow_runs(flow_run_filter=waiting, limit=AT_ONCE):
+        alike = [run for run in late if run.auto_scheduled and run.parameters == this.parameters and run.id != this.id]
+        for run in alike:
+            await server.set_flow_run_state(run.id, Cancelled(message=f"Run {this.name} takes every job that waits."))
+        if not alike:
+            return
+
+
+async def _forget_idle(server: PrefectClient, this: FlowRun) -> None:
+    """Delete runs that found nothing to do, once they are some days old."""
+    idle = FlowRunFilter(
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=[NOTHING_TO_DO])),
+        end_time=FlowRunFilterEndTime.model_validate({"before_": datetime.now(UTC) - IDLE_KEPT}),
+    )
+    of_this_flow = FlowFilter(id=FlowFilterId(any_=[this.flow_id]))
+    for run in await server.read_flow_runs(flow_filter=of_this_flow, flow_run_filter=idle, limit=AT_ONCE):
+        await server.delete_flow_run(run.id)
