@@ -25,8 +25,10 @@ from blocks.erp.tryton.records import (
     read_key,
     record_of,
     recorded,
+    reversed_by,
 )
 from blocks.erp.tryton.settlement import counterparts_of
+from blocks.erp.tryton.statements import Note, Written, notes_on
 
 MAX_IDS = 250
 """How many expenses one search asks for."""
@@ -63,6 +65,8 @@ class Finder:
             for id_, main in mains.items()
             if (entry := self.entry(found[id_], files.get(main.external_id))) is not None
         }
+        notes = await notes_on(self._client, [main.external_id for main in mains.values()])
+        entries = {id_: self._with_statement(entry, notes.get(entry.external_id)) for id_, entry in entries.items()}
         together = await counterparts_of(
             self._client, self._directory, {id_: found[id_] for id_ in entries}, by_module=self._by_module
         )
@@ -81,18 +85,30 @@ class Finder:
         link = link_to(self._client.base_url, self._client.database, main.external_id)
         return recorded(by_role, self._directory.currency.code, self._units, link, files or frozenset())
 
+    def _with_statement(self, entry: Recorded, note: Note | None) -> Recorded:
+        if note is None:
+            return entry
+        now = Written(entry.posting_date, entry.balances)
+        holding = note.holding(now)
+        edits = holding.written.edits_in(now, entry.currency, self._units)
+        return replace(entry, statement=holding.statement, edits=edits)
+
     async def _search(self, ids: Sequence[str], fields: Mapping[Model, Sequence[str]]) -> dict[str, list[TrytonRecord]]:
         wanted = {id_.lower() for id_ in ids}
         found: dict[str, list[TrytonRecord]] = defaultdict(list)
+        reversed_: set[str] = set()
         for portion in _portions(sorted(wanted)):
             for model in self._models:
                 rows = await self._client.search(model.value, self._domain(portion), self._fields(fields[model]))
                 for row in rows:
+                    if taken_back := reversed_by(row):
+                        reversed_.add(taken_back)
                     for key in self._keys(row):
                         record = record_of(model, row, key)
                         if record is not None and key.accounting_entry_id in wanted:
                             found[key.accounting_entry_id].append(record)
-        return dict(found)
+        standing = {id_: [one for one in some if one.external_id not in reversed_] for id_, some in found.items()}
+        return {id_: some for id_, some in standing.items() if some}
 
     def _domain(self, ids: Sequence[str]) -> list[Any]:
         company = ["company", "=", self._directory.company_id]

@@ -15,6 +15,7 @@ from blocks.erp.tryton.claims import BATCH, Writer
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.records import EXTERNAL_ID, Model, RecordKey, RecordRole, TrytonRecord, chosen
+from blocks.erp.tryton.statements import note_of, put_notes
 from blocks.erp.tryton.stock_recorder import Explain, PendingEntry, without_payment
 
 
@@ -69,6 +70,7 @@ class ModuleRecorder:
         """Learn what stands now, and give it its receipts."""
         seen = await self._finder.look_up([one.id_ for one in made]) if made else {}
         whole = await self._finder.find([one.id_ for one in made if one.found])
+        notes = []
         for one in made:
             by_role = chosen(seen.get(one.id_, []))
             if RecordRole.MAIN not in by_role:
@@ -79,6 +81,9 @@ class ModuleRecorder:
                 await self._give_receipts(one, by_role)
             if one.refused is None:
                 one.by_role = by_role
+                if not one.found and one.payload.entry.statement is not None:
+                    notes.append((by_role[RecordRole.MAIN].external_id, note_of(one.payload.entry)))
+        await put_notes(self._client, notes)
 
     async def _give_receipts(self, one: PendingEntry, by_role: Mapping[RecordRole, TrytonRecord]) -> None:
         files = one.payload.entry.attachments

@@ -15,7 +15,7 @@ from decimal import ROUND_UP, Decimal
 from enum import StrEnum
 
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import DocumentKind, EntryState, Recorded, account_codes
+from blocks.erp.entries import DocumentKind, EntryState, Recorded, account_balances, account_codes
 from blocks.erp.tryton.client import Row
 
 _KEY = re.compile(r"pleo:([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})( payment)?( draft)?")
@@ -53,7 +53,8 @@ READ_FIELDS: Mapping[Model, tuple[str, ...]] = {
     ),
     Model.INVOICE: (
         *LOOK_UP_FIELDS[Model.INVOICE], "accounting_date", "invoice_date", "currency.code",
-        "total_amount", "comment", "account.code", "lines.account.code", "taxes.account.code",
+        "total_amount", "comment", "account.code", "lines.account.code", "lines.amount", "taxes.account.code",
+        "taxes.amount",
     ),
 }  # fmt: skip
 """What tells all that there is to know of it."""
@@ -91,8 +92,23 @@ def read_key(description: object) -> RecordKey | None:
 
 
 def keys_of(accounting_entry_id: str) -> list[str]:
-    """Every key that records of this expense can have."""
-    return [str(RecordKey(accounting_entry_id, role, claimed)) for role in RecordRole for claimed in (False, True)]
+    """Every key that records of this expense can have, and what its reversals are described by."""
+    keys = [RecordKey(accounting_entry_id, role, claimed) for role in RecordRole for claimed in (False, True)]
+    return [*map(str, keys), reversal_key(accounting_entry_id)]
+
+
+def reversal_key(accounting_entry_id: str) -> str:
+    """What the reversal of an expense's move is described by; its origin names the move."""
+    return f"pleo:{accounting_entry_id.lower()} reversal"
+
+
+def reversed_by(row: Row) -> str | None:
+    """The external id of the move that a row takes back, None where it takes none back, or not yet."""
+    description = row.get("description") or ""
+    if not (description.startswith("pleo:") and description.endswith(" reversal")) or row["state"] != "posted":
+        return None
+    origin: str | None = row.get("origin")
+    return origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +239,11 @@ def recorded(
         posting_date=day,
         original_date=told.day if told is not None else day,
         attached=attached,
+        balances=account_balances(
+            (code, _minor(amount, currency, units))
+            for one in by_role.values()
+            for code, amount in _balances(one, currency, company_currency)
+        ),
     )
 
 
@@ -253,6 +274,19 @@ def _accounts(record: TrytonRecord) -> list[str]:
     if record.model is Model.INVOICE:
         lines = [*lines, *row["taxes"], {"account": row["account"]}]
     return [line["account"]["code"] for line in lines if line["account"] is not None]
+
+
+def _balances(record: TrytonRecord, currency: str, company_currency: str) -> list[tuple[str, Decimal]]:
+    """What stands on each account in the entry's currency, debit less credit."""
+    row = record.row
+    if record.model is Model.INVOICE:
+        booked = [*row["lines"], *row["taxes"], {"account": row["account"], "amount": -row["total_amount"]}]
+        return [(one["account"]["code"], one["amount"] or Decimal(0)) for one in booked if one["account"]]
+    if currency == company_currency:
+        amounts = ((line, line["debit"] - line["credit"]) for line in row["lines"])
+    else:
+        amounts = ((line, line["amount_second_currency"] or Decimal(0)) for line in row["lines"])
+    return [(line["account"]["code"], amount) for line, amount in amounts if line["account"] is not None]
 
 
 def _day(record: TrytonRecord) -> date:

@@ -17,6 +17,7 @@ from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.payloads import EntryPayload, RecordPayload
 from blocks.erp.tryton.records import RecordRole, TrytonRecord, external_id
+from blocks.erp.tryton.statements import note_of, put_notes
 
 ROUNDS = 16
 PATIENT_ROUNDS = 8
@@ -113,14 +114,19 @@ class StockRecorder:
         troubles = 0
         for round_ in range(ROUNDS):
             open_ = [one for one in pending if not one.is_done]
-            if not open_:
+            left_behind = [one for one in pending if troubles and one.refused is not None and one.own]
+            if not open_ and not left_behind:
                 return
             try:
+                for one in left_behind:
+                    await self._drop_own(one)
+                    one.own.clear()
                 seen = await self._finder.look_up([one.id_ for one in open_])
                 waiting = await self._round(open_, seen, patient=round_ < PATIENT_ROUNDS)
             except (ErpUnavailable, ErpOutcomeUnknown) as error:
                 troubles += 1
-                if isinstance(error, ErpRateLimited) or troubles > TROUBLES or not any(map(_is_half_way, open_)):
+                half_way = left_behind or any(map(_is_half_way, open_))
+                if isinstance(error, ErpRateLimited) or troubles > TROUBLES or not half_way:
                     raise
                 waiting = True
             if waiting:
@@ -169,12 +175,16 @@ class StockRecorder:
                 one.refused = without_payment(record)
 
     async def _create(self, missing: Sequence[tuple[PendingEntry, RecordPayload]]) -> None:
+        notes = []
         async for place, result in self._writer.create([payload for _, payload in missing]):
             one, payload = missing[place]
             if not isinstance(result, CallRefused):
                 one.own.add(external_id(payload.model, result))
+                if payload.key.role is RecordRole.MAIN and one.payload.entry.statement is not None:
+                    notes.append((external_id(payload.model, result), note_of(one.payload.entry)))
             elif one.refused is None:
                 one.refused = await self._explain(one.payload, result)
+        await put_notes(self._client, notes)  # on drafts that do not count yet: what counts has its note
         for one in {one.id_: one for one, _ in missing}.values():
             if one.refused is not None and one.own:
                 await self._drop_own(one)  # one record may be made before the other is refused, or after

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from blocks.erp.base import Capabilities, Outcome, Writers, replaces_nothing, reverses_nothing
+from blocks.erp.base import Capabilities, Outcome, Writers, reverses_nothing
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Answer, Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
@@ -23,6 +23,8 @@ from blocks.erp.tryton.payloads import payload_of
 from blocks.erp.tryton.records import Model, RecordRole, TrytonRecord, chosen, link_to
 from blocks.erp.tryton.reference import load_directory
 from blocks.erp.tryton.refusals import Refusals, check_entry
+from blocks.erp.tryton.replacement import Replacer
+from blocks.erp.tryton.reversal import Reverser
 from blocks.erp.tryton.server import Server, look_at_server
 from blocks.erp.tryton.settlement import settle
 from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
@@ -92,6 +94,8 @@ class Tryton:
             bills_need=f"activate Tryton's module {BILLS_MODULE}",
             repeated_invoice_numbers=False,
             max_attachment_bytes=self._max_attachment_bytes,
+            replaces=True,
+            reverses=self._server is None or not self._server.has_our_module,
             remote=True,
             logs_in=True,
             writers=Writers.ANY,
@@ -184,12 +188,29 @@ class Tryton:
             return await self._post(books, accounting_entry_ids)
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Refused: it is not done from here."""
-        return replaces_nothing(entries)
+        """Write drafts anew in place. One that would become another kind of record is refused."""
+        self._must_write()
+        books = await self._ready()
+        replacer = Replacer(books.client, books.finder, books.refusals.explain, by_module=books.server.has_our_module)
+        outcomes: list[Outcome] = []
+        with writing():
+            for entry in entries:
+                draft = replace(entry, state=EntryState.DRAFT, attachments=(), attachments_required=False)
+                why = self.check(draft)
+                outcomes.append(why or await replacer.replace(payload_of(draft, books.directory, self._minor_units)))
+        return outcomes
 
     async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
-        """Refused: it is not done from here."""
-        return reverses_nothing(entries)
+        """Take posted moves back on a stock server. Bills are refused, and with our module everything is."""
+        self._must_write()
+        books = await self._ready()
+        if books.server.has_our_module:
+            return reverses_nothing(entries)
+        analytic = "analytic_account" in books.server.modules
+        reverser = Reverser(books.client, books.directory, books.finder, analytic=analytic)
+        with writing():
+            outcomes = [await reverser.reverse(entry, day) for entry in entries]
+        return [one for one in outcomes if one is not None]
 
     async def note_answers(self, answers: Sequence[Answer]) -> None:
         """Nothing: Tryton has a history of its own."""
@@ -311,4 +332,6 @@ class Tryton:
             original_date=entry.original_date,
             attached=frozenset(file.number for file in entry.attachments if file.number not in lacking),
             not_attached=tuple(one.not_attached),
+            statement=entry.statement,
+            balances=entry.balances,
         )

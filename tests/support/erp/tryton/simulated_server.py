@@ -247,7 +247,7 @@ def _read(row: Stored, fields: Sequence[str]) -> Row:
 
 
 _ACCOUNT = {"id": 1, "code": "6010"}
-_NO_AMOUNTS = {"party": None, "second_currency": None, "amount_second_currency": None}
+_NO_AMOUNTS = {"party": None, "amount": Decimal(0), "second_currency": None, "amount_second_currency": None}
 
 
 def _there(transaction: Transaction, model: str, id_: int, *, rest: bool) -> Stored:
