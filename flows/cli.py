@@ -56,6 +56,7 @@ class Options:
     json: bool
     results: Path | None = None
     report: Path | None = None
+    companies: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,6 +77,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     add("--settings", metavar="FILE", type=Path, help="settings of the embedded ledger as a TOML or YAML file")
     add("--company-id", metavar="UUID", help="only this Pleo company's jobs (else PLEO_COMPANY_ID, else all)")
     add("--job-id", metavar="UUID", help="only this export job")
+    add("--companies", metavar="FILE", type=Path, help="many companies, a table each in a TOML file")
     add("--dry-run", action="store_true", help="change nothing, show what would be posted")
     add("--json", action="store_true", help="one JSON document on standard output")
     add("--results", metavar="FILE", type=Path, help="write what became of each item to a .csv, .xlsx or .parquet file")
@@ -86,6 +88,12 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
             parser.error(f"{name}: the name of the block is empty")  # an unset variable of a script, most likely
     if given.sandbox and (given.pleo or given.erp):
         parser.error("--sandbox brings its own Pleo and books, so it goes without --pleo and --erp")
+    if given.companies and (given.sandbox or given.erp or given.ledger or given.settings):
+        parser.error(
+            "--companies says what each company has, so it goes without --sandbox, --erp, --ledger, --settings"
+        )
+    if given.companies and given.job_id and not given.company_id:
+        parser.error("--job-id with --companies takes --company-id, too")
     if given.erp and given.ledger:
         parser.error("--ledger names the embedded ledger's file, so it goes without --erp")
     if given.erp and given.settings:
@@ -97,7 +105,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     for name, path, endings in (("--results", given.results, RESULTS), ("--report", given.report, PAGE)):
         if path is not None:
             _writable(parser, name, path, endings)
-    from_environment = None if given.sandbox else environment_company or None
+    from_environment = None if given.sandbox or given.companies else environment_company or None
     company = given.company_id if given.company_id is not None else from_environment
     return Options(
         sandbox=given.sandbox,
@@ -111,6 +119,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
         json=given.json,
         results=given.results,
         report=given.report,
+        companies=given.companies,
     )
 
 
@@ -166,13 +175,15 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
 
 def _books_of(options: Options) -> Path | None:
     """The embedded ledger's file, where the run is to write in one. Raises SettingsError."""
-    return Path(ledger_settings(*_texts(options.ledger, options.settings)).path) if options.erp is None else None
+    if options.erp is not None or options.companies is not None:
+        return None
+    return Path(ledger_settings(*_texts(options.ledger, options.settings)).path)
 
 
 def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: RunningSandbox | None) -> None:
     if sandbox is not None:
         run.credentials = PleoCredentials(base_url=sandbox.base_url, api_key=SecretStr(sandbox.api_key))
-    elif options.pleo is None:
+    elif options.pleo is None and options.companies is None:
         run.credentials = credentials_from_environment(os.environ)
     asyncio.run(_flow(options, run.report, flow_of(run)))
     if sandbox is not None and options.settings == SETTINGS_FILE and run.stop.signal is None:
@@ -186,6 +197,7 @@ async def _flow(options: Options, report: RunReport, export: Any) -> None:
         erp=options.erp,
         ledger=ledger,
         settings=settings,
+        companies=str(options.companies) if options.companies else None,
         company_id=UUID(options.company_id) if options.company_id else None,
         job_id=UUID(options.job_id) if options.job_id else None,
         dry_run=options.dry_run,

@@ -29,13 +29,13 @@ from prefect.runtime import flow_run
 from blocks.collection import load_erp_settings, load_pleo_block
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
-from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import ExportJob
 from blocks.redaction import Redactor, redacted_logs, secrets_of
 from blocks.slots import optional_slot
 from flows import cli
 from flows.artifacts import publish, publish_run, short
+from flows.companies import Clients, Target, export_companies, read_companies, targets_of, tell_of_strangers
 from flows.earlier_runs import Note, noted, tidied_beside
 from flows.failures import JobFails
 from flows.files import FileError, check_files, write_files
@@ -51,7 +51,7 @@ from flows.monitoring import (
 )
 from flows.outcome import JOB_FAILED, USAGE, JobReport, RunReport
 from flows.report import summary_lines
-from flows.run import ExportOneJob, Run, export_jobs
+from flows.run import ExportOneJob, Run, ShowOnConsole, export_jobs
 from flows.session import Session
 from flows.settings import SettingsError, ledger_settings
 from flows.stop import Stop
@@ -90,7 +90,6 @@ class _Shown:
     """What a run has at hand to be seen by in Prefect; `patience_s` is how long it waits for a server that is away."""
 
     def __init__(self, run: Run, note: Note) -> None:
-        self.progress = Progress(run.show_on_console)
         self.note = note
         self.run_id = flow_run.id
         self.patience_s = WAIT_FOR_SERVER_S if run.show_on_console is None else WITH_SOMEBODY_WAITING_S
@@ -130,9 +129,9 @@ class _JobRun:
         return state
 
 
-async def _export_one(shown: _Shown, session: Session, job: ExportJob) -> JobReport:
+async def _export_one(shown: _Shown, progress: Progress, session: Session, job: ExportJob) -> JobReport:
     """One job as a subflow; where Prefect's server is away, without one: the job must not wait for it."""
-    shown.progress.begin()
+    progress.begin()
     run = _JobRun(session, job, shown)
     ids = UUID(job.id), UUID(job.company_id)
     if await server_answers():
@@ -167,6 +166,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         erp: str | None = None,
         ledger: str | None = None,
         settings: str | None = None,
+        companies: str | None = None,
         company_id: UUID | None = None,
         job_id: UUID | None = None,
         dry_run: bool = False,
@@ -181,6 +181,8 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
             erp: Block with the settings of the accounting system, as TYPE/NAME. Empty: the embedded ledger.
             ledger: File of the embedded ledger, used without a block. Empty: what the settings say, books.sqlite.
             settings: Settings of the embedded ledger as a TOML or YAML file, used without a block.
+            companies: Companies that are exported at once, as a TOML file with a table each. Its blocks and files take
+                the place of those above.
             company_id: Only this Pleo company. Empty: every company that the credentials show.
             job_id: Only this export job. Empty: every job that is waiting.
             dry_run: Change nothing, only show what would be posted.
@@ -191,36 +193,51 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         told, started = this.report, time.monotonic()
         with cli.private_files(), this.stop.on_signals(), logs_in_prefect(), noted() as note:
             shown = _Shown(this, note)
+            clients = Clients(Clock(sleep=this.stop.sleep, limit=this.stop.limit))
             try:
-                opened = this.credentials or (
-                    await load_pleo_block(pleo) if pleo else credentials_from_environment(os.environ)
-                )
-                chosen = await load_erp_settings(erp) if erp else ledger_settings(ledger, settings)
-                clock = Clock(sleep=this.stop.sleep, limit=this.stop.limit)
-                client = opened.get_client(page_size=chosen.page_size, clock=clock)
-                files = FileClient(client.base_url, clock=clock)
+                file = read_companies(Path(companies)) if companies else None
+                only = str(company_id) if company_id else None
+                if file is not None:
+                    targets = await targets_of(file, clients, only=only, pleo=pleo, environment=os.environ)
+                else:
+                    opened = this.credentials or (
+                        await load_pleo_block(pleo) if pleo else credentials_from_environment(os.environ)
+                    )
+                    chosen = await load_erp_settings(erp) if erp else ledger_settings(ledger, settings)
+                    targets = [Target("", only, chosen, clients.of(opened, chosen.page_size))]
                 check_files(results, report)
             except (PleoConfigurationError, SettingsError, FileError) as error:
                 told.say(str(error), USAGE)
                 return await _ended(told, this.stop, shown)
-            session = Session(
-                client,
-                files,
-                chosen.connect(Path.cwd()),
-                prefect_steps(client.base_url),
-                this.stop,
-                settings=chosen,
-                update_batch_size=chosen.update_batch_size,
-                dry_run=dry_run,
-                show=shown.progress.show,
-            )
-            erp_secrets = Redactor(secrets_of(chosen))
+
+            async def export_company(target: Target, report: RunReport) -> None:
+                assert target.client is not None  # noqa: S101 - those without are not exported
+                progress = Progress(_of_company(target.name, this.show_on_console))
+                session = Session(
+                    target.client,
+                    clients.files_of(target.client),
+                    target.settings.connect(Path.cwd()),
+                    prefect_steps(target.client.base_url),
+                    this.stop,
+                    settings=target.settings,
+                    update_batch_size=target.settings.update_batch_size,
+                    dry_run=dry_run,
+                    show=progress.show,
+                )
+                await _run_redacted(session, partial(_export_one, shown, progress), report, target.company_id, job_id)
+
+            erp_secrets = Redactor(secrets_of(*(target.settings for target in targets)))
             try:
-                async with client, files, tidied_beside(told.say):
-                    with redacted_logs(lambda text: erp_secrets(client.redact(text))):
-                        await _run_redacted(session, partial(_export_one, shown), told, company_id, job_id)
+                async with clients, tidied_beside(told.say):
+                    with redacted_logs(lambda text: erp_secrets(clients.redact(text))):
+                        if file is None:
+                            await export_company(targets[0], told)
+                        else:
+                            if only is None:
+                                await tell_of_strangers(file, clients, told)
+                            await export_companies(file, targets, told, export_company)
             finally:
-                told.pleo_requests = client.requests_sent
+                told.pleo_requests = clients.requests_sent
                 told.seconds = time.monotonic() - started
             write_files(told, results, report)
             return await _ended(told, this.stop, shown)
@@ -231,8 +248,15 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
 export = flow_of()
 
 
+def _of_company(name: str, show: ShowOnConsole | None) -> ShowOnConsole | None:
+    """The progress of one company among others, by its name."""
+    if show is None or not name:
+        return show
+    return lambda what, done, total: show(f"{name}: {what}", done, total)
+
+
 async def _run_redacted(
-    session: Session, export_one: ExportOneJob, report: RunReport, company_id: UUID | None, job_id: UUID | None
+    session: Session, export_one: ExportOneJob, report: RunReport, company_id: str | None, job_id: UUID | None
 ) -> None:
     """The run itself. What nobody foresaw is told in the logs alone, where secrets are taken out of it: Prefect would
     keep the error's own words in its database."""
@@ -241,7 +265,7 @@ async def _run_redacted(
             session,
             report,
             export_one,
-            company_id=str(company_id) if company_id else None,
+            company_id=company_id,
             job_id=str(job_id) if job_id else None,
         )
     except Exception as error:

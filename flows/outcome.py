@@ -246,13 +246,15 @@ class JobReport:
 
 @dataclass(slots=True)
 class RunReport:
-    """What one run did. `lines` are what the user is told besides the jobs' figures, `status` what they make of it."""
+    """What one run did. `lines` are what the user is told besides the jobs' figures, `status` what they make of it;
+    `is_idle` tells that nothing was waiting."""
 
     jobs: list[JobReport] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     status: int = OK
     pleo_requests: int = 0
     seconds: float = 0.0
+    is_idle: bool = False
 
     def say(self, line: str, status: int = OK) -> None:
         """Tell the user something, and what it means for the exit status."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+ShowOnConsole = Callable[[str, int, int], None]
+"""Shows what is done with a job's items, with how many, of how many."""
+
+
 class Run:
     """What one run keeps to itself: its report, and what the command line hands it beside the parameters.
 
@@ -34,7 +38,7 @@ class Run:
     """
 
     def __init__(
-        self, credentials: PleoCredentials | None = None, show_on_console: Callable[[str, int, int], None] | None = None
+        self, credentials: PleoCredentials | None = None, show_on_console: ShowOnConsole | None = None
     ) -> None:
         self.credentials = credentials
         self.show_on_console = show_on_console
@@ -44,6 +48,8 @@ class Run:
 
 ExportOneJob = Callable[[Session, ExportJob], Awaitable[JobReport]]
 """Takes one job as far as it goes, and raises nothing for it."""
+
+_BAD_REQUEST = 400
 
 _GO_ON = {
     Ending.COMPLETED,
@@ -103,10 +109,17 @@ async def _one_job(
 
 async def _all_jobs(session: Session, report: RunReport, export_one: ExportOneJob, company_id: str | None) -> None:
     """Every open job of the company, or of every company that the credentials show, each by itself."""
-    jobs = await session.steps.detect_jobs(session, company_id)
+    try:
+        jobs = await session.steps.detect_jobs(session, company_id)
+    except PleoRejected as error:
+        if company_id is not None or error.status != _BAD_REQUEST:
+            raise
+        report.say(f"Pleo wants to know which company ({error}): name one with --company-id", USAGE)
+        return
     await _forget_ended(session, {job.id for job in jobs})
     remove_what_was_left_behind()
     if not jobs:
+        report.is_idle = True
         report.say(f"nothing to do: no export job is waiting{' for company ' + company_id if company_id else ''}")
         return
     companies = list(dict.fromkeys(job.company_id for job in jobs))

@@ -66,7 +66,7 @@ def read_settings_of(
 
     The file has no secrets, and none of the settings in `sources`, which says where each of those comes from.
     """
-    document, sources = _read(path), sources or {}
+    document, sources = read_document(path), sources or {}
     for name in document:
         if name not in kind.model_fields:
             raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name, kind)}")
@@ -104,7 +104,8 @@ def _hint(name: str, kind: type[ErpSettings]) -> str:
     return f", did you mean {near[0]}?" if near else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """What a TOML or YAML file holds, names with values. Raises SettingsError."""
     if path.suffix not in {".toml", ".yaml", ".yml"}:
         raise SettingsError(f"{path}: settings are a file that ends in .toml, .yaml or .yml")
     try:

@@ -27,7 +27,8 @@ class LedgerFiles(BaseModel):
     path: StrippedText = Field(
         default="books.sqlite",
         title="Ledger file",
-        description="The SQLite file that holds the books of one Pleo company. It is made at the first run.",
+        description="The SQLite file that holds the books of one Pleo company. It is made at the first run. With "
+        "{company} in its name there is a file for each company, by its id.",
     )
     accounts_file: OptionalText = Field(
         default="",

@@ -31,9 +31,13 @@ T = TypeVar("T")
 _MAX_ENTRIES = 1000
 _MAX_REFERENCE = 255
 
+COMPANY = "{company}"
+"""In the path of a ledger: the id of the Pleo company whose books it holds."""
+
 
 class Ledger:
-    """Books of one Pleo company in the SQLite file at `path`, created when missing.
+    """Books of one Pleo company in the SQLite file at `path`, created when missing. With `{company}` in the path each
+    company that is opened has a file of its own.
 
     `fava_url` is where a Fava shows the Beancount file beside it; `clock` tells the time (aware). `minor_units` is what
     amounts count, `company_currency` (ISO 4217) the currency that the books are kept in beside each entry's own.
@@ -53,6 +57,7 @@ class Ledger:
         max_attachment_bytes: int = 30_000_000,
     ) -> None:
         self._path = path
+        self._of_each_company = path if COMPANY in str(path) else None
         self._fava_url = fava_url
         self._clock = clock
         self._minor_units = minor_units
@@ -74,7 +79,7 @@ class Ledger:
             max_reference=_MAX_REFERENCE,
             max_amount_minor=MAX_AMOUNT_MINOR,
             bills=True,
-            one_company=True,
+            one_company=self._of_each_company is None,
             tells_precedents=True,
             replaces=True,
             reverses=True,
@@ -84,7 +89,7 @@ class Ledger:
 
     def company(self) -> str | None:
         """The company whose books the file holds, or None; changes nothing. Raises ErpConfigurationError."""
-        return company_of(self._path)
+        return company_of(self._path) if self._of_each_company is None else None
 
     async def open(self, company_id: str, *, dry_run: bool = False) -> None:
         """Take hold of the file for one company; in a dry run only look into it, creating and changing nothing.
@@ -96,6 +101,8 @@ class Ledger:
         # SQLite's connection stays in the thread that made it, and its waiting for locks is not the event loop's.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._company_id = company_id.lower()
+        if self._of_each_company is not None:
+            self._path = file_of(self._of_each_company, self._company_id)
         try:
             await self._run(self._open, self._company_id, dry_run)
         except BaseException:
@@ -223,3 +230,8 @@ class Ledger:
             if held is not None:
                 held.close()
         self._books = self._reader = self._reference = None
+
+
+def file_of(path: Path, company_id: str) -> Path:
+    """The file of a company's books, where the path may hold `{company}`."""
+    return Path(str(path).replace(COMPANY, company_id))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -63,6 +64,12 @@ class PleoClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self._transport.aclose()
+
+    def paged(self, page_size: int) -> PleoClient:
+        """The same client, which asks for pages of that size: connections and pace are one. Close it once."""
+        other = copy.copy(self)
+        other.page_size = page_size
+        return other
 
     @property
     def transport(self) -> Transport:
