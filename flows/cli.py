@@ -89,9 +89,7 @@ def parse(arguments: Sequence[str], environment_company: str | None) -> Options:
     if given.sandbox and (given.pleo or given.erp):
         parser.error("--sandbox brings its own Pleo and books, so it goes without --pleo and --erp")
     if given.companies and (given.sandbox or given.erp or given.ledger or given.settings):
-        parser.error(
-            "--companies says what each company has, so it goes without --sandbox, --erp, --ledger, --settings"
-        )
+        parser.error("--companies brings the books, so it goes without --sandbox, --erp, --ledger and --settings")
     if given.companies and given.job_id and not given.company_id:
         parser.error("--job-id with --companies takes --company-id, too")
     if given.erp and given.ledger:

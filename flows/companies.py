@@ -39,7 +39,7 @@ from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import JobStatus
 from blocks.redaction import secrets_of
 from blocks.text import one_line
-from flows.outcome import USAGE, RunReport, worst
+from flows.outcome import JOB_FAILED, USAGE, RunReport, worst
 from flows.settings import SettingsError, ledger_settings, read_document
 
 log = logging.getLogger(__name__)
@@ -189,11 +189,19 @@ def _beside(path: Path, file: str | None) -> str | None:
 
 
 async def targets_of(
-    file: CompaniesFile, clients: Clients, *, only: str | None, pleo: str | None, environment: Mapping[str, str]
+    file: CompaniesFile,
+    clients: Clients,
+    *,
+    only: str | None = None,
+    of_one_job: bool = False,
+    pleo: str | None = None,
+    environment: Mapping[str, str],
 ) -> list[Target]:
     """What is exported for the file's companies, or `only` for one. Credentials that an entry does not name are those
     of the block `pleo`, else of the environment. Raises SettingsError and PleoConfigurationError, for all of them,
     where something is named that is not there."""
+    if of_one_job and only is None:
+        raise SettingsError(f"{file.path}: a job of one of many companies is named together with its company")
     chosen = [entry for entry in file.entries if only in (None, entry.company_id)]
     if not chosen:
         raise SettingsError(f"{file.path}: it has no company {only}")
@@ -256,8 +264,7 @@ async def export_companies(
     told: RunReport,
     export: Callable[[Target, RunReport], Awaitable[None]],
 ) -> None:
-    """Export companies, some at once; `export` raises nothing that can be foreseen. `told` gets their reports, in the
-    order of the file, whatever happens."""
+    """Export companies, some at once. `told` gets their reports, in the order of the file, whatever happens."""
     limit, reports = asyncio.Semaphore(file.at_once), [RunReport() for _ in targets]
 
     async def one(target: Target, report: RunReport) -> None:
@@ -265,7 +272,12 @@ async def export_companies(
             report.say(target.problem, USAGE)
             return
         async with limit:
-            await export(target, report)
+            try:
+                await export(target, report)
+            except Exception as error:
+                log.exception("Unexpected in the run of %s", target.name)
+                what = f"something unforeseen ({type(error).__name__}), the log has the cause"
+                report.say(f"it could not be exported: {what}", JOB_FAILED)
 
     try:
         await asyncio.gather(*(one(*pair) for pair in zip(targets, reports, strict=True)))

@@ -198,7 +198,9 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 file = read_companies(Path(companies)) if companies else None
                 only = str(company_id) if company_id else None
                 if file is not None:
-                    targets = await targets_of(file, clients, only=only, pleo=pleo, environment=os.environ)
+                    targets = await targets_of(
+                        file, clients, only=only, of_one_job=job_id is not None, pleo=pleo, environment=os.environ
+                    )
                 else:
                     opened = this.credentials or (
                         await load_pleo_block(pleo) if pleo else credentials_from_environment(os.environ)

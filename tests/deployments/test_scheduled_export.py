@@ -41,7 +41,7 @@ def test_runs_never_overlap_and_do_not_queue_up(installation: Installation) -> N
 
 def test_every_parameter_is_explained_in_the_form_of_the_ui(installation: Installation) -> None:
     schema = installation.deployment["parameter_openapi_schema"]
-    what = ["pleo", "erp", "ledger", "settings", "company_id", "job_id", "dry_run"]
+    what = ["pleo", "erp", "ledger", "settings", "companies", "company_id", "job_id", "dry_run"]
     assert list(schema["properties"]) == [*what, "results", "report"]
     assert "required" not in schema
     for name, field in schema["properties"].items():
