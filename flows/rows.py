@@ -18,7 +18,6 @@ from flows.bookkeeping.context import calendar_date
 from flows.failures import Failure, ItemFails, refusal
 from flows.results import NOTHING_KNOWN, Facts, Row, failed
 
-_MAX_CODES = 300  # characters
 _MAX_NAME = 120
 
 
@@ -53,7 +52,7 @@ def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUni
     of those made in this run are compared at the end of the job."""
     facts = replace(facts, currency=entry.currency, amount_minor=entry.amount_minor)
     notices = [*_rounding(entry, units), *_told(entry)]
-    return _compare(recorded, entry.currency, entry.amount_minor, entry.accounts, units, facts, notices)
+    return _compare(recorded, (entry.currency, entry.amount_minor), units, facts, notices)
 
 
 def found_row(
@@ -61,14 +60,36 @@ def found_row(
 ) -> Row:
     """The row of an expense that stands in the books already, whatever bookkeeping would make of it today."""
     units = context.settings.minor_units
-    if isinstance(outcome, Entry):
-        notices = _told(outcome)
-        return _compare(found, outcome.currency, outcome.amount_minor, outcome.accounts, units, facts, notices)
-    try:
-        currency, minor = wallet_minor(item.amount, "The expense", units)
-    except ItemFails:  # there is no amount to compare, so the reason why it could not be booked is the answer
+    amount = amount_of(item, outcome, units)
+    if amount is None and isinstance(outcome, Failure):  # no amount to compare: the reason is told
         return unreadable_row(outcome, found, facts)
-    return _compare(found, currency, minor, found.accounts, units, facts)
+    notices = _told(outcome) if isinstance(outcome, Entry) else []
+    return _compare(found, amount or (found.currency, found.amount_minor), units, facts, notices)
+
+
+def amount_of(item: ExportItem, outcome: Entry | Failure, units: MinorUnits) -> tuple[str, int] | None:
+    """The currency and signed minor units that Pleo states, whether or not it can be booked; None where they cannot be
+    read."""
+    if isinstance(outcome, Entry):
+        return outcome.currency, outcome.amount_minor
+    try:
+        return wallet_minor(item.amount, "The expense", units)
+    except ItemFails:
+        return None
+
+
+def replaced_row(entry: Entry, stands: Recorded, facts: Facts, units: MinorUnits, dry_run: bool) -> Row:
+    """The row of a draft that was replaced by this entry, or in a dry run would be."""
+    if dry_run:
+        stands = replace(
+            stands,
+            currency=entry.currency,
+            amount_minor=entry.amount_minor,
+            posting_date=entry.posting_date,
+            original_date=entry.original_date,
+            counterparts=(),
+        )
+    return recorded_row(stands, entry, facts, units)
 
 
 def unreadable_row(failure: Failure, found: Recorded, facts: Facts = NOTHING_KNOWN) -> Row:
@@ -101,23 +122,17 @@ def with_notices(row: Row, notices: Sequence[str]) -> Row:
 
 
 def _compare(
-    recorded: Recorded,
-    currency: str,
-    amount_minor: int,
-    accounts: Sequence[str],
-    units: MinorUnits,
-    facts: Facts,
-    notices: Sequence[str] = (),
+    recorded: Recorded, amount: tuple[str, int], units: MinorUnits, facts: Facts, notices: Sequence[str] = ()
 ) -> Row:
     """A success, unless the entry that stands has another amount than Pleo says now."""
-    if recorded.found and (recorded.currency, recorded.amount_minor) != (currency, amount_minor):
+    currency, amount_minor = amount
+    if recorded.found and (recorded.currency, recorded.amount_minor) != amount:
         return failed(
             recorded.accounting_entry_id,
             Failure(
                 ItemFailure.VALIDATION,
-                f"Already booked as {recorded.external_id} with "
-                f"{units.amount(recorded.amount_minor, recorded.currency)}, but Pleo now says "
-                f"{units.amount(amount_minor, currency)}. Correct the entry or the expense.",
+                f"{recorded.external_id} stands with {units.amount(recorded.amount_minor, recorded.currency)}, but "
+                f"Pleo says {units.amount(amount_minor, currency)}. Correct the entry or the expense.",
             ),
             facts,
         )
@@ -129,26 +144,17 @@ def _compare(
         exported_at=recorded.recorded_at,
         book_minor=recorded.amount_minor if recorded.currency == currency else None,
         found=recorded.found,
-        notice=_joined([*_of_recorded(recorded, accounts), *notices]),
+        notice=_joined([*_of_recorded(recorded), *notices]),
         facts=facts,
     )
 
 
-def _of_recorded(recorded: Recorded, accounts: Sequence[str]) -> list[str]:
+def _of_recorded(recorded: Recorded) -> list[str]:
     notices = _other_date(recorded, recorded.external_id)
-    if recorded.found and tuple(accounts) != recorded.accounts:
-        notices.append(
-            f"{recorded.external_id} stands on {_named(recorded.accounts)}, Pleo now says {_named(accounts)}"
-        )
     if recorded.counterparts and not recorded.settled:
         others = ", ".join(recorded.counterparts)
         notices.append(f"{recorded.external_id} belongs to {others}; they are not settled against each other")
     return notices
-
-
-def _named(codes: Sequence[str]) -> str:
-    """Account codes in words; of an expense with hundreds of lines the first ones."""
-    return one_line(", ".join(codes), _MAX_CODES)
 
 
 def _other_date(entry: Entry | Recorded, name: str) -> list[str]:

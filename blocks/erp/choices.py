@@ -28,6 +28,14 @@ class ClosedPeriod(StrEnum):
     TODAY = "today"
 
 
+class ChangedExpense(StrEnum):
+    """What becomes of the entry of an expense that was changed in Pleo, and exported again."""
+
+    UPDATE = "update"
+    REVERSE = "reverse"
+    FAIL = "fail"
+
+
 class Attachments(StrEnum):
     """Which receipts an expense is booked with: all of them or it fails, those that come, or none at all."""
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from blocks.erp.choices import (
     AllFailedEvent,
     Attachments,
+    ChangedExpense,
     ClosedPeriod,
     DuplicateInvoice,
     MoneyBackSign,
@@ -65,6 +66,13 @@ class ErpSettings(BaseModel):
         description="What becomes of an expense whose date lies in a closed period. fail: it fails and says so. "
         "next_open: it is booked on the first day after it that is open. today: it is booked on the day of the "
         "export. The date that Pleo gave it is kept and shown.",
+    )
+    changed_expense: Annotated[ChangedExpense, choice(ChangedExpense)] = Field(
+        default=ChangedExpense.UPDATE,
+        title="Changed expenses",
+        description="What becomes of an expense that was booked, changed in Pleo and exported again. update: a draft "
+        "that nobody has touched is replaced; a posted entry stays, and the expense fails and says what changed. "
+        "reverse: a posted entry is reversed, and booked anew. fail: it fails for drafts too.",
     )
     unknown_vendor: Annotated[UnknownVendor, choice(UnknownVendor)] = Field(
         default=UnknownVendor.FAIL,

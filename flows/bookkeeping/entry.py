@@ -22,6 +22,7 @@ from flows.bookkeeping.bills import (
 from flows.bookkeeping.context import BookingContext, accounting_date
 from flows.bookkeeping.exchange import company_difference_minor, exchange_for
 from flows.bookkeeping.lines import expense_lines, fee_lines, line_of, owed_by, transfer_lines
+from flows.bookkeeping.statement import statement_of
 from flows.bookkeeping.text import description_of, details_of, reference_of
 from flows.failures import Failure, ItemFails, invalid
 
@@ -29,7 +30,7 @@ from flows.failures import Failure, ItemFails, invalid
 def book(item: ExportItem, context: BookingContext) -> Entry | Failure:
     """The item's `JournalEntry` or `Bill`, every part of it balanced, or why it cannot be booked."""
     try:
-        return _entry(item, context)
+        return replace(_entry(item, context), statement=statement_of(item))
     except ItemFails as error:
         return error.failure
 

@@ -6,35 +6,37 @@ Every call looks all its ids up first, so it may be repeated as it stands whenev
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
-from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
+from blocks.erp.choices import Attachments
+from blocks.erp.entries import Entry, Recorded
 from blocks.erp.errors import (
     ErpError,
     ErpLoginRefused,
     ErpOutcomeUnknown,
     ErpRateLimited,
     ErpUnavailable,
-    RefusalKind,
     Refused,
 )
-from blocks.erp.settings import Attachments
 from blocks.pleo.http.pages import ExportItemsPage
 from blocks.pleo.items import BrokenItem, ExportItem
-from blocks.pleo.models import ItemFailure, ItemStatus
+from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import book
+from flows.bookkeeping.statement import statement_of
+from flows.changes import Course, decide, reversal_day
 from flows.failures import Failure, refusal
 from flows.judging import Verdict, judge, notices_at_others
 from flows.receipts.collect import Collected, collect_page
 from flows.receipts.folder import receipts_folder
 from flows.recording import PagePart, RecordedPage, Recording
-from flows.results import Facts, Row, failed
-from flows.rows import facts_of, found_row, preview_row, recorded_row, still_draft_row, unreadable_row, with_notices
+from flows.results import Row, failed
+from flows.rows import amount_of, facts_of, preview_row, recorded_row, unreadable_row, with_notices
 from flows.session import Session
+from flows.standing import Expense, Standing, as_failure, lacks
 from flows.stop import Stopped
 
 log = logging.getLogger(__name__)
@@ -48,20 +50,6 @@ PORTION_BYTES = 200_000_000
 _UNFORESEEN = Failure(
     ItemFailure.UNEXPECTED, "The integration met something unforeseen in this expense; its log has the cause."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Expense:
-    """One item, how people know it, what bookkeeping makes of it, and the entry that stands for it already."""
-
-    item: ExportItem
-    facts: Facts
-    outcome: Entry | Failure
-    found: Recorded | None
-
-    @property
-    def id_(self) -> str:
-        return self.item.accounting_entry_id
 
 
 async def record_page(session: Session, recording: Recording, part: PagePart, number: int) -> RecordedPage:
@@ -82,6 +70,7 @@ class _PageRecorder:
         self._settings = recording.context.settings
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
+        self._standing = Standing(session, recording.context, self._closing)
 
     async def record(self, source: ExportItemsPage, wanted: Sequence[str]) -> RecordedPage:
         page, started = self._page, self._session.clock()
@@ -121,11 +110,11 @@ class _PageRecorder:
             return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
         return None
 
-    async def _prepared(self, source: ExportItemsPage, wanted: Sequence[str]) -> list[_Expense]:
+    async def _prepared(self, source: ExportItemsPage, wanted: Sequence[str]) -> list[Expense]:
         """The wanted items that can be gone on with; the rows of the others are done."""
         open_ids = dict.fromkeys(wanted)
         found = await self._erp.find(list(open_ids))
-        expenses: list[_Expense] = []
+        expenses: list[Expense] = []
         items = source.items(set(source.ids))
         self._recording.memory.see(items.values())
         for id_, item in items.items():
@@ -138,14 +127,30 @@ class _PageRecorder:
                 self._page.rows.append(unreadable_row(broken, stands) if stands else failed(id_, broken))
                 continue
             outcome = self._book(item)
-            facts = facts_of(item, self._settings)
-            if stands is not None and isinstance(outcome, Entry):
-                self._recording.memory.stands(outcome, stands.external_id)
-            if stands is None and isinstance(outcome, Failure):
-                self._page.rows.append(failed(id_, outcome, facts))
+            expense = Expense(item, facts_of(item, self._settings), outcome)
+            if stands is not None:
+                if isinstance(outcome, Entry):
+                    self._recording.memory.stands(outcome, stands.external_id)
+                expenses += self._compared(expense, stands)
+            elif isinstance(outcome, Failure):
+                self._page.rows.append(failed(id_, outcome, expense.facts))
             else:
-                expenses.append(_Expense(item, facts, outcome, stands))
+                expenses.append(expense)
         return expenses
+
+    def _compared(self, expense: Expense, stands: Recorded) -> list[Expense]:
+        """The expense with what is to become of the entry that stands; none where its row is done."""
+        amount = amount_of(expense.item, expense.outcome, self._settings.minor_units)
+        if amount is None and isinstance(expense.outcome, Failure):
+            self._page.rows.append(unreadable_row(expense.outcome, stands, expense.facts))
+            return []
+        decision = decide(stands, statement_of(expense.item), expense.outcome, amount, self._context)
+        if decision.failure is not None:
+            self._page.rows.append(failed(expense.id_, decision.failure, expense.facts))
+            return []
+        if decision.course is Course.REVERSED:
+            return [replace(expense, reverses=stands, decision=decision)]
+        return [replace(expense, found=stands, decision=decision)]
 
     def _book(self, item: ExportItem) -> Entry | Failure:
         """The item's entry, checked against the accounting system's limits, or why there is none."""
@@ -157,11 +162,11 @@ class _PageRecorder:
             return _UNFORESEEN
         return refusal(refused) if refused is not None else outcome
 
-    def _portions(self, expenses: list[_Expense]) -> Iterator[list[_Expense]]:
+    def _portions(self, expenses: list[Expense]) -> Iterator[list[Expense]]:
         """The expenses in the accounting system's batches, smaller ones where files have to be fetched."""
         receipts = self._wants_receipts() and any(one.item.files for one in expenses)
         most = min(self._context.limits.max_entries, PORTION) if receipts else self._context.limits.max_entries
-        portion: list[_Expense] = []
+        portion: list[Expense] = []
         weight = 0
         for one in expenses:
             heavy = sum(file.size or 0 for file in one.item.files or () if file is not None) if receipts else 0
@@ -179,24 +184,52 @@ class _PageRecorder:
             not self._session.dry_run or self._settings.attachments is Attachments.REQUIRED
         )
 
-    async def _portion(self, portion: list[_Expense]) -> None:
+    async def _portion(self, portion: list[Expense]) -> None:
         with ExitStack() as until_recorded:
             collected = await self._collect(portion, until_recorded) if self._wants_receipts() else {}
             await self._with_files(portion, collected)
 
-    async def _with_files(self, portion: list[_Expense], collected: dict[str, Collected]) -> None:
-        ready: list[_Expense] = []
+    async def _with_files(self, portion: list[Expense], collected: dict[str, Collected]) -> None:
+        ready: list[Expense] = []
         for one in portion:
             files = collected.get(one.id_)
             if files is not None and files.links_dead and not self._links_are_fresh:
                 self._page.dead_links.append(one.id_)
             else:
                 ready.append(one)
-        await self._finish_found([one for one in ready if one.found is not None], collected)
+        await self._finish(await self._judged([one for one in ready if one.found is not None]), collected)
         if self._page.closing is None:
             await self._record_new([one for one in ready if one.found is None], collected)
 
-    async def _collect(self, portion: list[_Expense], until_recorded: ExitStack) -> dict[str, Collected]:
+    async def _judged(self, found: list[Expense]) -> list[Expense]:
+        """What stands, but for drafts that cannot be replaced beside what else stands: these fail, or wait for the next
+        call, when others of this one are replaced."""
+        changed = {one.id_: one for one in found if one.is_replaced}
+        if not changed:
+            return found
+        entries = [one.outcome for one in changed.values() if isinstance(one.outcome, Entry)]
+        verdict = await judge(self._erp, entries, self._recording.memory, self._settings)
+        for id_, why in verdict.failures.items():
+            stands = changed[id_].found
+            name = stands.external_id if stands is not None else ""
+            failure = Failure(why.type, f"{why.reason} ({name} stays as it was.)")
+            self._page.rows.append(failed(id_, failure, changed[id_].facts))
+        now = {entry.accounting_entry_id: entry for entry in verdict.now}
+        return [
+            replace(one, outcome=now.get(one.id_, one.outcome))
+            for one in found
+            if one.id_ not in changed or one.id_ in now
+        ]
+
+    async def _finish(self, found: Sequence[Expense], collected: dict[str, Collected]) -> None:
+        rows, closing = await self._standing.finish(found, collected)
+        self._page.rows += rows
+        self._page.closing = closing or self._page.closing
+        if self._session.dry_run:
+            replaced = [one.outcome for one in found if one.is_replaced]
+            self._page.entries += [entry for entry in replaced if isinstance(entry, Entry)]
+
+    async def _collect(self, portion: list[Expense], until_recorded: ExitStack) -> dict[str, Collected]:
         """The receipts of these expenses, but for those that hang on their entries already."""
         skip = {one.id_: one.found.attached for one in portion if one.found is not None}
         items = [one.item for one in portion if not (self._session.dry_run and one.found is not None)]
@@ -213,7 +246,7 @@ class _PageRecorder:
                 f"receipts cannot be kept on their way: {error.strerror or error} ({where})"
             ) from error
 
-    async def _record_new(self, new: list[_Expense], collected: dict[str, Collected]) -> None:
+    async def _record_new(self, new: list[Expense], collected: dict[str, Collected]) -> None:
         entries: list[Entry] = []
         for one in new:
             files = collected.get(one.id_)
@@ -233,26 +266,54 @@ class _PageRecorder:
             entries = verdict.later
 
     async def _record_judged(
-        self, verdict: Verdict, by_id: dict[str, _Expense], collected: dict[str, Collected]
+        self, verdict: Verdict, by_id: dict[str, Expense], collected: dict[str, Collected]
     ) -> None:
         entries = verdict.now
         if self._session.dry_run:
             self._page.entries += entries
-            units = self._settings.minor_units
-            self._page.rows += [preview_row(one, by_id[one.accounting_entry_id].facts, units) for one in entries]
+            for entry in entries:
+                one = by_id[entry.accounting_entry_id]
+                row = preview_row(entry, one.facts, self._settings.minor_units)
+                self._page.rows.append(with_notices(row, one.notices))
             self._remember(verdict, {})
             return
+        refused = await self._reverse([by_id[entry.accounting_entry_id] for entry in entries], entries)
+        entries = [entry for entry in entries if entry.accounting_entry_id not in refused]
         outcomes, stands = await self._record(entries)
         self._remember(verdict, {one.accounting_entry_id: one for one in outcomes})
-        found = list[_Expense]()
+        found: list[Expense] = []
         for entry, outcome in zip(entries, outcomes, strict=False):  # after `closing` there are fewer outcomes
             id_ = entry.accounting_entry_id
             if isinstance(outcome, Recorded) and outcome.found and self._page.closing is None:
-                found.append(replace(by_id[id_], outcome=entry, found=stands[id_]))
+                compared = self._compared(replace(by_id[id_], outcome=entry, reverses=None), stands[id_])
+                found += [one for one in compared if one.found is not None]  # any other is left for the next call
             else:
                 self._page.rows.append(self._row(by_id[id_], entry, outcome, stands, collected.get(id_)))
         # Another run's, or a write of our own that came late: it may lack receipts and posting as any that stands.
-        await self._finish_found(found, collected)
+        await self._finish(found, collected)
+
+    async def _reverse(self, new: Sequence[Expense], entries: Sequence[Entry]) -> set[str]:
+        """Reverse the entries in whose place these are booked; the ids of those that cannot be, whose rows are done.
+
+        What is reversed and not yet booked anew when a run is killed, the next run finds not to stand, and books.
+        """
+        by_day: dict[date, list[Recorded]] = {}
+        for one, entry in zip(new, entries, strict=True):
+            if one.reverses is not None:
+                day = reversal_day(one.reverses, entry, self._context.reference.periods)
+                by_day.setdefault(day, []).append(one.reverses)
+        if not by_day:
+            return set()
+        refused: dict[str, Refused] = {}
+        for day in sorted(by_day):
+            refused |= {one.accounting_entry_id: one for one in await self._erp.reverse(by_day[day], day)}
+        stands = await self._erp.find([one.id_ for one in new if one.reverses is not None and one.id_ not in refused])
+        for one in new:
+            if one.id_ in refused:
+                self._page.rows.append(failed(one.id_, refusal(refused[one.id_]), one.facts))
+            elif one.reverses and one.id_ in stands and stands[one.id_].external_id == one.reverses.external_id:
+                raise ErpOutcomeUnknown(f"{one.reverses.external_id} was reversed, and is still found to be in force")
+        return set(refused)
 
     def _remember(self, verdict: Verdict, outcomes: dict[str, Recorded | Refused]) -> None:
         """What stands now, or would in a dry run, for entries to come; and what is told at others because of it."""
@@ -271,7 +332,7 @@ class _PageRecorder:
         outcomes: Sequence[Recorded | Refused] = []
         try:
             outcomes = await self._erp.record(entries)
-            return outcomes, await self._in_the_books([one for one in outcomes if isinstance(one, Recorded)])
+            return outcomes, await self._standing.in_the_books([one for one in outcomes if isinstance(one, Recorded)])
         except (ErpLoginRefused, ErpRateLimited) as error:
             self._page.closing = self._closing(error)
             if self._page.closing is None:
@@ -279,111 +340,21 @@ class _PageRecorder:
             told = outcomes or error.outcomes  # it cannot be asked any more what it holds, so its word is taken
             return told, {one.accounting_entry_id: one for one in told if isinstance(one, Recorded)}
 
-    async def _in_the_books(self, recorded: Sequence[Recorded]) -> dict[str, Recorded]:
-        """What the books hold for these entries now: what was written is read back, never taken for granted."""
-        if not recorded:
-            return {}
-        stands = await self._erp.find([one.accounting_entry_id for one in recorded])
-        lost = [one.external_id for one in recorded if one.accounting_entry_id not in stands]
-        if lost:
-            raise ErpOutcomeUnknown(f"the accounting system no longer finds {', '.join(lost[:3])}")
-        return stands
-
     def _row(
         self,
-        expense: _Expense,
+        expense: Expense,
         entry: Entry,
         outcome: Recorded | Refused,
         stands: dict[str, Recorded],
         files: Collected | None,
     ) -> Row:
         if isinstance(outcome, Refused):
-            return failed(entry.accounting_entry_id, refusal(outcome), expense.facts)
+            failure = refusal(outcome)
+            if expense.reverses is not None:
+                told = f"{failure.reason} ({expense.reverses.external_id} is reversed, and not yet booked anew.)"
+                failure = Failure(failure.type, told)
+            return failed(entry.accounting_entry_id, failure, expense.facts)
         now = stands[entry.accounting_entry_id]
         row = recorded_row(replace(now, found=outcome.found), entry, expense.facts, self._settings.minor_units)
-        problems = [*(files.problems if files is not None else ()), *map(_as_failure, outcome.not_attached)]
-        return with_notices(row, _lacking(now.external_id, problems))
-
-    async def _finish_found(self, found: list[_Expense], collected: dict[str, Collected]) -> None:
-        """What an earlier run recorded and left undone: its receipts, and its posting."""
-        rows: dict[str, Row] = {}
-        lacking: dict[str, list[str]] = {}
-        drafts: dict[str, _Expense] = {}
-        touched: dict[str, _Expense] = {}
-        try:
-            for one in found:
-                assert one.found is not None  # noqa: S101 - the caller chose them so
-                row = found_row(one.item, one.outcome, one.found, one.facts, self._context)
-                is_draft = one.found.state is EntryState.DRAFT
-                if row.status is ItemStatus.SUCCESSFUL and not self._session.dry_run:
-                    files = collected.get(one.id_)
-                    if files is not None and files.attachments:
-                        touched[one.id_] = one
-                    problems = await self._attach_missing(one, files)
-                    if problems and is_draft and self._settings.attachments is Attachments.REQUIRED:
-                        reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
-                        row = failed(one.id_, Failure(problems[0].type, reason), one.facts)
-                    lacking[one.id_] = _lacking(one.found.external_id, problems)
-                rows[one.id_] = row
-                if row.status is ItemStatus.SUCCESSFUL and is_draft:
-                    drafts[one.id_] = one
-            if drafts and self._settings.posting is EntryState.POSTED:
-                refused = await self._post(drafts)
-                rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
-                touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
-            if not self._session.dry_run:
-                rows |= await self._as_it_stands_now(touched, rows)
-        except (ErpLoginRefused, ErpRateLimited) as error:
-            self._page.closing = self._closing(error)
-            if self._page.closing is None:
-                raise
-            if self._settings.posting is EntryState.POSTED:
-                rows = {id_: row for id_, row in rows.items() if id_ not in drafts}  # whether posted, nobody can say
-        self._page.rows += [
-            with_notices(row, lacking.get(id_, []) if row.status is ItemStatus.SUCCESSFUL else [])
-            for id_, row in rows.items()
-        ]
-
-    async def _as_it_stands_now(self, touched: dict[str, _Expense], rows: dict[str, Row]) -> dict[str, Row]:
-        """The rows of entries that were worked on: as with new ones, the books are asked, as somebody may have deleted
-        an entry since it was found."""
-        stands = await self._in_the_books([one.found for one in touched.values() if one.found is not None])
-        return {
-            id_: found_row(touched[id_].item, touched[id_].outcome, now, touched[id_].facts, self._context)
-            for id_, now in stands.items()
-            if rows[id_].status is ItemStatus.SUCCESSFUL
-        }
-
-    async def _attach_missing(self, one: _Expense, files: Collected | None) -> list[Failure]:
-        """Attach the receipts that an entry that stands has not got yet; returns why it lacks some all the same."""
-        if files is None:
-            return []
-        not_attached = await self._erp.attach(one.id_, files.attachments) if files.attachments else []
-        return [*files.problems, *map(_as_failure, not_attached)]
-
-    async def _post(self, drafts: dict[str, _Expense]) -> dict[str, Refused]:
-        """Post drafts, or find out in a dry run which could be: those that stay drafts, and why."""
-        if self._session.dry_run:
-            return {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
-        return {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}
-
-    def _closed_since(self, one: _Expense) -> Refused | None:
-        """Why a draft could not be posted: its period was closed after it was recorded."""
-        periods = self._context.reference.periods
-        if periods is None or one.found is None or periods.is_open(one.found.posting_date):
-            return None
-        day = one.found.posting_date.isoformat()
-        return Refused(one.id_, RefusalKind.CLOSED_PERIOD, day, f"the posting date lies in a closed period: {day}")
-
-
-def _lacking(external_id: str, problems: Sequence[Failure]) -> list[str]:
-    """Which receipts an entry lacks, each reason once."""
-    return [
-        f"{external_id} lacks {'a receipt' if many == 1 else f'{many} receipts'}: {reason}"
-        for reason, many in Counter(problem.reason for problem in problems).items()
-    ]
-
-
-def _as_failure(refused: NotAttached) -> Failure:
-    kind = RefusalKind.ATTACHMENT_TOO_LARGE if refused.too_large else RefusalKind.ATTACHMENT_REFUSED
-    return refusal(Refused("", kind, f"file {refused.number}", refused.message))
+        problems = [*(files.problems if files is not None else ()), *map(as_failure, outcome.not_attached)]
+        return with_notices(row, [*expense.notices, *lacks(now.external_id, problems)])

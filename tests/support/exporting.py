@@ -129,10 +129,12 @@ class Office:
             return connection.execute(query).fetchall()
 
     def entries(self) -> int:
-        """How many entries stand in the books; fails if an expense has two."""
+        """How many entries are in force in the books; fails if an expense has two."""
         if not self.books.exists():
             return 0
-        rows = self.journal("SELECT accounting_entry_id, count(DISTINCT external_id) FROM journal GROUP BY 1")
+        rows = self.journal(
+            "SELECT accounting_entry_id, count(DISTINCT external_id) FROM journal WHERE in_force = 1 GROUP BY 1"
+        )
         assert all(count == 1 for _, count in rows)
         return len(rows)
 

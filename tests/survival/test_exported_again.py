@@ -6,15 +6,19 @@ Receipts that are added later see `tests/flows/receipts`.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blocks.erp.choices import Attachments, ChangedExpense
 from blocks.erp.entries import EntryState
-from blocks.erp.settings import Attachments, ErpSettings
+from blocks.erp.settings import ErpSettings
 from blocks.pleo.sandbox.receipts import stored_url
 from flows.outcome import RunReport
+from tests.support.erp.ledger_samples import edit_lines
 from tests.support.pleo.pleo_items import account, an_item, entry_id, line, money
 from tests.support.pleo.watched_pleo import GET_DATA, PUT_ITEMS, Watched
 
@@ -58,52 +62,194 @@ async def test_unchanged_and_new_expenses_in_one_job_are_told_apart(pleo: Watche
     assert pleo.entries() == ITEMS + 5
 
 
+CHANGES: list[Any] = [
+    ({"amount": money(12_345), "accountingEntryLines": [line(12_345)]}, "amount from 100.00 DKK to 123.45 DKK"),
+    ({"amount": money(-10_000), "accountingEntryLines": [line(-10_000)]}, "amount from 100.00 DKK to -100.00 DKK"),
+    ({"amount": money(10_000, "EUR"), "accountingEntryLines": [line(10_000, "EUR")]}, "100.00 DKK to 100.00 EUR"),
+    pytest.param(
+        {"amount": money(0), "accountingEntryLines": [line(0)]},
+        "amount from 100.00 DKK to 0.00 DKK",
+        marks=pytest.mark.slow,
+        id="nothing",
+    ),
+    ({"accountingEntryLines": [line(10_000, account=account("6999"))]}, "line 1 account from 6010 to 6999"),
+    pytest.param(
+        {"contraAccount": account("5999", "Wallet")}, "contra account from 5820 to 5999", marks=pytest.mark.slow
+    ),
+    ({"type": "personal_spend"}, "type from card_purchase to personal_spend"),
+    pytest.param({"date": "2026-10-06T10:00:00Z"}, "date from 2026-10-05T10:00:00+00:00 to", marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    ("changes", "now"),
-    [
-        ({"amount": money(12_345), "accountingEntryLines": [line(12_345)]}, "123.45 DKK"),
-        ({"amount": money(-10_000), "accountingEntryLines": [line(-10_000)]}, "-100.00 DKK"),
-        ({"amount": money(10_000, "EUR"), "accountingEntryLines": [line(10_000, "EUR")]}, "100.00 EUR"),
-        pytest.param(
-            {"amount": money(0), "accountingEntryLines": [line(0)]}, "0.00 DKK", marks=pytest.mark.slow, id="nothing"
-        ),
-    ],
-)
-async def test_another_amount_or_currency_fails_its_item_and_names_both(
-    pleo: Watched, changes: dict[str, Any], now: str, dry_run: bool
+@pytest.mark.parametrize(("changes", "named"), CHANGES)
+async def test_a_posted_entry_stays_and_its_item_fails_and_names_what_changed(
+    pleo: Watched, changes: dict[str, Any], named: str, dry_run: bool
 ) -> None:
-    job_id = await _exported(pleo)
+    job_id = await _exported(pleo, posting=EntryState.POSTED)
     journal = pleo.journal()
     pleo.sandbox.edit_export_item(CHANGED, changes)
     again = pleo.sandbox.export_again(job_id)
-    report = await pleo.export(dry_run=dry_run)
+    report = await pleo.export(dry_run=dry_run, settings=ErpSettings(posting=EntryState.POSTED))
     (job,) = report.jobs
     (failure,) = job.failures
     assert (report.exit_status, job.found, failure.accounting_entry_id) == (3, ITEMS - 1, CHANGED)
-    assert (failure.type, "with 100.00 DKK" in failure.reason) == ("validation_failure", True)
-    assert f"but Pleo now says {now}" in failure.reason
-    assert pleo.booked()[CHANGED] in failure.reason
+    assert (failure.type, named in failure.reason) == ("validation_failure", True), failure.reason
+    assert failure.reason.startswith(f"{pleo.booked()[CHANGED]} is booked as it was, but Pleo has changed since: ")
+    assert "It is posted: reverse it and export the expense again" in failure.reason
     assert pleo.journal() == journal
     wanted = {"pending": ITEMS} if dry_run else {"successful": ITEMS - 1, "failed": 1}
     assert pleo.sandbox.outcome(again) == wanted
 
 
 @pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "changes",
-    [{"accountingEntryLines": [line(10_000, account=account("6999"))]}, {"contraAccount": account("5999", "Wallet")}],
-)
-async def test_other_accounts_are_a_success_with_a_note(pleo: Watched, changes: dict[str, Any], dry_run: bool) -> None:
+@pytest.mark.parametrize(("changes", "named"), CHANGES)
+async def test_an_untouched_draft_is_replaced_in_place(
+    pleo: Watched, changes: dict[str, Any], named: str, dry_run: bool
+) -> None:
     job_id = await _exported(pleo)
-    journal = pleo.journal()
+    before, journal = pleo.booked(), pleo.journal()
     pleo.sandbox.edit_export_item(CHANGED, changes)
     pleo.sandbox.export_again(job_id)
     report = await pleo.export(dry_run=dry_run)
-    (notice,) = report.jobs[0].notices
-    assert (report.exit_status, report.jobs[0].found) == (0, ITEMS)
-    assert f"{pleo.booked()[CHANGED]} stands on 5820, 6010, Pleo now says " in notice
+    (job,) = report.jobs
+    (notice,) = job.notices
+    assert (report.exit_status, job.found, job.agreement("DKK")) == (0, ITEMS, job.agreement("DKK"))
+    assert notice.startswith(f"changed in Pleo since {before[CHANGED]} was booked: ")
+    assert named in notice
+    assert pleo.booked() == before
+    assert (pleo.journal() == journal) is dry_run
+    if dry_run:
+        assert [entry.accounting_entry_id for entry in job.preview] == [CHANGED]
+        return
+    again = pleo.sandbox.export_again(job_id)
+    assert ((await pleo.export()).jobs[0].notices, _told(pleo, again)) == ([], before)
+
+
+@pytest.mark.parametrize("dry_run", [False, pytest.param(True, marks=pytest.mark.slow)])
+async def test_a_posted_entry_is_reversed_and_booked_anew_where_the_settings_say_so(
+    pleo: Watched, dry_run: bool
+) -> None:
+    settings = ErpSettings(posting=EntryState.POSTED, changed_expense=ChangedExpense.REVERSE)
+    job_id = await _exported(pleo, posting=EntryState.POSTED)
+    before, journal = pleo.booked(), pleo.journal()
+    pleo.sandbox.edit_export_item(CHANGED, {"type": "personal_spend"})
+    again = pleo.sandbox.export_again(job_id)
+    report = await pleo.export(dry_run=dry_run, settings=settings)
+    (job,) = report.jobs
+    assert (report.exit_status, job.successful, job.found) == (0, ITEMS, ITEMS - 1)
+    assert job.notices == [
+        f"changed in Pleo since {before[CHANGED]} was booked: type from card_purchase to personal_spend"
+    ]
+    if dry_run:
+        assert pleo.journal() == journal
+        return
+    of_one = f"SELECT external_id, account, debit_minor, in_force FROM journal WHERE accounting_entry_id = '{CHANGED}'"
+    assert pleo.journal(of_one) == [
+        (before[CHANGED], "6010", 10_000, 0),
+        (before[CHANGED], "5820", 0, 0),
+        ("PX-000031", "6010", 0, 0),
+        ("PX-000031", "5820", 10_000, 0),
+        ("PX-000032", "pleo-out-of-pocket", 10_000, 1),
+        ("PX-000032", "5820", 0, 1),
+    ]
+    assert _told(pleo, again) == {**before, CHANGED: "PX-000032"}
+    pleo.sandbox.export_again(again)
+    assert (await pleo.export(settings=settings)).jobs[0].found == ITEMS
+    assert len(pleo.journal(of_one)) == 6
+
+
+async def test_where_the_settings_say_so_drafts_fail_too(pleo: Watched) -> None:
+    job_id = await _exported(pleo)
+    journal = pleo.journal()
+    pleo.sandbox.edit_export_item(CHANGED, {"type": "personal_spend", "note": "coffee"})
+    pleo.sandbox.edit_export_item(entry_id(8), {"note": "coffee"})
+    pleo.sandbox.export_again(job_id)
+    (job,) = (await pleo.export(settings=ErpSettings(changed_expense=ChangedExpense.FAIL))).jobs
+    assert [(one.type, one.reason) for one in job.failures] == [
+        (
+            "validation_failure",
+            f"{pleo.booked()[CHANGED]} is booked as it was, but Pleo has changed since: type from card_purchase to "
+            "personal_spend. The settings (changed_expense) have that fail: delete the draft and export the expense "
+            "again.",
+        )
+    ]
+    assert job.notices == [
+        f"{pleo.booked()[entry_id(8)]} keeps its texts, in Pleo they have changed: note from none to coffee"
+    ]
     assert pleo.journal() == journal
+
+
+async def test_a_change_that_cannot_be_booked_leaves_the_draft_as_it_was(pleo: Watched) -> None:
+    job_id = await _exported(pleo)
+    journal = pleo.journal()
+    pleo.sandbox.edit_export_item(CHANGED, {"accountingEntryLines": [line(10_000, account=account(None))]})
+    pleo.sandbox.export_again(job_id)
+    (job,) = (await pleo.export()).jobs
+    ((type_, reason),) = [(one.type, one.reason) for one in job.failures]
+    assert type_ == "missing_configuration"
+    name = pleo.booked()[CHANGED]
+    assert f"({name} stays as it was; changed in Pleo since: line 1 account from 6010 to none.)" in reason
+    assert pleo.journal() == journal
+
+
+@pytest.mark.parametrize("changes", [{}, {"type": "personal_spend"}, {"note": "coffee"}])
+async def test_what_a_person_changed_in_a_draft_is_never_overwritten(pleo: Watched, changes: dict[str, Any]) -> None:
+    job_id = await _exported(pleo)
+    name = pleo.booked()[CHANGED]
+    edit_lines(pleo.books, f"UPDATE line SET account = '5820' WHERE entry_id = {int(name[3:])} AND line_no = 1")
+    journal = pleo.journal()
+    if changes:
+        pleo.sandbox.edit_export_item(CHANGED, changes)
+    pleo.sandbox.export_again(job_id)
+    (job,) = (await pleo.export()).jobs
+    if "type" in changes:
+        assert [(one.type, one.reason) for one in job.failures] == [
+            (
+                "validation_failure",
+                f"{name} was changed in the accounting system (line 1 account from 6010 to 5820), and the expense in "
+                "Pleo: type from card_purchase to personal_spend. Correct the entry, or delete it and export the "
+                "expense again.",
+            )
+        ]
+    else:
+        assert (job.failures, job.notices) == (
+            [],
+            [f"{name} was changed in the accounting system and stays so: line 1 account from 6010 to 5820"],
+        )
+    assert pleo.journal() == journal
+
+
+async def test_what_only_settings_would_book_otherwise_stays_with_a_notice(pleo: Watched) -> None:
+    job_id = pleo.sandbox.add_job_of([an_item(1, type="personal_spend")])
+    assert (await pleo.export()).exit_status == 0
+    journal = pleo.journal()
+    pleo.sandbox.export_again(job_id)
+    (job,) = (await pleo.export(settings=ErpSettings(out_of_pocket_account="2920"))).jobs
+    assert (job.failures, job.notices) == (
+        [],
+        [
+            "PX-000001 stands on 5820, pleo-out-of-pocket, with today's settings it would be booked on 2920, 5820",
+        ],
+    )
+    assert pleo.journal() == journal
+
+
+@pytest.mark.parametrize("state", [EntryState.DRAFT, EntryState.POSTED])
+async def test_entries_of_older_books_are_compared_by_their_lines(pleo: Watched, state: EntryState) -> None:
+    job_id = await _exported(pleo, posting=state)
+    with closing(sqlite3.connect(pleo.books)) as connection, connection:
+        ((rule,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'entry_stays'").fetchall()
+        connection.execute("DROP TRIGGER entry_stays")
+        connection.execute("UPDATE entry SET statement = NULL")
+        connection.execute(rule)
+    split = [line(7_000), line(3_000, account=account("6020"))]
+    pleo.sandbox.edit_export_item(CHANGED, {"accountingEntryLines": split, "note": "not kept with the lines"})
+    pleo.sandbox.export_again(job_id)
+    (job,) = (await pleo.export(settings=ErpSettings(posting=state))).jobs
+    told = job.notices if state is EntryState.DRAFT else [one.reason for one in job.failures]
+    assert len(told) == 1
+    assert "account 6010 from 100.00 to 70.00; account 6020 from 0.00 to 30.00" in told[0]
 
 
 async def test_again_while_the_first_job_is_still_open_takes_the_first_to_its_end_and_then_finds_all(

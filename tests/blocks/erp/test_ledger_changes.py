@@ -24,6 +24,7 @@ from tests.support.erp.ledger_samples import (
     a_bill,
     an_attachment,
     an_entry,
+    edit_lines,
     entry_id,
     opened,
     rows,
@@ -100,7 +101,7 @@ async def test_what_cannot_be_replaced_is_refused_and_stays(tmp_path: Path) -> N
     async with opened(path) as ledger:
         await recorded(ledger, an_entry(1, state=POSTED), an_entry(2), an_entry(3), an_entry(4))
         write(path, "INSERT INTO period VALUES ('2026-01-01', '2026-01-31', 'closed')")
-        _edit(path, "UPDATE line SET text = 'better' WHERE entry_id = 4 AND line_no = 1")
+        edit_lines(path, "UPDATE line SET text = 'better' WHERE entry_id = 4 AND line_no = 1")
         before = journal(path)
         outcomes = await ledger.replace(
             [
@@ -121,15 +122,6 @@ async def test_what_cannot_be_replaced_is_refused_and_stays(tmp_path: Path) -> N
         (RefusalKind.OTHER, "entry: it does not stand any more"),
     ]
     assert edited.edits == ("line 1 text from none to better",)
-
-
-def _edit(path: Path, statement: str) -> None:
-    """Do what no program of ours does: the owner of the file takes the rule out, and puts it back."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        ((rule,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'line_stays'").fetchall()
-        connection.execute("DROP TRIGGER line_stays")
-        connection.execute(statement)
-        connection.execute(rule)
 
 
 async def test_a_posted_entry_is_reversed_once_and_booked_anew(tmp_path: Path) -> None:

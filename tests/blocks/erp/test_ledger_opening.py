@@ -318,7 +318,7 @@ def test_an_upgrade_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", broken)
         assert "cannot be used" in str(refusal(path))
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(3,)]
     assert rows(path, "SELECT sql FROM sqlite_schema") == before
     fill(path, 4)
 

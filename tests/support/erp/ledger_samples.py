@@ -152,6 +152,15 @@ def write(path: Path, sql: str, parameters: Sequence[Any] = ()) -> None:
         connection.execute(sql, parameters)
 
 
+def edit_lines(path: Path, statement: str) -> None:
+    """Do what no program of ours does: the owner of the file takes the rule out, changes lines, and puts it back."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        ((rule,),) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'line_stays'").fetchall()
+        connection.execute("DROP TRIGGER line_stays")
+        connection.execute(statement)
+        connection.execute(rule)
+
+
 def folder_content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -88,10 +88,10 @@ class Watched(Office):
         return {id_: external_id for id_, external_id in self.booked().items() if id_ not in told}
 
     def booked(self) -> dict[str, str]:
-        """The entries in the ledger: accounting entry id → external id. Fails if an expense has two."""
+        """The entries in force in the ledger: accounting entry id → external id. Fails if an expense has two."""
         if not self.entries():
             return {}
-        query = "SELECT DISTINCT accounting_entry_id, external_id FROM journal"
+        query = "SELECT DISTINCT accounting_entry_id, external_id FROM journal WHERE in_force = 1"
         return {str(id_): str(external_id) for id_, external_id in self.journal(query)}
 
     def another(self, job_id: str, event: str, reason_type: str | None = None) -> None:
