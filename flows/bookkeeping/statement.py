@@ -12,9 +12,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from blocks.erp.entries import Statement
-from blocks.pleo.items import ExportItem, InvoiceInformation, ItemAccount, ItemAmount, ItemLine
+from blocks.pleo.items import ExportItem, InvoiceInformation, ItemAccount, ItemLine
 from blocks.pleo.items import Money as PleoMoney
 from blocks.text import one_line
+from flows.bookkeeping.amounts import supplier_money
 from flows.bookkeeping.text import UNKNOWN_ID, clean_code, invoice_of
 
 AMOUNTS = ("amount", "supplier amount", "net amount", "tax")
@@ -49,7 +50,9 @@ def _value(text: str) -> str:
 def _facts(item: ExportItem) -> Pairs:
     yield "type", item.type
     yield "subtype", item.sub_type
-    yield from _amounts("", item.amount)
+    yield "amount", _money(item.amount.in_wallet_currency if item.amount is not None else None)
+    supplier = supplier_money(item.amount)
+    yield "supplier amount", f"{supplier.amount_minor} {supplier.currency}" if supplier is not None else None
     yield "date", _time(item.date)
     yield "contra account", _account(item.contra_account)
     yield "bookkeeping method", item.bookkeeping.method if item.bookkeeping is not None else None
@@ -57,10 +60,10 @@ def _facts(item: ExportItem) -> Pairs:
         yield "vendor", clean_code(vendor.code)
         yield "vendor's external id", clean_code(vendor.external_id)
         yield "vendor's tax number", clean_code(vendor.tax_registration_number)
-    if (supplier := item.supplier) is not None:
-        yield "supplier", clean_code(supplier.code)
-        yield "supplier's account", clean_code(supplier.account)
-        yield "supplier's tax number", clean_code(supplier.tax_identifier)
+    if (seen := item.supplier) is not None:
+        yield "supplier", clean_code(seen.code)
+        yield "supplier's account", clean_code(seen.account)
+        yield "supplier's tax number", clean_code(seen.tax_identifier)
     yield "employee", clean_code(item.user.code) if item.user is not None else None
     yield "team", clean_code(item.team.code) if item.team is not None else None
     invoice = invoice_of(item) or InvoiceInformation()
@@ -104,12 +107,6 @@ def _words(item: ExportItem) -> Pairs:
         yield "reference", information.reconciliation_id
         yield "attendees", ", ".join(filter(None, information.attendees or ()))
         yield "reconciled entries", ", ".join(filter(None, information.reconciled_entries or ()))
-
-
-def _amounts(of: str, amount: ItemAmount | None) -> Pairs:
-    if amount is not None:
-        yield f"{of}amount", _money(amount.in_wallet_currency)
-        yield f"{of}supplier amount", _money(amount.in_supplier_currency)
 
 
 def _account(account: ItemAccount | None) -> str | None:
