@@ -60,10 +60,12 @@ def _facts(item: ExportItem) -> Pairs:
         yield "vendor", clean_code(vendor.code)
         yield "vendor's external id", clean_code(vendor.external_id)
         yield "vendor's tax number", clean_code(vendor.tax_registration_number)
+        yield "vendor's country", clean_code(vendor.country)
     if (seen := item.supplier) is not None:
         yield "supplier", clean_code(seen.code)
         yield "supplier's account", clean_code(seen.account)
         yield "supplier's tax number", clean_code(seen.tax_identifier)
+        yield "supplier's country", clean_code(seen.country)
     yield "employee", clean_code(item.user.code) if item.user is not None else None
     yield "team", clean_code(item.team.code) if item.team is not None else None
     invoice = invoice_of(item) or InvoiceInformation()
