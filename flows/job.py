@@ -395,6 +395,6 @@ class Job:
             return
         self._up_to_date = True
         try:
-            await self.session.erp.finish_job()
+            self.report.note(*await self.session.erp.finish_job())
         except ErpError as error:
             self.report.note(str(error))

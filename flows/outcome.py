@@ -169,12 +169,11 @@ class JobReport:
         """What Pleo's rows say of the job before this run did anything."""
         self.items, self.already_final, self.already_unsuccessful = items, already_final, already_unsuccessful
 
-    def note(self, notice: str) -> None:
-        """Something that people should know of the job, beside its figures."""
-        if len(self.notes) < MAX_NOTICES:
-            self.notes.append(notice)
-        else:
-            self.more_notes += 1
+    def note(self, *notices: str) -> None:
+        """What people should know of the job, beside its figures."""
+        fit = MAX_NOTICES - len(self.notes)
+        self.notes += notices[:fit]
+        self.more_notes += len(notices[fit:])
 
     def end(self, event: JobEvent) -> None:
         """The job was ended by this event, or would be in a dry run."""

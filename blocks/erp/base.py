@@ -176,8 +176,9 @@ class Erp(Protocol):
         """The address at which a person can look at that entry."""
         ...
 
-    async def finish_job(self) -> None:
-        """Bring everything that is derived from the books up to date, after a job."""
+    async def finish_job(self) -> Sequence[str]:
+        """Bring everything that is derived from the books up to date, after a job; returns what people should know of
+        it, a line each."""
         ...
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from blocks.collection import LedgerSettings
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.ledger import block
 from blocks.erp.ledger.charts import ChartFiles
+from blocks.erp.ledger.handover.settings import HandoverSettings
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,8 @@ def test_a_ledger_is_made_as_its_settings_say(tmp_path: Path, monkeypatch: pytes
                 "charts": ChartFiles(),
                 "company_currency": None,
                 "max_attachment_bytes": 30_000_000,
+                "handover": HandoverSettings(),
+                "handover_folder": None,
             },
         ),
         (
@@ -100,6 +103,8 @@ def test_a_ledger_is_made_as_its_settings_say(tmp_path: Path, monkeypatch: pytes
                 "charts": ChartFiles(accounts=tmp_path / "accounts.csv", periods=Path("/charts/periods.csv")),
                 "company_currency": "DKK",
                 "max_attachment_bytes": 500_000,
+                "handover": HandoverSettings(),
+                "handover_folder": None,
             },
         ),
     ]

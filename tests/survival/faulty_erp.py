@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -115,5 +115,5 @@ class TroubledLedger(Ledger):
         post = super().post
         return await self._meet("post", lambda: post(accounting_entry_ids))
 
-    async def finish_job(self) -> None:
-        await self._meet("finish_job", super().finish_job)
+    async def finish_job(self) -> Sequence[str]:
+        return await self._meet("finish_job", super().finish_job)

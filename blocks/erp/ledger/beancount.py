@@ -18,12 +18,13 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from blocks.erp.currencies import MinorUnits, in_own_digits
 from blocks.erp.entries import AccountKind, Details, EntryState
 from blocks.erp.errors import ErpConfigurationError
+from blocks.erp.ledger.alongside import Alongside
 from blocks.erp.ledger.connection import sync_folder
 from blocks.text import one_line
 
@@ -141,8 +142,8 @@ def _text(connection: sqlite3.Connection, company_id: str, units: MinorUnits, re
         names[code] = account_name(code, AccountKind(kind))
         yield f"\n{min(earliest, _FIRST_DATE)} open {names[code]}\n  code: {_quoted(code)}\n  name: {_quoted(name)}\n"
     notation = _Notation(names, units, receipts)
-    documents = _Alongside(connection.execute(_DOCUMENTS))
-    attachments = _Alongside(connection.execute(_ATTACHMENTS))
+    documents = Alongside(connection.execute(_DOCUMENTS))
+    attachments = Alongside(connection.execute(_ATTACHMENTS))
     for number, rows in groupby(connection.execute(_ENTRIES), itemgetter(0)):
         lines = list(rows)
         yield _transaction(
@@ -152,27 +153,6 @@ def _text(connection: sqlite3.Connection, company_id: str, units: MinorUnits, re
             [_AttachmentRow(*row) for row in attachments.of(number)],
             notation,
         )
-
-
-class _Alongside:
-    """What belongs to entries, read along with them in their order: never more in memory than of one entry."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._groups = groupby(cursor, itemgetter(0))
-        self._next: tuple[int | None, list[Any]] = (None, [])
-        self._advance()
-
-    def of(self, number: int) -> list[Any]:
-        """The rows of that entry, without its number; of entries that are asked for in the order of the file."""
-        at, rows = self._next
-        if at != number:
-            return []
-        self._advance()
-        return rows
-
-    def _advance(self) -> None:
-        number, rows = next(self._groups, (None, iter(())))
-        self._next = number, [row[1:] for row in rows]
 
 
 def _relative(receipts: Path, folder: Path) -> str | None:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, HttpUrl, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, HttpUrl, ValidationInfo, field_validator, model_validator
 
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
 from blocks.erp.codes import OptionalText, StrippedText, is_currency
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
+from blocks.erp.ledger.handover.settings import HandoverFields, HandoverFormat, own_accounts, unfit_accounts
 from blocks.text import one_line
 
 FILE_FIELDS = (
     "accounts_file", "tax_codes_file", "dimensions_file", "vendors_file", "periods_file", "rates_file",
 )  # fmt: skip
 """The settings that name files, which stand beside the settings file where there is one."""
+
+ROLE_ACCOUNTS = (
+    "out_of_pocket_account", "contra_account", "payable_account", "reimbursement_contra_account", "input_tax_account",
+    "output_tax_account",
+)  # fmt: skip
+"""The settings of role accounts, in whose place the ledger has accounts of its own where it has no chart."""
 
 
 class LedgerFiles(BaseModel):
@@ -94,7 +101,7 @@ class LedgerFiles(BaseModel):
         return value
 
 
-class LedgerSettings(ErpBlock, LedgerFiles):
+class LedgerSettings(ErpBlock, HandoverFields, LedgerFiles):
     """Where the embedded ledger keeps its books, and how expenses are booked in them.
 
     Example:
@@ -135,6 +142,18 @@ class LedgerSettings(ErpBlock, LedgerFiles):
             raise ValueError("it should be a web address such as http://127.0.0.1:5000")
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def _accounts_can_be_handed_over(self) -> LedgerSettings:
+        chosen = self.handed_over()
+        if chosen.formats:
+            if problem := unfit_accounts(chosen, chosen.formats, own_accounts(self)):
+                raise ValueError(problem)
+            if not self.accounts_file and any(one is not HandoverFormat.CSV for one in chosen.formats):
+                missing = [name for name in ROLE_ACCOUNTS if not getattr(self, name)]
+                if missing:
+                    raise ValueError(f"{missing[0]} is not set, and the ledger's own account for it has letters in it")
+        return self
+
     def connect(self, folder: Path) -> Erp:
         """The ledger at `path`, not opened yet. Relative paths are read from `folder`."""
         charts = ChartFiles(
@@ -151,4 +170,6 @@ class LedgerSettings(ErpBlock, LedgerFiles):
             charts=charts,
             company_currency=self.company_currency or None,
             max_attachment_bytes=self.max_receipt_kilobytes * 1000,
+            handover=self.handed_over(),
+            handover_folder=folder / Path(self.handover_folder).expanduser() if self.handover_folder else None,
         )

@@ -5,16 +5,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from blocks.erp.entries import Attachment, NotAttached
-from blocks.erp.errors import ErpOutcomeUnknown
+from blocks.erp.errors import ErpConfigurationError, ErpOutcomeUnknown
 from blocks.erp.ledger.beancount import write_beancount
 from blocks.erp.ledger.chart_store import Terms, agreed_terms, reference_of, store_charts
 from blocks.erp.ledger.connection import FileLock, beancount_path, refuse_foreign_company
 from blocks.erp.ledger.faults import Unreadable, explain, not_taken, primary_code
+from blocks.erp.ledger.handover import batches
+from blocks.erp.ledger.handover.batches import Plan
+from blocks.erp.ledger.handover.files import put_out
+from blocks.erp.ledger.handover.settings import HandoverFormat
 from blocks.erp.ledger.receipts import Receipts
 from blocks.erp.ledger.records import Link
 from blocks.erp.reference import Reference
@@ -97,6 +101,49 @@ class BooksFile:
         finally:
             self._roll_back()
             self._connection.execute("PRAGMA temp_store = MEMORY")
+
+    def hand_over(
+        self, plan: Plan, formats: Sequence[HandoverFormat], folder: Path, now: datetime, since: date = date.min
+    ) -> tuple[str, ...]:
+        """Make the next batches of these formats of all that is posted on or after `since`, and put their files out.
+
+        Returns a line for people about each. A format that cannot be written is such a line too, and no batch. Raises
+        ErpUnavailable when the books or the folder take nothing; what was made until then is put out the next time.
+        """
+        said = []
+        for batch in batches.batches(self._connection, only_open=True):
+            try:
+                said.append(self._put_out(batch, plan, folder, now))
+            except ErpConfigurationError as error:
+                said.append(f"batch {batch.number} for {batch.format} cannot be put out: {error}")
+        for wanted in formats:
+            try:
+                for period in batches.open_periods(self._connection, wanted, plan, since):
+                    with self._transaction():
+                        made = batches.make_batch(self._connection, wanted, plan, period, since, in_seconds(now))
+                    said.append(self._put_out(made, plan, folder, now))
+            except ErpConfigurationError as error:
+                said.append(f"no batch for {wanted} was made or put out: {error}")
+        return tuple(said)
+
+    def put_out_again(self, plan: Plan, wanted: str, number: int, folder: Path, now: datetime) -> str:
+        """Put the files of a batch out once more, the same ones. Raises ErpConfigurationError, ErpUnavailable."""
+        batch = batches.find_batch(self._connection, HandoverFormat(wanted), number)
+        if batch is None:
+            raise ErpConfigurationError(f"there is no batch {number} for {wanted}")
+        return self._put_out(batch, plan, folder, now)
+
+    def _put_out(self, batch: batches.Batch, plan: Plan, folder: Path, now: datetime) -> str:
+        try:
+            file = put_out(self._connection, batch, folder, self._receipts.folder, plan.settings.datev)
+        except Unreadable as error:
+            raise not_taken(self._path, error) from error
+        except OSError as error:
+            raise not_taken(folder, error) from error
+        if not batch.issued:
+            with self._transaction():
+                batches.note_issued(self._connection, batch, in_seconds(now))
+        return f"batch {batch.number} for {batch.format}: {batch.entries} entries in {file}"
 
     def close(self) -> None:
         """Let go of the file and of its lock."""

@@ -18,7 +18,7 @@ from typing import Any
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ErpConfigurationError
-from blocks.erp.ledger.charts import NO_CHARTS, ChartAccount, ChartRate, Charts
+from blocks.erp.ledger.charts import NO_CHARTS, ChartAccount, ChartFiles, ChartRate, Charts
 from blocks.erp.ledger.connection import Query
 from blocks.erp.reference import (
     JOURNAL_USES,
@@ -34,7 +34,7 @@ from blocks.erp.reference import (
     rates_by_date,
 )
 
-KINDS = tuple(field.name for field in fields(Charts))
+KINDS = tuple(field.name for field in fields(ChartFiles))
 
 _ACCOUNT = """
     INSERT INTO account (code, name, kind, identifier, source) VALUES (?, ?, ?, ?, 'chart')

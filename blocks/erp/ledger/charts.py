@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -17,7 +17,7 @@ from blocks.erp.ledger.csv_table import Columns, Row, Unique, name_of, read_tabl
 from blocks.erp.reference import KnownVendor, Period
 
 ACCOUNT_COLUMNS = Columns(("code", "name", "type"), ("identifier",))
-TAX_CODE_COLUMNS = Columns(("code",), ("name",))
+TAX_CODE_COLUMNS = Columns(("code",), ("name", "datev_key", "automatic"))
 DIMENSION_COLUMNS = Columns(("group", "code"), ("name",))
 VENDOR_COLUMNS = Columns(("code", "name"), ("external_id", "account", "tax_number", "payable_account", "blocked"))
 PERIOD_COLUMNS = Columns(("first_date", "last_date", "state"))
@@ -26,6 +26,7 @@ RATE_COLUMNS = Columns(("currency", "first_date", "rate"))
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_DATEV_KEY = re.compile(r"\d{1,4}", re.ASCII)
 
 T = TypeVar("T")
 
@@ -51,6 +52,17 @@ class ChartAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class TaxKey:
+    """How DATEV knows a tax code: by a key of a booking (BU-Schlüssel), or by accounts that compute it themselves.
+
+    Without either, cost and tax are booked as rows of their own.
+    """
+
+    key: str = ""
+    automatic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChartRate:
     """What one unit of `currency` costs in the company's, from `first` on until the next rate."""
 
@@ -69,6 +81,8 @@ class Charts:
     vendors: Sequence[KnownVendor] | None = None
     periods: Sequence[Period] | None = None
     rates: Sequence[ChartRate] | None = None
+    tax_keys: Mapping[str, TaxKey] = field(default_factory=dict)
+    """Of the tax codes in the file whose line says how DATEV knows them."""
 
 
 NO_CHARTS = Charts()
@@ -78,13 +92,15 @@ def read_charts(files: ChartFiles) -> Charts:
     """The content of the files. Raises ErpConfigurationError with file, line number and what is wrong."""
     accounts = _read(files.accounts, ACCOUNT_COLUMNS, _accounts)
     chart = None if accounts is None else {one.account.code: one.account for one in accounts}
+    tax_codes = _read(files.tax_codes, TAX_CODE_COLUMNS, _tax_codes)
     return Charts(
         accounts=_not_empty(files.accounts, accounts, "account"),
-        tax_codes=_read(files.tax_codes, TAX_CODE_COLUMNS, _tax_codes),
+        tax_codes=None if tax_codes is None else tuple(code for code, _ in tax_codes),
         dimensions=_read(files.dimensions, DIMENSION_COLUMNS, _dimensions),
         vendors=_read(files.vendors, VENDOR_COLUMNS, lambda rows: _vendors(rows, chart)),
         periods=_not_empty(files.periods, _read(files.periods, PERIOD_COLUMNS, _periods), "period"),
         rates=_read(files.rates, RATE_COLUMNS, _rates),
+        tax_keys={code: key for code, key in tax_codes or () if key is not None},
     )
 
 
@@ -114,13 +130,23 @@ def _accounts(rows: Iterable[Row]) -> tuple[ChartAccount, ...]:
     return tuple(found)
 
 
-def _tax_codes(rows: Iterable[Row]) -> tuple[str, ...]:
+def _tax_codes(rows: Iterable[Row]) -> tuple[tuple[str, TaxKey | None], ...]:
     unique, found = Unique("tax code"), []
     for row in rows:
-        found.append(row.code("code"))
-        unique.take(row, found[-1])
+        code = row.code("code")
+        unique.take(row, code)
         row.text("name")
+        found.append((code, _tax_key(row)))
     return tuple(found)
+
+
+def _tax_key(row: Row) -> TaxKey | None:
+    key, automatic = row.text("datev_key"), row.boolean("automatic")
+    if key and not _DATEV_KEY.fullmatch(key):
+        raise row.wrong(f"datev_key is {shown(key)}, but should be up to four digits, 0 for none")
+    if automatic and key:
+        raise row.wrong("an automatic account takes no datev_key: leave one of the two empty")
+    return TaxKey("" if key.strip("0") == "" else key, automatic) if key or automatic else None
 
 
 def _dimensions(rows: Iterable[Row]) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,9 @@ from blocks.erp.ledger.books import Books, open_books
 from blocks.erp.ledger.chart_store import Terms
 from blocks.erp.ledger.charts import ChartFiles, read_charts
 from blocks.erp.ledger.checks import check_against
+from blocks.erp.ledger.handover.batches import Plan, folder_beside
+from blocks.erp.ledger.handover.plan import plan_of
+from blocks.erp.ledger.handover.settings import HandoverSettings
 from blocks.erp.ledger.precedents import precedents_of
 from blocks.erp.ledger.reader import Reader, company_of, open_reader
 from blocks.erp.ledger.records import find_entries
@@ -42,7 +45,7 @@ class Ledger:
     `fava_url` is where a Fava shows the Beancount file beside it; `clock` tells the time (aware). `minor_units` is what
     amounts count, `company_currency` (ISO 4217) the currency that the books are kept in beside each entry's own.
     Accounts, tax codes, dimensions and vendors open as entries name them, and every period is open, until `charts`
-    gives them; from then on entries can name nothing else.
+    gives them; from then on entries can name nothing else. After each job batches are made as `handover` says.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Ledger:
         charts: ChartFiles = ChartFiles(),  # noqa: B008  it cannot change
         company_currency: str | None = None,
         max_attachment_bytes: int = 30_000_000,
+        handover: HandoverSettings | None = None,
+        handover_folder: Path | None = None,
     ) -> None:
         self._path = path
         self._of_each_company = path if COMPANY in str(path) else None
@@ -64,6 +69,9 @@ class Ledger:
         self._charts = charts
         self._company_currency = company_currency
         self._max_attachment_bytes = max_attachment_bytes
+        self._handover = handover
+        self._handover_folder = handover_folder or folder_beside(path)
+        self._plan: Plan | None = None
         self._company_id: str | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._books: Books | None = None
@@ -171,9 +179,10 @@ class Ledger:
             raise RuntimeError("the ledger is not open")
         return entry_address(self._fava_url, self._company_id, external_id)
 
-    async def finish_job(self) -> None:
-        """Write the Beancount file beside the books anew; raises ErpUnavailable. Does nothing in a dry run."""
-        await self._run(self._finish_job)
+    async def finish_job(self) -> Sequence[str]:
+        """Write the Beancount file beside the books anew, then the batches; raises ErpUnavailable. Does nothing in a
+        dry run."""
+        return await self._run(self._finish_job)
 
     async def close(self) -> None:
         """Let go of the file and its lock; may be called twice."""
@@ -192,6 +201,8 @@ class Ledger:
 
     def _open(self, company_id: str, dry_run: bool) -> None:
         terms = Terms(read_charts(self._charts), self._minor_units, self._company_currency)
+        if self._handover is not None:
+            self._plan = plan_of(self._handover, company_id, terms)
         if dry_run:
             self._reader, self._reference = open_reader(self._path, company_id, terms)
         else:
@@ -221,9 +232,16 @@ class Ledger:
         source = self._books or self._reader
         return NO_PRECEDENTS if source is None else precedents_of(source.query, entries)
 
-    def _finish_job(self) -> None:
-        if self._books is not None:
-            self._books.write_beancount()
+    def _finish_job(self) -> Sequence[str]:
+        if self._books is None:
+            return ()
+        self._books.write_beancount()
+        if self._plan is None or self._plan.settings.handover == "manual":
+            return ()
+        since = self._plan.settings.handover_from or date.min
+        return self._books.hand_over(
+            self._plan, self._plan.settings.formats, self._handover_folder, self._clock(), since
+        )
 
     def _close(self) -> None:
         for held in (self._books, self._reader):

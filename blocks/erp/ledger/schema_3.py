@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from blocks.erp.ledger.schema_1 import MAX_AMOUNT_MINOR, date_check, row_of
 from blocks.erp.ledger.schema_2 import settled
+from blocks.erp.ledger.schema_3_batches import BATCHES
 from blocks.erp.ledger.schema_3_history import HISTORY, HISTORY_TRIGGERS
 
 _KEPT = (
@@ -294,6 +295,7 @@ END""",
     SELECT RAISE (ABORT, 'an entry that is recorded cannot be deleted');
 END""",
     *HISTORY_TRIGGERS,
+    *BATCHES,
     """CREATE VIEW journal AS
     -- One row a line of an entry, in the order of recording.
     --   accounting_entry_id  Pleo's id of the expense, in lower case

@@ -51,7 +51,7 @@ HISTORY: Sequence[str] = (
     entry_id INTEGER REFERENCES entry (id),
     job_id TEXT NOT NULL DEFAULT '',
     event TEXT NOT NULL CHECK (event IN
-        ('recorded', 'replaced', 'posted', 'reversed', 'deleted', 'receipt', 'settled', 'answered')),
+        ('recorded', 'replaced', 'posted', 'reversed', 'deleted', 'receipt', 'settled', 'answered', 'handed_over')),
     written TEXT CHECK (written IS NULL OR json_valid(written)),
     detail TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(detail))
 ) STRICT""",

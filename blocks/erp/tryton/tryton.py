@@ -219,8 +219,9 @@ class Tryton:
         """Where Tryton's web client shows a record."""
         return link_to(self._base_url, self._database, external_id)
 
-    async def finish_job(self) -> None:
+    async def finish_job(self) -> Sequence[str]:
         """Nothing: Tryton derives what it shows by itself."""
+        return ()
 
     async def close(self) -> None:
         """Leave the session and the connections; may be called twice."""

@@ -141,11 +141,11 @@ def _complaint(files: ChartFiles) -> str:
 
 MISTAKES = r"""
 tax_codes| name| x
-> line 1: column code is missing; known are code, name (may be left out)
+> line 1: column code is missing; known are code, name (may be left out), datev_key (may be left out), automatic (may be left out)
 tax_codes| | | code,colour
-> line 3: there is no column "colour"; known are code, name (may be left out)
+> line 3: there is no column "colour"; known are code, name (may be left out), datev_key (may be left out), automatic (may be left out)
 tax_codes| code,| x,
-> line 1: column 2 has no name; known are code, name (may be left out)
+> line 1: column 2 has no name; known are code, name (may be left out), datev_key (may be left out), automatic (may be left out)
 tax_codes| code,name,Code
 > line 1: column code is named twice
 tax_codes| code,name| a,b| c
@@ -206,7 +206,7 @@ rates| currency,first_date,rate| EUR,2026-01-01,-1
 > line 2: rate is "-1", but should be above 0 and with a decimal point, such as 7.46
 rates| currency,first_date,rate| EUR,2026-01-01,1| EUR,2026-01-01,2
 > line 3: rate "EUR 2026-01-01" stands on line 2 already
-"""
+"""  # noqa: E501
 """A file and its lines, and below it the complaint."""
 
 

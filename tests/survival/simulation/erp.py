@@ -198,8 +198,9 @@ class SimulatedErp:
     def link(self, external_id: str) -> str:
         return f"https://erp.example/entries/{external_id}"
 
-    async def finish_job(self) -> None:
+    async def finish_job(self) -> Sequence[str]:
         await self._ask("finish job", lambda: None)
+        return ()
 
     async def close(self) -> None:
         if self._books.holder is self._process:

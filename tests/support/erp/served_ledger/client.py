@@ -169,8 +169,9 @@ class RemoteLedger:
         """No page is there, but a server could have one."""
         return f"{self._base_url}/entries/{external_id}"
 
-    async def finish_job(self) -> None:
+    async def finish_job(self) -> Sequence[str]:
         """Nothing is derived here."""
+        return ()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -139,8 +139,9 @@ class SmallErp:
     def link(self, external_id: str) -> str:
         return f"https://erp.example/entries/{external_id}"
 
-    async def finish_job(self) -> None:
+    async def finish_job(self) -> Sequence[str]:
         """Nothing is derived from these books."""
+        return ()
 
     async def close(self) -> None:
         await self._http.aclose()
