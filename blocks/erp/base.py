@@ -124,7 +124,8 @@ class Erp(Protocol):
 
     async def precedents(self, entries: Sequence[Entry]) -> Precedents:
         """What stands in force that these entries, which do not stand yet, have to be judged by: bills of the same
-        vendor and number, and the signs that amounts of the same types have. Raises as `find`."""
+        vendor and number, and the signs that amounts have of the types of those that bring money back (their counter
+        side is a debit). Raises as `find`."""
         ...
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:

@@ -88,14 +88,14 @@ def documents_of(
 ) -> tuple[Document, ...]:
     """The bill, the payment, or both; with `turned` a credit note and a refund. The last line of each settles it.
 
-    A card fee is no matter of the vendor's: it stands on the payment. Fails the item where another line of a document
-    stands on the payable account too.
+    A card fee stands on the bill, as it does in what Pleo calls the value of the bill: so bill and payment are settled
+    by the same amount everywhere. Fails the item where another line of a document stands on the payable account too.
     """
     documents = []
-    paid = abs(amounts.header_minor)
-    size = paid - amounts.fee_minor
+    size = abs(amounts.header_minor)
     if on.mains is not None:
         costs = expense_lines(item, on.mains, amounts, not turned, accounts, context.settings)
+        costs += fee_lines(amounts, not turned, accounts, context.settings)
         lines = (*costs, line_of(on.payable, size, turned, counter=on.counter is None))
         kind, use = (
             (DocumentKind.CREDIT_NOTE, JournalUse.CREDIT_NOTES) if turned else (DocumentKind.BILL, JournalUse.BILLS)
@@ -105,8 +105,7 @@ def documents_of(
         supplier = supplier_money(item.amount) if on.mains is None else None
         lines = (
             line_of(on.payable, size, not turned, supplier=supplier),
-            *fee_lines(amounts, not turned, accounts, context.settings),
-            line_of(on.counter, paid, turned, counter=True, dimensions=owed_by(item, on.paid_by, context.settings)),
+            line_of(on.counter, size, turned, counter=True, dimensions=owed_by(item, on.paid_by, context.settings)),
         )
         kind = DocumentKind.REFUND if turned else DocumentKind.PAYMENT
         documents.append(

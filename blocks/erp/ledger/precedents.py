@@ -34,8 +34,13 @@ def precedents_of(query: Query, entries: Sequence[Entry]) -> Precedents:
     """What stands of the invoices and types that these entries have."""
     bills = [bill for entry in entries if (bill := bill_of(entry)) is not None]
     invoices = dict.fromkeys((storable(one.vendor), storable(one.invoice_number)) for one in bills)
-    types = {storable(entry.item_type) for entry in entries}
+    types = {storable(entry.item_type) for entry in entries if _brings_money_back(entry)}
+    signs = query(_SIGNS, (json.dumps(sorted(types)),)) if types else ()
     return Precedents(
         tuple(StandingBill(*row) for row in query(_BILLS, (json.dumps(list(invoices)),))) if invoices else (),
-        frozenset((type_, sub_type, sign) for type_, sub_type, sign in query(_SIGNS, (json.dumps(sorted(types)),))),
+        frozenset((type_, sub_type, sign) for type_, sub_type, sign in signs),
     )
+
+
+def _brings_money_back(entry: Entry) -> bool:
+    return sum(line.amount_minor for line in entry.all_lines if line.counter) > 0

@@ -85,7 +85,6 @@ def by_the_book(run: Run) -> Booked:
     size = abs(header)
     role = _Roles(item, without, run.case.settings.get("default_expense_account", "?"))
     fee = fee_of(item)
-    billed = size - fee
     booked: Booked = Counter()
     if not _is_billed(run, item):
         for account, amount in _main_side(item, debit, role):
@@ -96,15 +95,15 @@ def by_the_book(run: Run) -> Booked:
         return booked
     payable = _payable(run, item, role)
     for document in DOCUMENTS_OF[type_][0 if way == 1 else 1]:
-        booked[document, "owed", RAISES_DEBT[document] * billed] += 1
+        booked[document, "owed", RAISES_DEBT[document] * size] += 1
         if document in ("bill", "credit note"):
             for account, amount in _main_side(item, "lines", role):
                 booked[document, account, way * amount] += 1
-            booked[document, payable, -way * billed] += 1
-        else:
-            booked[document, payable, way * billed] += 1
             if fee:
                 booked[document, run.case.settings["card_fee_account"], way * fee] += 1
+            booked[document, payable, -way * size] += 1
+        else:
+            booked[document, payable, way * size] += 1
             booked[document, role.account(credit), -way * size] += 1
     return booked
 

@@ -19,7 +19,7 @@ from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, Bill, Document, JournalEntry, Line
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
-from blocks.erp.settings import ErpSettings
+from blocks.erp.settings import ErpSettings, ReverseChargeCheck
 from flows.bookkeeping import BookingContext, book
 from tests.flows.bookkeeping.accountant import DOCUMENTS_OF, RAISES_DEBT, read
 from tests.flows.bookkeeping.bookkeeping_items import (
@@ -236,3 +236,28 @@ def test_thousands_of_items_are_booked_in_balance_with_nothing_lost(examples: in
             for decimals in DECIMALS.values() for units in MinorUnits} <= seen  # fmt: skip
     assert {(count,) for count in range(1, 7)} <= seen
     assert set(product(METHODS, ("none", "inclusive", "exclusive", "reverse"))) <= seen
+
+
+@thoroughly(200)
+@given(fitting(), st.integers(1, 10**6), st.sampled_from(("journal", "accounts_payable")))
+def test_what_a_card_purchase_costs_beyond_its_lines_is_a_fee_and_nothing_is_lost(
+    drawn: Figures, fee: int, method: str
+) -> None:
+    gross = drawn.header
+    header = gross + fee if gross >= 0 else gross - fee
+    figures = dataclasses.replace(drawn, type="card_purchase", sub_type=None, header=header, method=method)
+    if any(sum(amounts) == header for amounts in zip(*((line.line, line.net) for line in figures.lines), strict=True)):
+        return  # then it is no fee
+    assert "card_fee_account" in str(book(export_item(figures), context()))
+    # Where either amount may be the gross the other reading may be taken, and its base is not what the rate is of.
+    takes_fees = ErpSettings(card_fee_account="6910", reverse_charge_check=ReverseChargeCheck.WARN)
+    entry = entry_of(figures, dataclasses.replace(context(), settings=takes_fees))
+    assert_sound(entry, header)
+    assert_taxes(figures, entry)
+    (booked,) = [line for line in entry.all_lines if line.account.code == "6910"]
+    assert 0 < abs(booked.amount_minor) <= fee
+    way = 1 if header > 0 else -1
+    rest = [line.amount_minor for line in parts(entry)[0][:-1] if line is not booked]
+    assert way * booked.amount_minor > 0
+    assert sum(rest) + booked.amount_minor == header
+    assert sum(rest) in {sum(line.line for line in figures.lines), sum(line.net for line in figures.lines)}
