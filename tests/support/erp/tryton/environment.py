@@ -53,7 +53,7 @@ def digest(*parts: str | bytes | Path) -> str:
 Say = Callable[[str], object]
 """Told what takes long, in words for people."""
 
-TAKES = {"environment": "20 seconds", "company": "a minute", "module": "20 seconds"}
+TAKES = {"environment": "20 seconds", "package": "20 seconds", "company": "a minute", "module": "20 seconds"}
 
 
 def say_nothing(_: str) -> None:
@@ -68,10 +68,12 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def kept(cache: Path, kind: str, key: str, make: Callable[[Path], None], say: Say = say_nothing) -> Path:
+def kept(
+    cache: Path, kind: str, key: str, make: Callable[[Path], None], say: Say = say_nothing, *, product: str = "Tryton"
+) -> Path:
     """The folder `kind`-`key` of the cache, made by `make` in a folder of another name where it is not there yet.
 
-    Raises TrytonUnavailable where the cache cannot be written or is full.
+    `product` is what the cache is of. Raises TrytonUnavailable where the cache cannot be written or is full.
     """
     folder = cache / f"{kind}-{key}"
     try:
@@ -79,8 +81,8 @@ def kept(cache: Path, kind: str, key: str, make: Callable[[Path], None], say: Sa
             with _locked(cache):
                 if not _is_there(folder):  # now that others are done
                     _tidy(cache, kind)
-                    _require_space(cache)
-                    say(f"Tryton for the tests: making the {kind} once, which takes {TAKES.get(kind, 'a while')} …")
+                    _require_space(cache, product)
+                    say(f"{product} for the tests: making the {kind} once, which takes {TAKES.get(kind, 'a while')} …")
                     _make(folder, make)
     except OSError as error:
         of_the_cache = error.errno in NOT_WRITABLE and str(error.filename).startswith(str(cache))
@@ -90,8 +92,15 @@ def kept(cache: Path, kind: str, key: str, make: Callable[[Path], None], say: Sa
     return folder
 
 
-def environment(cache: Path, *, with_postgres: bool, requirements: Path = REQUIREMENTS, say: Say = say_nothing) -> Path:
-    """The Python of an environment with Tryton, and with PostgreSQL if asked for.
+def environment(
+    cache: Path,
+    *,
+    with_postgres: bool,
+    requirements: Path = REQUIREMENTS,
+    say: Say = say_nothing,
+    product: str = "Tryton",
+) -> Path:
+    """The Python of an environment with Tryton, or what else is required, and with PostgreSQL if asked for.
 
     Raises TrytonUnavailable where pip cannot install it.
     """
@@ -103,15 +112,16 @@ def environment(cache: Path, *, with_postgres: bool, requirements: Path = REQUIR
     def make(folder: Path) -> None:
         (folder / "requirements.txt").write_text(wanted)
         _run([sys.executable, "-m", "venv", str(folder)], "an environment cannot be made with Python's venv")
-        pip_install(folder / "bin" / "python", "--no-compile", "--no-deps", "-r", str(folder / "requirements.txt"))
+        required = ("-r", str(folder / "requirements.txt"))
+        pip_install(folder / "bin" / "python", "--no-compile", "--no-deps", *required, product=product)
 
-    return kept(cache, "environment", digest(wanted, python), make, say) / "bin" / "python"
+    return kept(cache, "environment", digest(wanted, python), make, say, product=product) / "bin" / "python"
 
 
-def pip_install(python: Path, *arguments: str) -> None:
+def pip_install(python: Path, *arguments: str, product: str = "Tryton") -> None:
     """Install with pip into that Python's environment. Raises TrytonUnavailable with what pip said at last."""
     command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "2", *arguments]
-    _run(command, "pip cannot install Tryton, which needs a package index")
+    _run(command, f"pip cannot install {product}, which needs a package index")
 
 
 def _run(command: list[str], otherwise: str) -> None:
@@ -156,7 +166,7 @@ def _tidy(cache: Path, kind: str) -> None:
         shutil.rmtree(path)
 
 
-def _require_space(cache: Path) -> None:
+def _require_space(cache: Path, product: str) -> None:
     free_mb = shutil.disk_usage(cache).free // 1_000_000
     if free_mb < NEEDED_MB:
-        raise TrytonUnavailable(f"Tryton needs {NEEDED_MB} MB in {cache}, where {free_mb} MB are free")
+        raise TrytonUnavailable(f"{product} needs {NEEDED_MB} MB in {cache}, where {free_mb} MB are free")

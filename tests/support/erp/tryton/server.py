@@ -13,32 +13,25 @@ In tests use the fixtures of `tryton_fixtures.py`. Anywhere else:
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.erp.tryton.cluster import Cluster, Parameters, Rows, clean_environment
+from tests.support.erp.server_process import ServedDatabase, ServerProcess
+from tests.support.erp.tryton.cluster import Cluster
 from tests.support.erp.tryton.environment import Say, say_nothing
 from tests.support.erp.tryton.prepare import TEMPLATE, prepare, write_settings
-from tests.support.processes import free_port
-
-START_S = 60.0
-STOP_S = 20.0
-START_TRIES = 5
-LISTENS = "Press CTRL+C to quit"
 
 
-class TrytonProcess:
-    """A trytond that may be stopped, killed and started again, always on the same port; its log is a file."""
+class TrytonProcess(ServerProcess):
+    """A trytond that may be stopped, killed and started again, always on the same port."""
+
+    name = "Tryton"
+    listens = "Press CTRL+C to quit"
 
     def __init__(
         self,
@@ -51,164 +44,29 @@ class TrytonProcess:
     ) -> None:
         """Not started yet. `request_bytes` is the largest request, otherwise stock: 2 MiB, and 2 GiB for who has logged
         in. `web` is the folder of the web client. `folder` is made, for the log, the settings and attachments."""
-        folder.mkdir()
-        self.log = folder / "trytond.log"
-        self.files = folder / "files"
-        self._folder = folder
-        self._cluster = cluster
-        self._process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, dict[str, str]] = {"session": {"authentications": "password"}}
         if request_bytes is not None:
             self._settings["request"] = {"max_size": str(request_bytes), "max_size_authenticated": str(request_bytes)}
         self._web = (web or folder / "www").absolute()
-        self._port_may_change = port is None
-        self._listen_on(port or free_port())
+        super().__init__(cluster, folder, "trytond.log", port)
 
-    def _listen_on(self, port: int) -> None:
-        address = f"127.0.0.1:{port}"
-        self.port, self.base_url = port, f"http://{address}"
+    def _configure(self) -> None:
+        address = f"127.0.0.1:{self.port}"
         web = {"listen": address, "hostname": address, "root": str(self._web)}
         self._file = write_settings(self._folder, self._cluster, web=web, **self._settings)
 
-    @property
-    def pid(self) -> int:
-        """The process id. Raises AssertionError where it does not run."""
-        assert self._process is not None, "Tryton does not run"
-        return self._process.pid
-
-    def start(self, *databases: str) -> None:
-        """Start it and wait until it answers, with these databases loaded already.
-
-        Raises RuntimeError with the end of the log where it does not.
-        """
-        assert self._process is None, "Tryton runs already"
-        for _ in range(START_TRIES):
-            said = self._try(databases)
-            if said is None:
-                self._port_may_change = False
-                return
-            if "Address already in use" not in said:
-                break
-            if self._port_may_change:
-                self._listen_on(free_port())
-        raise RuntimeError(f"Tryton did not start:\n{(said or '')[-2000:]}")
-
-    def _try(self, databases: Sequence[str]) -> str | None:
-        """None once it listens, else what it said instead."""
-        with self.log.open("ab") as log:
-            before = log.tell()
-            command: list[str | Path] = [self._cluster.python, "-P", "-m", "trytond.cli", "-v", "-c", self._file]
-            process = self._process = subprocess.Popen(
-                [*command, "-d", *databases] if databases else command,
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                start_new_session=True,
-            )
-        self._cluster.watch(process.pid, signal.SIGKILL)
-        deadline = time.monotonic() + START_S
-        while True:
-            ended = process.poll() is not None
-            with self.log.open("rb") as log:
-                log.seek(before)
-                said = log.read().decode(errors="replace")
-            if LISTENS in said:  # and not that the port answers, where somebody else may
-                return None
-            if ended or time.monotonic() > deadline:
-                self.kill()
-                return said or "nothing was said"
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """End it as an administrator would."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it at once, in the middle of whatever it does."""
-        self._end(signal.SIGKILL)
-
-    def pause(self) -> None:
-        """Have it hang: connections are taken, and nothing is answered until `resume`."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Have it go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def _end(self, by_signal: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(by_signal)
-            process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_S)
-        self._cluster.forget(process.pid)
+    def _command(self, databases: Sequence[str]) -> list[str | Path]:
+        command: list[str | Path] = [self._cluster.python, "-P", "-m", "trytond.cli", "-v", "-c", self._file]
+        return [*command, "-d", *databases] if databases else command
 
 
-@dataclass(frozen=True)
-class TrytonServer:
+class TrytonServer(ServedDatabase):
     """A running Tryton and a database of it. `company` is the document that `tryton_company` describes."""
-
-    process: TrytonProcess
-    cluster: Cluster
-    database: str
-    company: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def base_url(self) -> str:
-        """Where it answers, without the database: "http://127.0.0.1:40123"."""
-        return self.process.base_url
-
-    @property
-    def log(self) -> Path:
-        """What the server says."""
-        return self.process.log
 
     @property
     def files(self) -> Path:
         """Where it keeps what it does not keep in the database."""
         return self.process.files / self.database
-
-    def start(self) -> None:
-        """Start it again, on the same port, after `stop` or `kill`."""
-        self.process.start(self.database)
-
-    def stop(self) -> None:
-        """End it as an administrator would."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Have it hang: connections are taken, and nothing is answered until `resume`."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Have it go on."""
-        self.process.resume()
-
-    def sql(self, query: str, parameters: Parameters = ()) -> Rows:
-        """The rows of a query, in a transaction of its own. Raises SqlError."""
-        return self.cluster.sql(self.database, query, parameters)
-
-    @contextmanager
-    def holding(self, query: str, parameters: Parameters = ()) -> Iterator[Rows]:
-        """The rows of a query whose transaction, with the locks that it took, stays open for the context.
-
-        `lock table account_move in exclusive mode` say, so that Tryton waits before it writes a move. The transaction
-        is committed in the end. Raises SqlError, as well where the locks were not to be had within ten seconds.
-        """
-        with self.cluster.holding(self.database, query, parameters) as rows:
-            yield rows
 
 
 class Tryton:
