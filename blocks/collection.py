@@ -5,13 +5,14 @@ from pydantic import ValidationError
 
 from blocks.erp.block import ErpBlock
 from blocks.erp.ledger.block import LedgerSettings
+from blocks.erp.odoo.block import OdooSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.oauth.block import PleoOAuth
 from blocks.text import one_line
 
-__all__ = ["LedgerSettings", "PleoCredentials", "PleoOAuth", "TrytonSettings"]
+__all__ = ["LedgerSettings", "OdooSettings", "PleoCredentials", "PleoOAuth", "TrytonSettings"]
 
 
 async def load_pleo_block(name: str) -> PleoCredentialsBlock:

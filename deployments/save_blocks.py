@@ -2,6 +2,7 @@
 
     python deployments/save_blocks.py [LEDGER]
     python deployments/save_blocks.py tryton NAME [--settings FILE]
+    python deployments/save_blocks.py odoo NAME [--settings FILE]
 
 The first saves `pleo-credentials/pleo` and `ledger/books`. The credentials are read from the environment, PLEO_API_KEY
 or PLEO_ACCESS_TOKEN and PLEO_BASE_URL, so that no key stands on a command line. They replace those saved before. LEDGER
@@ -11,6 +12,8 @@ are.
 The second saves `tryton/NAME`. Where Tryton is and how it is entered is read from the environment: TRYTON_URL,
 TRYTON_DATABASE and TRYTON_KEY, perhaps TRYTON_USER and TRYTON_PASSWORD, and TRYTON_COMPANY. It replaces what was saved
 before. FILE has the other settings, in TOML or YAML; without it those that are saved already stay as they are.
+
+The third does the same for `odoo/NAME`, from ODOO_URL, ODOO_DATABASE and ODOO_KEY, perhaps ODOO_USER and ODOO_COMPANY.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from blocks.tls import end_unless_verifying
 
@@ -32,21 +35,42 @@ from prefect import get_client
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging.configuration import setup_logging
 
-from blocks.collection import LedgerSettings, TrytonSettings
+from blocks.collection import LedgerSettings, OdooSettings, TrytonSettings
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
 from flows.settings import SettingsError, checked_settings, read_settings_of
 
-CONNECTION = {
-    "base_url": "TRYTON_URL",
-    "database": "TRYTON_DATABASE",
-    "application_key": "TRYTON_KEY",
-    "user": "TRYTON_USER",
-    "password": "TRYTON_PASSWORD",
-}
-"""Where Tryton is and how it is entered: settings that no file has, and the variables that they come from."""
 
-COMPANY = "TRYTON_COMPANY"
+class System(NamedTuple):
+    """A system that is reached over the network: its block, and the variables of the environment that its address and
+    keys come from, which no file has, and the company, which one may."""
+
+    name: str
+    settings: type[TrytonSettings] | type[OdooSettings]
+    connection: Mapping[str, str]
+    company: str
+
+
+SYSTEMS = {
+    "tryton": System(
+        "Tryton",
+        TrytonSettings,
+        {
+            "base_url": "TRYTON_URL",
+            "database": "TRYTON_DATABASE",
+            "application_key": "TRYTON_KEY",
+            "user": "TRYTON_USER",
+            "password": "TRYTON_PASSWORD",
+        },
+        "TRYTON_COMPANY",
+    ),
+    "odoo": System(
+        "Odoo",
+        OdooSettings,
+        {"base_url": "ODOO_URL", "database": "ODOO_DATABASE", "api_key": "ODOO_KEY", "user": "ODOO_USER"},
+        "ODOO_COMPANY",
+    ),
+}
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -73,55 +97,62 @@ def save(ledger: Path) -> None:
         print(f"saved ledger/books, with its books in {ledger.absolute()}")
 
 
-def save_tryton(name: str, file: Path | None, environment: Mapping[str, str]) -> None:
-    """Save `tryton/name`. Raises SettingsError with one line that says what to set."""
-    given = {field: environment[variable] for field, variable in CONNECTION.items() if environment.get(variable)}
-    if company := environment.get(COMPANY, "").strip():
+def save_system(type_: str, name: str, file: Path | None, environment: Mapping[str, str]) -> None:
+    """Save `type_/name`. Raises SettingsError with one line that says what to set."""
+    system = SYSTEMS[type_]
+    given = {field: environment[variable] for field, variable in system.connection.items() if environment.get(variable)}
+    if company := environment.get(system.company, "").strip():
         given["company"] = company
     try:
         if file is not None:
-            settings = read_settings_of(TrytonSettings, file, given, CONNECTION)
+            settings = read_settings_of(system.settings, file, given, system.connection)
         else:
-            settings = checked_settings(TrytonSettings, {**_saved(name), **given}, "", CONNECTION)
+            saved = _saved(type_, name)
+            settings = checked_settings(system.settings, {**saved, **given}, "", system.connection)
         settings.save(name, overwrite=True)
     except PrefectHTTPStatusError as error:
         if not error.response.is_server_error:
             raise
         raise SettingsError(
-            f"Prefect cannot read what is saved as tryton/{name}, most likely as its encryption key was another one: "
-            "delete all Tryton blocks with prefect --no-prompt block type delete tryton, and save them again"
+            f"Prefect cannot read what is saved as {type_}/{name}, most likely as its encryption key was another one: "
+            f"delete all {system.name} blocks with prefect --no-prompt block type delete {type_}, and save them again"
         ) from None
+    entered = ""
+    if isinstance(settings, TrytonSettings):
+        entered = ", with the key and the password" if settings.user else ", with the key alone"
     company = f", company {settings.company}" if settings.company else ""
-    entered = "the key and the password" if settings.user else "the key alone"
-    print(f"saved tryton/{name} for database {settings.database} at {settings.base_url}{company}, with {entered}")
+    print(f"saved {type_}/{name} for database {settings.database} at {settings.base_url}{company}{entered}")
 
 
-def _saved(name: str) -> dict[str, Any]:
+def _saved(type_: str, name: str) -> dict[str, Any]:
     """What is saved under that name beside the connection, if anything is."""
+    system = SYSTEMS[type_]
     try:
-        saved = TrytonSettings.load(name)
+        saved = system.settings.load(name)
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return {}
         raise
     except RuntimeError:
         raise SettingsError(
-            f"what is saved as tryton/{name} are no settings any more: say with --settings FILE what takes their place"
+            f"what is saved as {type_}/{name} are no settings any more: say with --settings FILE what takes their place"
         ) from None
-    return {field: getattr(saved, field) for field in TrytonSettings.model_fields if field not in CONNECTION}
+    return {field: getattr(saved, field) for field in system.settings.model_fields if field not in system.connection}
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    usage = "save_blocks.py [LEDGER]\n       save_blocks.py tryton NAME [--settings FILE]"
+    usage = "\n       ".join(
+        ["save_blocks.py [LEDGER]", *(f"save_blocks.py {type_} NAME [--settings FILE]" for type_ in SYSTEMS)]
+    )
     parser = _Parser(
         usage=usage, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    if arguments[:1] != ["tryton"]:
+    if not arguments or arguments[0] not in SYSTEMS:
         parser.add_argument("ledger", nargs="?", type=Path, default=Path("books.sqlite"), help=argparse.SUPPRESS)
         return parser.parse_args(arguments)
     parser.add_argument("name", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--settings", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments[1:])
+    options = parser.parse_args(arguments[1:], argparse.Namespace(type=arguments[0]))
     if not _NAME.fullmatch(options.name):
         parser.error(f"{options.name!r} cannot be the name of a block: use small letters, digits and dashes")
     return options
@@ -139,7 +170,7 @@ def main(arguments: Sequence[str]) -> None:
             sys.exit(f"save_blocks: no Prefect server answers at {server.api_url}: start it, or set PREFECT_API_URL")
     try:
         if "name" in options:
-            save_tryton(options.name, options.settings, os.environ)
+            save_system(options.type, options.name, options.settings, os.environ)
         else:
             save(options.ledger)
     except (PleoConfigurationError, SettingsError) as error:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # what they import has to find the environment cleaned
     from tests.support.erp.small_erp.server import SmallErpServer
     from tests.support.exporting import Office
 
-pytest_plugins = ["tests.support.erp.tryton.fixtures"]
+pytest_plugins = ["tests.support.erp.tryton.fixtures", "tests.support.erp.odoo.fixtures"]
 _OF_TESTS = "PLEO_EXPORT_"  # PLEO_EXPORT_REQUIRE_TRYTON=1 say: how the tests themselves are run
-for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_", "TRYTON_"))]:
+for _name in [name for name in os.environ if name.startswith(("PREFECT_", "PLEO_", "TRYTON_", "ODOO_"))]:
     if not _name.startswith(_OF_TESTS):
         del os.environ[_name]
 _HOME = Path(tempfile.mkdtemp(prefix="pleo-export-tests-"))

@@ -11,11 +11,12 @@ from prefect.utilities.dispatch import get_registry_for_type
 from blocks import collection
 from blocks.erp.block import ErpBlock
 from blocks.erp.ledger.block import LedgerSettings
+from blocks.erp.odoo.block import OdooSettings
 from blocks.erp.tryton.block import TrytonSettings
 from blocks.pleo.credentials import PleoCredentials, PleoCredentialsBlock
 from blocks.pleo.oauth.block import PleoOAuth
 
-SUBSCRIBED = [LedgerSettings, TrytonSettings, PleoCredentials, PleoOAuth]
+SUBSCRIBED = [LedgerSettings, OdooSettings, TrytonSettings, PleoCredentials, PleoOAuth]
 
 
 @pytest.mark.parametrize("block", SUBSCRIBED)
@@ -38,7 +39,7 @@ def test_the_collection_lists_every_block() -> None:
 
 @pytest.mark.parametrize(
     ("base", "blocks"),
-    [(ErpBlock, (LedgerSettings, TrytonSettings)), (PleoCredentialsBlock, (PleoCredentials, PleoOAuth))],
+    [(ErpBlock, (LedgerSettings, OdooSettings, TrytonSettings)), (PleoCredentialsBlock, (PleoCredentials, PleoOAuth))],
 )
 def test_what_several_blocks_share_is_no_block_that_somebody_could_choose(
     base: type[Block], blocks: tuple[type[Block], ...]

@@ -17,6 +17,8 @@ SUBSCRIBED = {
 SUBSCRIBED_SLOWLY = {
     "tryton by key alone": "tests.support.erp.tryton.harness:TrytonKeyHarness",
     "tryton with our module": "tests.support.erp.tryton.harness:TrytonModuleHarness",
+    "odoo": "tests.support.erp.odoo.harness:OdooHarness",
+    "odoo by xml-rpc": "tests.support.erp.odoo.harness:OdooXmlHarness",
 }
 """Those whose tests all take their time, and run with `-m slow` only."""
 

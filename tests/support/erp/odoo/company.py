@@ -39,7 +39,12 @@ MORE_ACCOUNTS = (
     ("6998", "Closed costs", "expense", {"active": False}),
 )
 TAX_ACCOUNT, REVERSE_INPUT, REVERSE_OUTPUT = "7910", "7920", "7930"
-JOURNALS = (("PLEO", "Pleo", "general"), ("PAID", "Payments from Pleo", "general"), ("OLD", "Of the past", "general"))
+JOURNALS = (
+    ("PLEO", "Pleo", "general"),
+    ("PAID", "Payments from Pleo", "general"),
+    ("ABROA", "Purchases abroad", "purchase"),  # so that a journal for bills has to be named
+    ("OLD", "Of the past", "general"),
+)
 LOCKED_UNTIL = "2026-08-31"
 ACCOUNTING = "account.group_account_user"
 

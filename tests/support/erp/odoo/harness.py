@@ -68,10 +68,10 @@ NAMES = Names(
 )
 LAST_DAY = date(2026, 12, 31)
 _READING = (
-    "/search_read", "/read", "/get_external_id", "/context_get", "/check_access_rights", "/default_get",
+    "/search_read", "/read", "/get_metadata", "/context_get", "/check_access_rights", "/default_get",
     "/version_info",
 )  # fmt: skip
-_READING_METHODS = tuple(f">{name[1:]}<".encode() for name in _READING) + (b">authenticate<",)
+_READING_METHODS = (b">authenticate<", *(f">{name[1:]}<".encode() for name in _READING))
 
 
 def the_last_day() -> date:

@@ -17,6 +17,8 @@ from typing import Any
 from tests.support.erp.tryton.environment import TrytonUnavailable
 
 NAME = "odoo-19"
+BESIDE = ("libjs-jquery", "libjs-underscore", "libjs-jquery-form")
+"""What the package leaves to others: its web client has links to their files."""
 SUITE = "sid"
 SOURCES = Path("/etc/apt")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -58,8 +60,11 @@ def fetch(folder: Path) -> None:
     }
     given = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     _run(["apt-get", "-q", *given, "update"], apt)
-    _run(["apt-get", "-q", *given, "download", NAME], apt)
+    _run(["apt-get", "-q", *given, "download", NAME, *BESIDE], apt)
     (package,) = apt.glob(f"{NAME}_*.deb")
+    for name in BESIDE:
+        (beside,) = apt.glob(f"{name}_*.deb")
+        _run(["dpkg-deb", "-x", str(beside), str(folder)], apt)
     unpack(package, folder)
     package.rename(folder / f"{NAME}.deb")
     shutil.rmtree(apt)

@@ -1,0 +1,115 @@
+"""What a company has in Odoo that entries refer to, by the codes that people use, with Odoo's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from blocks.erp.entries import Account
+from blocks.erp.reference import Reference
+from blocks.erp.remote.names import ByCode
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """An active currency with the decimals that Odoo keeps of it."""
+
+    id: int
+    code: str
+    digits: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAccount:
+    """An account; `currency` is the only one that it takes, where there is such a one."""
+
+    id: int
+    account: Account
+    payable: bool
+    reconcile: bool
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaxPart:
+    """A part of a tax that makes a tax line (Odoo: a repartition line), for bills or for refunds. `due` tells that it
+    stands on the other side than the cost, `tags` are what its line counts for in the tax report."""
+
+    id: int
+    due: bool
+    account: str
+    tags: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tax:
+    """A tax: by whether it is for refunds its parts, and what the lines that it is computed on count for."""
+
+    id: int
+    parts: Mapping[bool, tuple[TaxPart, ...]]
+    base_tags: Mapping[bool, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyticAccount:
+    """A value of a dimension, and the plan that it is of."""
+
+    id: int
+    plan_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal, with what Odoo takes it for: general, purchase, sale, bank, cash."""
+
+    id: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """Until which day, that one included, Odoo has locked a company's books for the user, None where it has not.
+
+    The five lock dates of Odoo are read as one: whoever closed the tax report, or the purchases, of a month would not
+    expect expenses of that month any more.
+    """
+
+    until: date | None
+
+    def cover(self, day: date) -> bool:
+        """Whether nothing is booked on that day any more."""
+        return self.until is not None and day <= self.until
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The names of one company."""
+
+    company_id: int
+    company_name: str
+    currency: Currency
+    currencies: Mapping[str, Currency]
+    accounts: ByCode[str, LedgerAccount]
+    taxes: ByCode[str, Tax]
+    analytic: ByCode[tuple[str, str], AnalyticAccount]
+    partners: Mapping[str, int]
+    journals: ByCode[str, Journal]
+    locks: Locks
+    plans_share_lines: bool
+    reference: Reference = field(default_factory=Reference)
+
+    def code_of(self, account_id: int) -> str:
+        """The code of an account, or its id where it is none of those that can be booked on."""
+        return self._codes.get(account_id, f"#{account_id}")
+
+    @property
+    def _codes(self) -> Mapping[int, str]:
+        return {one.id: code for code, one in self.accounts.items()}
+
+
+def in_digits(amount: Decimal, currency: Currency) -> Decimal | None:
+    """An amount as Odoo writes it, or None where its currency has fewer decimals."""
+    written = amount.quantize(Decimal(1).scaleb(-currency.digits))
+    return written if written == amount else None

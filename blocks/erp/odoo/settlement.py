@@ -1,0 +1,172 @@
+"""Bills and payments in Odoo that belong together, and settling them: their payable lines are reconciled.
+
+Those of one expense belong together. Of several expenses they find each other by vendor, currency, payable account and
+invoice number, which both have as their reference. Only moves of ours are ever settled, and only where what is open is
+exactly opposite, in the company's currency too (Odoo would book an exchange difference of its own otherwise), and there
+is no second one that it could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from blocks.erp.entries import DocumentKind, EntryState, Recorded
+from blocks.erp.odoo.client import OdooClient, Row
+from blocks.erp.odoo.directory import Directory
+from blocks.erp.odoo.moves import Move, MoveReader, Standing
+from blocks.erp.odoo.names import external_id
+from blocks.erp.remote.calls import CallRefused
+from blocks.erp.settlement import SETTLED_BY, settled_pairs
+
+OTHER_SIDE = {**SETTLED_BY, **{payment: bill for bill, payment in SETTLED_BY.items()}}
+"""The kind of document on the other side of each: payments for bills, bills for payments."""
+
+_MAX_COUNTERPARTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a bill and a payment share that may settle each other; `number` is the invoice's, empty without one."""
+
+    partner: int | None
+    currency: int
+    account: int
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payable:
+    """A bill or a payment as it stands.
+
+    `owed` is by how much it raises what is owed to the vendor, in its currency, `worth` the same in the company's.
+    `line` is its payable line, None where there are several. `stays_open` tells that no payment of it will ever come.
+    """
+
+    entry: str
+    external_id: str
+    kind: DocumentKind
+    owed: Decimal
+    worth: Decimal
+    group: Group
+    posted: bool
+    settled: bool
+    line: int | None
+    stays_open: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be settled now."""
+        return self.posted and not self.settled and self.line is not None and self.owed != 0
+
+
+class Settlements:
+    """Settles one company's bills and payments, and tells how they stand."""
+
+    def __init__(self, client: OdooClient, directory: Directory, reader: MoveReader) -> None:
+        self._client = client
+        self._reader = reader
+        self._owing = {one.id for one in directory.accounts.values() if one.payable or one.reconcile}
+
+    async def told(self, standing: Mapping[str, Standing]) -> dict[str, Recorded]:
+        """The entries as they are reported, with their counterparts."""
+        own = {id_: self._payables(one) for id_, one in standing.items()}
+        others = await self._of_groups({one.group for several in own.values() for one in several if one.group.number})
+        return {id_: self._told(one, own[id_], others) for id_, one in standing.items()}
+
+    async def settle(self, standing: Collection[Standing]) -> None:
+        """Reconcile the posted bills and payments among these, with each other or with what was recorded before.
+
+        What Odoo refuses to reconcile stays open, and `told` tells so.
+        """
+        own = [self._payables(one) for one in standing if one.state is EntryState.POSTED]
+        couples = [(one[0], one[1]) for one in own if len(one) == 2 and _fit(one)]
+        waiting = {one.group for several in own if len(several) == 1 for one in several if one.group.number}
+        candidates = [one for one in await self._of_groups(waiting) if one.is_open and not one.stays_open]
+        for group in waiting:
+            pairs = settled_pairs((one, one.kind, one.owed) for one in candidates if one.group == group)
+            couples += [(one, other) for one, other in pairs if _fit((one, other))]
+        for one, other in couples:
+            lines = [line for line in (one.line, other.line) if line is not None]
+            try:
+                await self._client.call("account.move.line", "reconcile", lines, changes=True)
+            except CallRefused:  # another writer was faster, or somebody settled it otherwise: `told` says what is open
+                continue
+
+    async def _of_groups(self, groups: Collection[Group]) -> list[Payable]:
+        """All bills and payments of ours that are alone in their entry and belong to one of these groups."""
+        if not groups:
+            return []
+        found = await self._reader.by_reference(sorted({group.number for group in groups}))
+        alone = [
+            several[0]
+            for one in found.values()
+            if one.standing is not None and len(several := self._payables(one.standing)) == 1
+        ]
+        return [one for one in alone if one.group in groups]
+
+    def _payables(self, standing: Standing) -> list[Payable]:
+        """The bills and payments of an entry, the main one first; of an entry that is none of these there are none."""
+        kept = standing.kept
+        if kept is None or not kept.documents or len(kept.documents) != len(standing.moves):
+            return []
+        made = []
+        for move, kind in zip(standing.moves, kept.documents, strict=True):
+            number = kept.invoice_number if len(standing.moves) == 1 else ""
+            payable = self._payable(move, kind, number, stays_open=kept.stays_open)
+            if payable is not None:
+                made.append(payable)
+        return made
+
+    def _payable(self, move: Move, kind: DocumentKind, number: str, *, stays_open: bool) -> Payable | None:
+        lines = self._owing_lines(move)
+        if not lines:
+            return None
+        first = lines[0]
+        partner = first["partner_id"]
+        return Payable(
+            entry=move.name.accounting_entry_id,
+            external_id=external_id(move.id),
+            kind=kind,
+            owed=-sum((Decimal(line["amount_currency"]) for line in lines), Decimal(0)),
+            worth=sum((Decimal(line["credit"]) - Decimal(line["debit"]) for line in lines), Decimal(0)),
+            group=Group(
+                partner[0] if partner else None,
+                first["currency_id"][0],
+                first["account_id"][0],
+                number if partner else "",
+            ),
+            posted=move.state is EntryState.POSTED,
+            settled=move.state is EntryState.POSTED and all(line["reconciled"] for line in lines),
+            line=first["id"] if len(lines) == 1 else None,
+            stays_open=stays_open,
+        )
+
+    def _owing_lines(self, move: Move) -> list[Row]:
+        """The lines on the account that is owed on: the vendor's own line of a bill, else those that are reconciled."""
+        terms = [line for line in move.lines if line["display_type"] == "payment_term"]
+        return terms or [line for line in move.lines if line["account_id"][0] in self._owing]
+
+    def _told(self, standing: Standing, own: Sequence[Payable], others: Sequence[Payable]) -> Recorded:
+        recorded = self._reader.recorded(standing)
+        if not own:
+            return recorded
+        settled = all(one.settled or (one.posted and not one.owed) for one in own)
+        if len(own) > 1:
+            stuck = not settled and all(one.posted for one in own)
+            return replace(recorded, counterparts=(own[1].external_id,) if stuck else (), settled=settled)
+        first = own[0]
+        names = {
+            one.external_id
+            for one in others
+            if first.group.number and one.group == first.group and one.kind is OTHER_SIDE[first.kind]
+        }
+        ordered = sorted(names, key=lambda name: (len(name), name))
+        return replace(recorded, counterparts=tuple(ordered[:_MAX_COUNTERPARTS]), settled=settled)
+
+
+def _fit(couple: Sequence[Payable]) -> bool:
+    one, other = couple
+    opposite = one.owed + other.owed == 0 and one.worth + other.worth == 0
+    return one.is_open and other.is_open and opposite and one.group.account == other.group.account
