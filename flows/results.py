@@ -12,7 +12,8 @@ from datetime import date, datetime
 
 import pandas as pd
 
-from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate
+from blocks.erp.entries import Answer
+from blocks.pleo.models import ItemFailure, ItemStatus, ItemUpdate, JobItem
 from flows.failures import Failure
 
 
@@ -94,6 +95,14 @@ def frame_of(rows: Iterable[Row]) -> pd.DataFrame:
 def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
     """What Pleo is told of a batch: one update a row."""
     return [ItemUpdate.model_validate(record) for record in batch[_REPORTED].to_dict("records")]
+
+
+def answer_of(item: ItemUpdate | JobItem, job_id: str) -> Answer:
+    """What Pleo has taken of an item, for the history of its expense: as this run told it, or as Pleo shows it."""
+    if item.status == ItemStatus.SUCCESSFUL:
+        return Answer(item.accounting_entry_id, job_id, successful=True, external_id=item.external_id or "")
+    reason = f"{item.failure_reason_type or ''}: {item.failure_reason or ''}"
+    return Answer(item.accounting_entry_id, job_id, successful=False, reason=reason)
 
 
 class Results:

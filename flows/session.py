@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from blocks.erp.base import Erp
+from blocks.erp.entries import Answer
+from blocks.erp.errors import ErpError
 from blocks.erp.settings import ErpSettings
 from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
@@ -15,6 +18,8 @@ from flows.stop import Stop
 
 if TYPE_CHECKING:
     from flows.steps import Steps
+
+log = logging.getLogger(__name__)
 
 Show = Callable[[str, int, int], Awaitable[None]]
 """Shows how far a job is: what is done with its items, with how many, of how many."""
@@ -60,3 +65,13 @@ class Session:
         self.now = now or pleo.now
         self.sleep = sleep or stop.sleep
         self.show = show
+
+    async def note_answers(self, answers: Sequence[Answer]) -> None:
+        """Have the books keep what Pleo has taken. Trouble with that is logged: the outcomes are told all the same, and
+        a run that goes on with the job notes them again."""
+        if not answers or self.dry_run:
+            return
+        try:
+            await self.erp.note_answers(answers)
+        except ErpError as error:
+            log.warning("The history lacks what Pleo was told of %d expenses: %s", len(answers), error)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.pages import JobItemsPage, Paginator
-from blocks.pleo.models import OPEN_ITEM_STATUSES, ExportJob, ItemFailure, ItemStatus, JobItem
+from blocks.pleo.models import OPEN_ITEM_STATUSES, ExportJob, ItemFailure, ItemStatus, JobItem, JobStatus
 from blocks.text import one_line
+from flows.results import answer_of
 from flows.session import Session
 
 _TYPES = frozenset(ItemFailure)
@@ -112,6 +113,10 @@ async def retrieve_items(session: Session, job: ExportJob, rows: JobRows) -> Non
     async for page in pages_of(session.pleo, job.id):
         session.stop.check()
         rows.add(page)
+        if job.status != JobStatus.PENDING:  # what a run that was killed told last, its history may lack
+            final = [row for row in page.rows if row.status in _STATES - OPEN_ITEM_STATUSES]
+            ours = rows.ours
+            await session.note_answers([answer_of(row, job.id) for row in final if row.accounting_entry_id not in ours])
         if rows.enough:
             return
 

@@ -30,6 +30,7 @@ from tests.support.erp.contract.harness import (
     Lever,
     Names,
 )
+from tests.support.erp.ledger_samples import edit_lines
 
 if TYPE_CHECKING:
     import pytest
@@ -103,7 +104,7 @@ class LedgerHarness(Harness):
     """Books in a file of `folder`."""
 
     names = NAMES
-    levers = frozenset({Lever.CLOSE_PERIOD})
+    levers = frozenset({Lever.CLOSE_PERIOD, Lever.EDIT})
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "books" / "books.sqlite"
@@ -152,6 +153,14 @@ class LedgerHarness(Harness):
         self._charts.periods.write_text(text.replace(f"{_LAST_DAYS[month]},open", f"{_LAST_DAYS[month]},closed"))
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute("UPDATE period SET state = 'closed' WHERE first_date = ?", (f"{month}-01",))
+
+    def edit(self, accounting_entry_id: str, text: str) -> None:
+        """The owner of the file takes out the rule that keeps lines, and puts it back."""
+        edit_lines(
+            self.path,
+            f"UPDATE line SET text = '{text}' WHERE line_no = 1 AND entry_id = "
+            f"(SELECT id FROM entry WHERE accounting_entry_id = '{accounting_entry_id}' AND in_force = 1)",
+        )
 
     def _entry(
         self, connection: sqlite3.Connection, number: int, lines: tuple[BookedLine, ...], *row: Any

@@ -266,4 +266,6 @@ class SimulatedErp:
             found=found,
             posting_date=entry.posting_date,
             original_date=entry.original_date,
+            statement=entry.statement,
+            balances=entry.balances,
         )

@@ -61,6 +61,7 @@ class Lever(StrEnum):
     STOP = "stop and start the server"
     KILL = "kill the server"
     REVOKE = "revoke the login"
+    EDIT = "edit a draft"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,10 @@ class Harness(ABC):
 
     def close_period(self, day: date) -> None:
         """Close the period that a day lies in, drafts in it notwithstanding."""
+        raise NotImplementedError
+
+    def edit(self, accounting_entry_id: str, text: str) -> None:
+        """Do what a person does to a draft in the ERP: give its first line another text."""
         raise NotImplementedError
 
     def stop(self) -> None:
