@@ -63,6 +63,16 @@ StrippedText = Annotated[str, StringConstraints(strip_whitespace=True, min_lengt
 """A text that must be there, without the spaces and new lines that a form's text field lets through."""
 
 
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number, and not true or false")  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_truth_value)]
+"""A whole number: true is none, although it counts as 1."""
+
+
 def choice(names: type[StrEnum]) -> WithJsonSchema:
     """The choices of a field, written into its own schema: a form shows the field's title and description then."""
     return WithJsonSchema({"type": "string", "enum": [name.value for name in names]})

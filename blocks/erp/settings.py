@@ -26,7 +26,7 @@ from blocks.erp.choices import (
     Settlement,
     UnknownVendor,
 )
-from blocks.erp.codes import OptionalCode, StrippedText, choice, is_currency, readable_codes
+from blocks.erp.codes import Count, OptionalCode, StrippedText, choice, is_currency, readable_codes
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Account, EntryState
 from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
@@ -248,14 +248,14 @@ class ErpSettings(BaseModel):
         title="If all items fail",
         description="How Pleo is told to end a job of which every item failed: failed or completed_with_errors.",
     )
-    page_size: int = Field(
+    page_size: Count = Field(
         default=100,
         ge=1,
         le=100,
         title="Page size",
         description="How many records are asked of Pleo at once, 1 to 100.",
     )
-    update_batch_size: int = Field(
+    update_batch_size: Count = Field(
         default=100,
         ge=1,
         le=100,

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from blocks.erp.entries import Details, EntryState
+from blocks.erp.entries import Details, Entry, EntryState
 from blocks.erp.errors import RefusalKind
 from tests.support.erp.contract.books import all_recorded, is_recorded, is_refused
-from tests.support.erp.contract.entries import DRAFT, NO_ACCOUNT, POSTED, with_account, with_dimension
+from tests.support.erp.contract.entries import BILL, DRAFT, NO_ACCOUNT, PAYMENT, POSTED, with_account, with_dimension
 from tests.support.erp.contract.runner import bring_to_an_end
 from tests.support.erp.contract.site import Site
 
@@ -294,6 +294,24 @@ async def test_lines_take_dimensions(shared_site: Site) -> None:
     is_recorded((await shared_site.record(entry))[0], entry)
     (booked,) = shared_site.hold(entry)
     assert booked.dimensions == {dimension}
+
+
+async def test_the_side_that_settles_takes_dimensions_too(shared_site: Site) -> None:
+    """What is owed to employees says to whom: on the counter line of an entry, and of a payment of a bill."""
+    shared_site.needs_capability("dimensions")
+    dimension, make = shared_site.make.names.dimension, shared_site.make
+    assert dimension is not None
+    purchase = make.purchase()
+    *costs, counter = purchase.lines
+    entries: list[Entry] = [replace(purchase, lines=(*costs, replace(counter, dimensions=(dimension,))))]
+    if shared_site.limits.bills:
+        bill = make.bill(BILL, PAYMENT)
+        claim, payment = bill.documents
+        owed, paid = payment.lines
+        payment = replace(payment, lines=(owed, replace(paid, dimensions=(dimension,))))
+        entries.append(replace(bill, documents=(claim, payment)))
+    all_recorded(await shared_site.record(*entries), entries)
+    assert [booked.dimensions for booked in shared_site.hold(*entries)] == [{dimension}] * len(entries)
 
 
 async def test_a_job_may_be_finished_any_number_of_times(shared_site: Site) -> None:

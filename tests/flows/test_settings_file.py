@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from blocks.erp.choices import ChangedExpense
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import EntryState
 from blocks.erp.ledger.block import LedgerSettings
@@ -61,6 +62,7 @@ team_dimension = " TEAM "
 settlement = "never"
 duplicate_invoice = "warn"
 reverse_charge_check = "warn"
+changed_expense = "reverse"
 minor_units = "iso4217"
 money_back_sign = "negative"
 all_failed_event = "completed_with_errors"
@@ -109,6 +111,7 @@ COMMON = {
     "settlement": Settlement.NEVER,
     "duplicate_invoice": DuplicateInvoice.WARN,
     "reverse_charge_check": ReverseChargeCheck.WARN,
+    "changed_expense": ChangedExpense.REVERSE,
     "minor_units": MinorUnits.ISO4217,
     "money_back_sign": MoneyBackSign.NEGATIVE,
     "all_failed_event": AllFailedEvent.COMPLETED_WITH_ERRORS,
@@ -216,6 +219,13 @@ QUOTE_IT = 'it should be text, in quotation marks: "2900"'
     [
         ("s.toml", "time_zone = 'Mars/Olympus'", "time_zone: no time zone"),
         ("s.toml", "page_size = 0", "page_size: Input should be greater"),
+        ("s.toml", "page_size = true", "page_size: a number, and not true or false"),
+        ("s.yaml", "max_receipt_kilobytes: yes", "max_receipt_kilobytes: a number, and not true or false"),
+        ("s.toml", "page_size = 'many'", "page_size: Input should be a valid integer"),
+        ("s.toml", "page_size = 7.5", "page_size: Input should be a valid integer"),
+        ("s.toml", "duplicate_invoice = true", "duplicate_invoice: Input should be 'fail' or 'warn'"),
+        ("s.toml", "reverse_charge_check = ''", "reverse_charge_check: Input should be 'fail' or 'warn'"),
+        ("s.toml", "card_fee_account = 6910", f"card_fee_account: {QUOTE_IT}"),
         ("s.toml", "max_receipt_kilobytes = 30001", "max_receipt_kilobytes: Input should be less than"),
         ("s.toml", "wallet_accounts = { kroner = '1940' }", "wallet_accounts: 'kroner' is no currency"),
         ("s.toml", "wallet_accounts = { DKK = 1940 }", f"wallet_accounts.DKK: {QUOTE_IT}"),

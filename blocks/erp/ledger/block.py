@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, HttpUrl, ValidationInfo, field_validator,
 
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
-from blocks.erp.codes import OptionalText, StrippedText, is_currency
+from blocks.erp.codes import Count, OptionalText, StrippedText, is_currency
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.charts import ChartFiles
 from blocks.erp.ledger.handover.settings import HandoverFields, HandoverFormat, own_accounts, unfit_accounts
@@ -119,7 +119,7 @@ class LedgerSettings(ErpBlock, HandoverFields, LedgerFiles):
     _description: ClassVar[str] = "Books in one SQLite file on the machine that runs the export."
     _block_schema_capabilities: ClassVar[list[str]] = ["record-entries"]
 
-    max_receipt_kilobytes: int = Field(
+    max_receipt_kilobytes: Count = Field(
         default=30_000,
         ge=1,
         le=30_000,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_val
 
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
-from blocks.erp.codes import OptionalText
+from blocks.erp.codes import Count, OptionalText
 from blocks.erp.remote.client import is_http_url
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
@@ -98,7 +98,7 @@ class TrytonSettings(ErpBlock, TrytonServer):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    max_receipt_kilobytes: int = Field(
+    max_receipt_kilobytes: Count = Field(
         default=0,
         ge=0,
         le=30_000,
@@ -106,7 +106,7 @@ class TrytonSettings(ErpBlock, TrytonServer):
         description="How large a receipt may be to be attached, in thousands of bytes. 0: what a stock server takes, "
         "which is 30000 with user and password and 1500 with the key alone (raise max_size in trytond.conf for more).",
     )
-    answer_seconds: int = Field(
+    answer_seconds: Count = Field(
         default=50,
         ge=5,
         le=600,
