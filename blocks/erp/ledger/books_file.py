@@ -102,6 +102,17 @@ class BooksFile:
             self._roll_back()
             self._connection.execute("PRAGMA temp_store = MEMORY")
 
+    def keep_plan(self, plan: Plan, folder: Path) -> None:
+        """Keep by what batches are made, for the bookkeeper's tool. Raises ErpUnavailable."""
+        with self._transaction():
+            batches.keep_plan(self._connection, plan, folder)
+
+    def kept_plan(self) -> tuple[Plan, Path] | None:
+        """By what the last run made batches, and where it put them; None where no run did."""
+        return batches.kept_plan(
+            self._connection, self._company_id, self._terms.minor_units, self._terms.company_currency
+        )
+
     def hand_over(
         self, plan: Plan, formats: Sequence[HandoverFormat], folder: Path, now: datetime, since: date = date.min
     ) -> tuple[str, ...]:

@@ -236,7 +236,10 @@ class Ledger:
         if self._books is None:
             return ()
         self._books.write_beancount()
-        if self._plan is None or self._plan.settings.handover == "manual":
+        if self._plan is None or not self._plan.settings.handover:
+            return ()
+        self._books.keep_plan(self._plan, self._handover_folder)
+        if self._plan.settings.handover == "manual":
             return ()
         since = self._plan.settings.handover_from or date.min
         return self._books.hand_over(

@@ -19,6 +19,12 @@ END"""
 
 
 BATCHES: Sequence[str] = (
+    # By which settings batches are made: those of the last run, for the bookkeeper's tool.
+    """CREATE TABLE handover (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    settings TEXT NOT NULL CHECK (json_valid(settings)),
+    folder TEXT NOT NULL
+) STRICT""",
     # `sha256` and `size` are those of its file `name`, `manifest` what people should know of it.
     f"""CREATE TABLE batch (
     format TEXT NOT NULL CHECK (format IN {_FORMATS}),

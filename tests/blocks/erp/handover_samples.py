@@ -114,11 +114,11 @@ def swedish_month() -> list[Entry]:
     return [replace(one, currency="SEK") for one in month()]
 
 
-def drawn(count: int, seed: int, **changes: Any) -> list[Entry]:
+def drawn(count: int, seed: int, *, first: int = 1, **changes: Any) -> list[Entry]:
     """Purchases of that seed over a quarter, taxed as Pleo rounds or a cent off."""
     draw = random.Random(seed)
     made: list[Entry] = []
-    for number in range(1, count + 1):
+    for number in range(first, first + count):
         code, rate = draw.choice([("I19", "0.19"), ("I7", "0.07"), ("R19", "0.19"), ("A19", "0.19"), ("E0", "0")])
         gross = draw.choice([1, -1]) * draw.randint(1, 5_000_000)
         share = Decimal(rate)

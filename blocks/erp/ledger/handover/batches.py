@@ -79,6 +79,32 @@ class Batch:
         return self.format.value, self.number
 
 
+def keep_plan(connection: sqlite3.Connection, plan: Plan, folder: Path) -> None:
+    """Keep by what batches are made, in the transaction that is open, for the bookkeeper's tool."""
+    kept = {
+        "settings": plan.settings.model_dump(mode="json"),
+        "keys": {code: [key.key, key.automatic] for code, key in sorted(plan.keys.items())},
+    }
+    connection.execute(
+        "INSERT INTO handover (id, settings, folder) VALUES (1, ?1, ?2) "
+        "ON CONFLICT (id) DO UPDATE SET settings = ?1, folder = ?2 WHERE (settings, folder) IS NOT (?1, ?2)",
+        (json.dumps(kept, ensure_ascii=False), str(folder.absolute())),
+    )
+
+
+def kept_plan(
+    connection: sqlite3.Connection, company_id: str, units: MinorUnits, company_currency: str | None
+) -> tuple[Plan, Path] | None:
+    """By what the last run made batches, and where it put them; None where no run did."""
+    row = connection.execute("SELECT settings, folder FROM handover").fetchone()
+    if row is None:
+        return None
+    kept = json.loads(row[0])
+    keys = {code: TaxKey(key, automatic) for code, (key, automatic) in kept["keys"].items()}
+    settings = HandoverSettings.model_validate(kept["settings"])
+    return Plan(settings, company_id, keys, units, company_currency), Path(row[1])
+
+
 def batches(connection: sqlite3.Connection, *, only_open: bool = False) -> list[Batch]:
     """The batches that were made, by format and number; with `only_open` those whose files were not put out."""
     condition = "WHERE issued_at IS NULL" if only_open else ""
