@@ -153,7 +153,8 @@ def _of_recorded(recorded: Recorded) -> list[str]:
     notices = _other_date(recorded, recorded.external_id)
     if recorded.counterparts and not recorded.settled:
         others = ", ".join(recorded.counterparts)
-        notices.append(f"{recorded.external_id} belongs to {others}; they are not settled against each other")
+        why = f": {recorded.open_because}" if recorded.open_because else ""
+        notices.append(f"{recorded.external_id} belongs to {others}; they are not settled against each other{why}")
     return notices
 
 

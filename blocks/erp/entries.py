@@ -331,7 +331,7 @@ class Recorded:
     can be compared with what Pleo says now. `recorded_at` (aware, UTC) is when the accounting system made it.
     `attached` are the numbers of the files that hang on it, `not_attached` those refused in this call.
     `counterparts` are the external ids of the bills or payments that belong to it, `settled` whether nothing is open
-    between them.
+    between them, `open_because` what the settings lack for that, where it is known, in words.
 
     `statement` is what Pleo said when the entry was written, None where that was not kept: then `balances`, what it
     comes to on each account, are compared. `edits` are what a person has changed in it since it was written, in words,
@@ -353,6 +353,7 @@ class Recorded:
     not_attached: tuple[NotAttached, ...] = ()
     counterparts: tuple[str, ...] = ()
     settled: bool = False
+    open_because: str = ""
     statement: Statement | None = None
     edits: tuple[str, ...] = ()
     balances: tuple[tuple[str, int], ...] = ()

@@ -80,6 +80,8 @@ def test_a_ledger_is_made_as_its_settings_say(tmp_path: Path, monkeypatch: pytes
         company_currency="DKK",
         max_receipt_kilobytes=500,
         minor_units=MinorUnits.ISO4217,
+        exchange_gain_account="7090",
+        exchange_loss_account="7091",
         fava_url="http://127.0.0.1:5001/",
     ).connect(tmp_path)
     assert made == [
@@ -93,6 +95,7 @@ def test_a_ledger_is_made_as_its_settings_say(tmp_path: Path, monkeypatch: pytes
                 "max_attachment_bytes": 30_000_000,
                 "handover": HandoverSettings(),
                 "handover_folder": None,
+                "exchange_accounts": ("", ""),
             },
         ),
         (
@@ -105,6 +108,7 @@ def test_a_ledger_is_made_as_its_settings_say(tmp_path: Path, monkeypatch: pytes
                 "max_attachment_bytes": 500_000,
                 "handover": HandoverSettings(),
                 "handover_folder": None,
+                "exchange_accounts": ("7090", "7091"),
             },
         ),
     ]

@@ -26,6 +26,7 @@ from blocks.erp.entries import AccountKind, Details, EntryState
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.ledger.alongside import Alongside
 from blocks.erp.ledger.connection import sync_folder
+from blocks.erp.ledger.schema_3_settlement import line_currency
 from blocks.text import one_line
 
 MAX_TEXT = 1000
@@ -52,7 +53,8 @@ _ENTRIES = f"""
         e.supplier_currency, e.supplier_minor, e.journal, e.details, e.rounding_minor, e.currency, e.company_currency,
         (SELECT external_id FROM entry WHERE id = e.reverses),
         (SELECT external_id FROM entry WHERE reverses = e.id),
-        l.account, l.debit_minor - l.credit_minor, l.company_minor, l.document_no
+        l.account, l.debit_minor - l.credit_minor, {line_currency("l", "e")}, l.company_minor, l.document_no,
+        coalesce(l.tax_code, ''), coalesce(l.tax_rate, ''), l.tax_base_minor, l.is_tax
     FROM entry AS e CROSS JOIN line AS l ON l.entry_id = e.id
     ORDER BY e.posting_date, e.id, l.line_no
 """  # noqa: S608  a constant of ours
@@ -186,12 +188,18 @@ class _EntryRow(NamedTuple):
 
 
 class _LineRow(NamedTuple):
-    """One row of the table line; `amount_minor` is debit less credit."""
+    """One row of the table line; `amount_minor` is debit less credit, `currency` the entry's, but for an exchange
+    difference."""
 
     account: str
     amount_minor: int
+    currency: str
     company_minor: int | None
     document_no: int | None
+    tax_code: str
+    tax_rate: str
+    tax_base_minor: int | None
+    is_tax: int
 
 
 class _DocumentRow(NamedTuple):
@@ -236,10 +244,13 @@ def _transaction(
     parts = [f"\n{entry.posting_date} {_FLAGS[entry.state]} {_quoted(entry.description)}{links}\n"]
     parts += [f"  {key}: {value}\n" for key, value in _metadata(entry, documents, attachments, notation)]
     for line in lines:
-        parts.append(f"  {notation.names[line.account]}  {notation.units.amount(line.amount_minor, entry.currency)}")
-        if line.company_minor is not None and entry.company_currency is not None:
-            parts.append(f" @@ {notation.units.amount(line.company_minor, entry.company_currency)}")
-        parts.append("\n" if line.document_no is None else f"\n    kind: {kinds[line.document_no]}\n")
+        parts.append(f"  {notation.names[line.account]}  {notation.units.amount(line.amount_minor, line.currency)}")
+        if line.company_minor is not None and entry.company_currency not in (None, line.currency):
+            parts.append(f" @@ {notation.units.amount(line.company_minor, entry.company_currency or '')}")
+        parts.append("\n")
+        if line.document_no is not None:
+            parts.append(f"    kind: {kinds[line.document_no]}\n")
+        parts += [f"    {key}: {value}\n" for key, value in _of_tax(line, notation.units)]
     if notation.receipts is not None:
         for file in dict.fromkeys(one.file for one in attachments):
             path = _quoted(f"{notation.receipts}/{file}")
@@ -286,6 +297,19 @@ def _metadata(
         if notation.receipts is not None:
             yield f"document-{one.number}", _quoted(f"{notation.receipts}/{one.file}")
         yield f"receipt-{one.number}", _quoted(one.name)
+
+
+def _of_tax(line: _LineRow, units: MinorUnits) -> Iterator[tuple[str, str]]:
+    """How a line is taxed, or what of it is tax."""
+    if line.tax_code:
+        yield "tax-code", _quoted(line.tax_code)
+    if line.tax_rate:
+        yield "tax-rate", _quoted(line.tax_rate)
+    if line.is_tax:
+        yield "tax", "TRUE"
+    if line.tax_base_minor is not None:
+        base = -line.tax_base_minor if line.amount_minor < 0 else line.tax_base_minor
+        yield "tax-base", units.amount(base, line.currency)
 
 
 def _words(kind: str) -> str:

@@ -172,4 +172,5 @@ class LedgerSettings(ErpBlock, HandoverFields, LedgerFiles):
             max_attachment_bytes=self.max_receipt_kilobytes * 1000,
             handover=self.handed_over(),
             handover_folder=folder / Path(self.handover_folder).expanduser() if self.handover_folder else None,
+            exchange_accounts=(self.exchange_gain_account, self.exchange_loss_account),
         )

@@ -202,12 +202,15 @@ class Books(BooksFile):
         if not rows or rows[0][1] != EntryState.POSTED:
             why = "it is a draft, which can be deleted" if rows else "it does not stand any more"
             return Refused(id_, RefusalKind.OTHER, name, f"{name}: {why}")
-        if others := changes.settled_with(self._connection, rows[0][0]):
-            why = f"it is settled with {', '.join(others)}: correct it by a credit note or a refund in Pleo"
+        if others := changes.settled_by(self._connection, rows[0][0]):
+            why = f"it is settled by {', '.join(others)}: reverse {'that' if len(others) == 1 else 'those'} first"
             return Refused(id_, RefusalKind.OTHER, name, f"{name} cannot be reversed, {why}")
         try:
             with self._wholly():
+                was_open = not changes.is_settled(self._connection, rows[0][0])
                 changes.reverse_entry(self._connection, rows[0][0], day, at)
+                if was_open:  # it was one of several that could have been meant; what it settled waits for another
+                    settle(self._connection, [rows[0][0]], at)
         except _REFUSED as error:
             kind, message = schema_refusal_kind(error, day.isoformat())
             return Refused(id_, kind, day.isoformat(), f"{name} cannot be reversed: {message}")

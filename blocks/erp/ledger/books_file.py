@@ -21,6 +21,7 @@ from blocks.erp.ledger.handover.files import put_out
 from blocks.erp.ledger.handover.settings import HandoverFormat
 from blocks.erp.ledger.receipts import Receipts
 from blocks.erp.ledger.records import Link
+from blocks.erp.ledger.settlement import name_exchange_accounts
 from blocks.erp.reference import Reference
 
 
@@ -68,6 +69,7 @@ class BooksFile:
                 (self._terms.minor_units.value, self._terms.company_currency),
             )
             store_charts(self._connection, terms.charts, in_seconds(now))
+            name_exchange_accounts(self._connection, *terms.exchange_accounts, in_seconds(now))
             self._connection.execute("COMMIT")
         except BaseException:
             self._roll_back()

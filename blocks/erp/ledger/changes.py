@@ -13,6 +13,7 @@ from datetime import date, datetime
 from blocks.erp.entries import Answer
 from blocks.erp.ledger.records import delete_parts, key_of, storable
 from blocks.erp.ledger.schema_3 import OPPOSITE_KINDS
+from blocks.erp.ledger.schema_3_settlement import settled
 
 _DELETE = "UPDATE entry SET changing = NULL, state = 'deleted', in_force = 0, changed_at = ? WHERE id = ?"
 
@@ -26,9 +27,11 @@ _REVERSE_DOCUMENTS = f"""
 
 _REVERSE_LINES = """
     INSERT INTO line (entry_id, line_no, account, debit_minor, credit_minor, counter, text, tax_code,
-        supplier_currency, supplier_minor, is_tax, company_minor, document_no, tax_rate, tax_base_minor)
+        supplier_currency, supplier_minor, is_tax, company_minor, document_no, tax_rate, tax_base_minor,
+        settlement)
     SELECT ?, line_no, account, credit_minor, debit_minor, counter, text, tax_code,
-        supplier_currency, -supplier_minor, is_tax, company_minor, document_no, tax_rate, tax_base_minor
+        supplier_currency, -supplier_minor, is_tax, company_minor, document_no, tax_rate, tax_base_minor,
+        settlement
     FROM line WHERE entry_id = ? ORDER BY line_no
 """
 
@@ -47,12 +50,10 @@ _REVERSE_ENTRY = """
     FROM entry WHERE id = ?
 """
 
-_SETTLED_WITH = """
-    SELECT other.external_id FROM entry AS other
-    WHERE other.id <> ?1 AND other.id IN (
-        SELECT settled_by_entry_id FROM settlement WHERE entry_id = ?1
-        UNION SELECT entry_id FROM settlement WHERE settled_by_entry_id = ?1)
-    ORDER BY other.id
+_SETTLED_BY = """
+    SELECT DISTINCT settling.external_id FROM settled_document AS m JOIN settlement AS s ON s.number = m.settlement
+        JOIN entry AS settling ON settling.id = s.entry_id
+    WHERE m.entry_id = ?1 AND settling.id <> ?1 AND settling.in_force = 1 ORDER BY settling.id
 """
 
 _ANSWERED = """
@@ -70,16 +71,22 @@ def delete_draft(connection: sqlite3.Connection, number: int, deleted_at: dateti
     connection.execute(_DELETE, (deleted_at.isoformat(), number))
 
 
-def settled_with(connection: sqlite3.Connection, number: int) -> list[str]:
-    """The external ids of the other entries that this one is settled with."""
-    return [external_id for (external_id,) in connection.execute(_SETTLED_WITH, (number,))]
+def settled_by(connection: sqlite3.Connection, number: int) -> list[str]:
+    """The external ids of the entries posted later that settle this one, and have to be reversed before it."""
+    return [external_id for (external_id,) in connection.execute(_SETTLED_BY, (number,))]
+
+
+def is_settled(connection: sqlite3.Connection, number: int) -> bool:
+    """Whether any document of the entry is settled."""
+    sql = f"SELECT 1 FROM document AS d WHERE d.entry_id = ? AND {settled('d')}"  # noqa: S608  constants of ours
+    return connection.execute(sql, (number,)).fetchone() is not None
 
 
 def reverse_entry(connection: sqlite3.Connection, number: int, day: date, reversed_at: datetime) -> int:
     """Take a posted entry back by one of its own on that day; returns its number.
 
     Raises sqlite3.IntegrityError when the schema refuses it: it is not posted or not in force, one of its documents is
-    settled with another entry's, the day lies in a closed period.
+    settled by an entry that was posted later, the day lies in a closed period.
     """
     reversal: int = connection.execute("SELECT max(id) + 1 FROM entry").fetchone()[0]
     for statement in (_REVERSE_DOCUMENTS, _REVERSE_LINES, _REVERSE_DIMENSIONS):

@@ -67,11 +67,13 @@ _STATES = {True: "open", False: "closed"}
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the books are kept by: charts, what amounts count, and the currency of the company where it has its own."""
+    """What the books are kept by: charts, what amounts count, and the currency of the company where it has its own.
+    `exchange_accounts` are those of exchange gains and losses, empty where the settings name none."""
 
     charts: Charts = NO_CHARTS
     minor_units: MinorUnits = MinorUnits.HUNDREDTHS
     company_currency: str | None = None
+    exchange_accounts: tuple[str, str] = ("", "")
 
 
 def agreed_terms(path: Path, query: Query, terms: Terms) -> Terms:

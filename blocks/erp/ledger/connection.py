@@ -24,6 +24,7 @@ _WITHOUT_ENTRY = """
     SELECT 1 FROM line WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
     UNION ALL SELECT 1 FROM document WHERE entry_id > (SELECT coalesce(max(id), 0) FROM entry)
     UNION ALL SELECT 1 FROM entry WHERE changing IS NOT NULL
+    UNION ALL SELECT 1 FROM settled_document WHERE settlement > (SELECT coalesce(max(number), 0) FROM settlement)
     LIMIT 1
 """
 

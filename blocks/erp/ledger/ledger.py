@@ -45,7 +45,9 @@ class Ledger:
     `fava_url` is where a Fava shows the Beancount file beside it; `clock` tells the time (aware). `minor_units` is what
     amounts count, `company_currency` (ISO 4217) the currency that the books are kept in beside each entry's own.
     Accounts, tax codes, dimensions and vendors open as entries name them, and every period is open, until `charts`
-    gives them; from then on entries can name nothing else. After each job batches are made as `handover` says.
+    gives them; from then on entries can name nothing else. `exchange_accounts` are the codes of those of
+    exchange gains and losses, which the books keep; without them documents with such a difference stay open. After each
+    job batches are made as `handover` says.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Ledger:
         max_attachment_bytes: int = 30_000_000,
         handover: HandoverSettings | None = None,
         handover_folder: Path | None = None,
+        exchange_accounts: tuple[str, str] = ("", ""),
     ) -> None:
         self._path = path
         self._of_each_company = path if COMPANY in str(path) else None
@@ -72,6 +75,7 @@ class Ledger:
         self._handover = handover
         self._handover_folder = handover_folder or folder_beside(path)
         self._plan: Plan | None = None
+        self._exchange_accounts = exchange_accounts
         self._company_id: str | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._books: Books | None = None
@@ -200,7 +204,7 @@ class Ledger:
         return await asyncio.wrap_future(self._thread.submit(call, *args, **kwargs))
 
     def _open(self, company_id: str, dry_run: bool) -> None:
-        terms = Terms(read_charts(self._charts), self._minor_units, self._company_currency)
+        terms = Terms(read_charts(self._charts), self._minor_units, self._company_currency, self._exchange_accounts)
         if self._handover is not None:
             self._plan = plan_of(self._handover, company_id, terms)
         if dry_run:

@@ -27,9 +27,9 @@ from blocks.erp.entries import (
 )
 from blocks.erp.ledger.connection import Query
 from blocks.erp.ledger.edits import edits_of
-from blocks.erp.ledger.schema_2 import settled
 from blocks.erp.ledger.schema_3_history import written_text
-from blocks.erp.ledger.settlement import pairs
+from blocks.erp.ledger.schema_3_settlement import invoice_currency, settled
+from blocks.erp.ledger.settlement import pairs, why_open
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _DETAILS = tuple(field.name for field in fields(Details))
@@ -87,7 +87,7 @@ _FIND = f"""
         state, posting_date, original_date,
         (SELECT json_group_array(json_array(account, amount)) FROM (
             SELECT account, sum(debit_minor) - sum(credit_minor) AS amount
-            FROM line WHERE entry_id = entry.id GROUP BY account)),
+            FROM line WHERE entry_id = entry.id AND settlement IS NULL GROUP BY account)),
         (SELECT json_group_array(number) FROM attachment WHERE entry_id = entry.id),
         EXISTS (SELECT 1 FROM document WHERE entry_id = entry.id), id, statement,
         (SELECT written FROM history WHERE accounting_entry_id = entry.accounting_entry_id
@@ -105,7 +105,8 @@ _COUNTERPARTS = f"""
             SELECT other.external_id FROM document AS o JOIN entry AS other ON other.id = o.entry_id
             WHERE o.vendor = d.vendor AND o.invoice_number = d.invoice_number AND d.invoice_number <> ''
                 AND d.paired_with IS NULL AND o.paired_with IS NULL AND o.entry_id <> d.entry_id
-                AND other.currency = e.currency AND other.in_force = 1 AND o.kind = {_OTHER_SIDE}
+                AND (other.currency = e.currency OR {invoice_currency("other")} = {invoice_currency("e")})
+                AND other.in_force = 1 AND o.kind = {_OTHER_SIDE}
             ORDER BY o.entry_id LIMIT {_MAX_COUNTERPARTS}))
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
     WHERE d.entry_id IN (SELECT value FROM json_each(?))
@@ -238,6 +239,7 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
     for start in range(0, len(ids), _IDS_A_QUERY):
         rows = query(_FIND, (json.dumps(ids[start : start + _IDS_A_QUERY]),))
         counterparts = _counterparts(query, [row[11] for row in rows if row[10]])
+        reasons = why_open(query, [number for number, (others, ended) in counterparts.items() if others and not ended])
         for row in rows:
             others, is_settled = counterparts.get(row[11], ((), False))
             found[row[0]] = Recorded(
@@ -255,6 +257,7 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
                 attached=frozenset(json.loads(row[9])) if row[9] != "[]" else frozenset(),
                 counterparts=others,
                 settled=is_settled,
+                open_because=reasons.get(row[11], ""),
                 statement=None if row[12] is None else Statement.read(row[12]),
                 edits=() if row[13] in (None, row[14]) else edits_of(row[13], row[14]),
                 balances=account_balances(map(tuple, json.loads(row[8]))),

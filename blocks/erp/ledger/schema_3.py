@@ -11,9 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blocks.erp.ledger.schema_1 import MAX_AMOUNT_MINOR, date_check, row_of
-from blocks.erp.ledger.schema_2 import settled
 from blocks.erp.ledger.schema_3_batches import BATCHES
 from blocks.erp.ledger.schema_3_history import HISTORY, HISTORY_TRIGGERS
+from blocks.erp.ledger.schema_3_settlement import (
+    SETTLEMENT,
+    SETTLEMENT_TRIGGERS,
+    is_expected_difference,
+    line_currency,
+    settled,
+    settled_by_another,
+)
 
 _KEPT = (
     "id, accounting_entry_id, company_id, job_id, item_type, posting_date, original_date, currency, amount_minor, "
@@ -27,6 +34,7 @@ _CONTENT = (
 )
 _COMPANY_AMOUNT = "iif(credit_minor > 0, -company_minor, company_minor)"
 _DOCUMENT_LINES = "FROM line WHERE entry_id = NEW.id AND document_no = d.document_no"
+_MIRRORED = "account, counter, tax_code, is_tax, company_minor, document_no, settlement"
 _NEXT = "(SELECT coalesce(max(id), 0) + 1 FROM entry)"
 
 OPPOSITE_KINDS = """CASE {0} WHEN 'bill' THEN 'credit_note' WHEN 'credit_note' THEN 'bill'
@@ -34,6 +42,9 @@ OPPOSITE_KINDS = """CASE {0} WHEN 'bill' THEN 'credit_note' WHEN 'credit_note' T
 """The kind of document that takes back one of the kind that stands in a column, to be put in for {0}."""
 
 _BALANCED = f"""
+    SELECT RAISE (ABORT, 'an exchange difference is booked by its settlement alone')
+        WHERE NEW.reverses IS NULL AND EXISTS (
+            SELECT 1 FROM line WHERE entry_id = NEW.id AND settlement IS NOT NULL);
     SELECT RAISE (ABORT, 'unbalanced: the entry has no lines')
         WHERE NOT EXISTS (SELECT 1 FROM line WHERE entry_id = NEW.id);
     SELECT RAISE (ABORT, 'unbalanced: debits and credits differ')
@@ -61,7 +72,7 @@ _BALANCED = f"""
     SELECT RAISE (ABORT, 'unbalanced: the lines on the payable account do not add up to what is owed')
         WHERE EXISTS (SELECT 1 FROM document AS d WHERE d.entry_id = NEW.id AND d.owed_minor <>
             (SELECT coalesce(sum(credit_minor) - sum(debit_minor), 0) {_DOCUMENT_LINES}
-                AND account = d.payable_account));
+                AND account = d.payable_account AND settlement IS NULL));
     SELECT RAISE (ABORT, 'the documents of the entry do not settle each other')
         WHERE EXISTS (SELECT 1 FROM document AS d
                       WHERE d.entry_id = NEW.id AND d.paired_with IS NOT NULL AND NOT EXISTS (
@@ -79,9 +90,6 @@ _CLOSED_PERIOD = """
             AND NOT EXISTS (SELECT 1 FROM period WHERE NEW.posting_date BETWEEN first_date AND last_date);
 """
 
-_SETTLED_ELSEWHERE = """EXISTS (SELECT 1 FROM settlement
-        WHERE (entry_id = {0} OR settled_by_entry_id = {0}) AND entry_id <> settled_by_entry_id)"""
-
 _REVERSAL = f"""
     SELECT RAISE (ABORT, 'a reversal takes back a posted entry that is in force, and is posted itself')
         WHERE NEW.state <> 'posted' OR NOT EXISTS (
@@ -89,8 +97,8 @@ _REVERSAL = f"""
                 AND {row_of("o", "accounting_entry_id, company_id, item_type, currency, company_currency")}
                     IS {row_of("NEW", "accounting_entry_id, company_id, item_type, currency, company_currency")}
                 AND o.amount_minor = -NEW.amount_minor);
-    SELECT RAISE (ABORT, 'a document of the entry is settled with one of another entry')
-        WHERE {_SETTLED_ELSEWHERE.format("NEW.reverses")};
+    SELECT RAISE (ABORT, 'a document of the entry is settled by one of another entry, which goes first')
+        WHERE {settled_by_another("NEW.reverses")};
     SELECT RAISE (ABORT, 'unbalanced: the lines of a reversal are those of its entry on the other side')
         WHERE (SELECT count(*) FROM line WHERE entry_id = NEW.id)
                 <> (SELECT count(*) FROM line WHERE entry_id = NEW.reverses)
@@ -98,9 +106,12 @@ _REVERSAL = f"""
                 SELECT 1 FROM line AS l WHERE l.entry_id = NEW.id AND NOT EXISTS (
                     SELECT 1 FROM line AS o WHERE o.entry_id = NEW.reverses AND o.line_no = l.line_no
                         AND o.debit_minor = l.credit_minor AND o.credit_minor = l.debit_minor
-                        AND {row_of("o", "account, counter, tax_code, is_tax, company_minor, document_no")}
-                            IS {row_of("l", "account, counter, tax_code, is_tax, company_minor, document_no")}));
+                        AND {row_of("o", _MIRRORED)}
+                            IS {row_of("l", _MIRRORED)}));
 """  # noqa: S608  constants of ours
+
+
+_NO_MORE_LINES = "lines are written for the next entry only; an entry that stands takes no more"
 
 
 def _changes_only_drafts(table: str, what: str) -> tuple[str, str]:
@@ -113,10 +124,10 @@ END""",  # noqa: S608
     )
 
 
-def _belongs_to_next(message: str) -> str:
+def _belongs_to_next(message: str, unless: str = "") -> str:
     return f"""SELECT RAISE (ABORT, '{message}')
         WHERE NEW.entry_id <> {_NEXT}
-            AND NOT EXISTS (SELECT 1 FROM entry WHERE id = NEW.entry_id AND changing = 0);"""  # noqa: S608
+            AND NOT EXISTS (SELECT 1 FROM entry WHERE id = NEW.entry_id AND changing = 0){unless};"""  # noqa: S608
 
 
 VERSION_3: Sequence[str] = (
@@ -177,15 +188,17 @@ VERSION_3: Sequence[str] = (
     f"""ALTER TABLE line ADD COLUMN tax_base_minor INTEGER
     CHECK (tax_base_minor IS NULL
         OR (tax_base_minor BETWEEN -{MAX_AMOUNT_MINOR} AND {MAX_AMOUNT_MINOR} AND is_tax = 1))""",
-    "CREATE INDEX settlement_by_settling ON settlement (settled_by_entry_id)",
+    # The settlement of which a line books what is left: it stands in the company's currency.
+    "ALTER TABLE line ADD COLUMN settlement INTEGER REFERENCES settlement (number)",
     *HISTORY,
+    *SETTLEMENT,
     """CREATE TRIGGER company_keeps_units BEFORE UPDATE ON company
 WHEN (NEW.minor_units <> OLD.minor_units OR NEW.company_currency IS NOT OLD.company_currency)
     AND EXISTS (SELECT 1 FROM entry) BEGIN
     SELECT RAISE (ABORT, 'books with entries keep their currency and what amounts count');
 END""",
     f"""CREATE TRIGGER line_before_entry BEFORE INSERT ON line BEGIN
-    {_belongs_to_next("lines are written for the next entry only; an entry that stands takes no more")}
+    {_belongs_to_next(_NO_MORE_LINES, f" AND NOT (NEW.settlement IS NOT NULL AND {is_expected_difference('NEW')})")}
     SELECT RAISE (ABORT, 'a line of this number is there already')
         WHERE EXISTS (SELECT 1 FROM line WHERE entry_id = NEW.entry_id AND line_no = NEW.line_no);
     SELECT RAISE (ABORT, 'unknown_account: there is no such account')
@@ -216,30 +229,7 @@ END""",  # noqa: S608  constants of ours
     *_changes_only_drafts("line", "a line"),
     *_changes_only_drafts("line_dimension", "a dimension"),
     *_changes_only_drafts("document", "a document"),
-    # A bill is settled by its payment, a credit note by its refund: of one entry, or of one vendor and invoice.
-    """CREATE TRIGGER settlement_in_order BEFORE INSERT ON settlement BEGIN
-    SELECT RAISE (ABORT, 'a document is settled once')
-        WHERE EXISTS (SELECT 1 FROM settlement
-                      WHERE (entry_id = NEW.entry_id AND document_no = NEW.document_no)
-                          OR (settled_by_entry_id = NEW.settled_by_entry_id
-                              AND settled_by_document_no = NEW.settled_by_document_no));
-    SELECT RAISE (ABORT, 'these documents do not settle each other')
-        WHERE NOT EXISTS (
-            SELECT 1 FROM document AS d JOIN entry AS e ON e.id = d.entry_id,
-                document AS p JOIN entry AS f ON f.id = p.entry_id
-            WHERE d.entry_id = NEW.entry_id AND d.document_no = NEW.document_no
-                AND p.entry_id = NEW.settled_by_entry_id AND p.document_no = NEW.settled_by_document_no
-                AND (d.kind, p.kind) IN (VALUES ('bill', 'payment'), ('credit_note', 'refund'))
-                AND d.owed_minor = -p.owed_minor
-                AND d.payable_account = p.payable_account
-                AND e.state = 'posted' AND f.state = 'posted' AND e.currency = f.currency
-                AND e.in_force = 1 AND f.in_force = 1
-                AND CASE WHEN d.entry_id = p.entry_id
-                    THEN d.paired_with = p.document_no
-                    ELSE d.paired_with IS NULL AND p.paired_with IS NULL AND d.vendor = p.vendor
-                        AND d.invoice_number = p.invoice_number AND d.invoice_number <> ''
-                        AND d.stays_open = 0 AND p.stays_open = 0 END);
-END""",
+    *SETTLEMENT_TRIGGERS,
     """CREATE TRIGGER attachment_in_order BEFORE INSERT ON attachment BEGIN
     SELECT RAISE (ABORT, 'there is no entry to attach this to')
         WHERE NOT EXISTS (SELECT 1 FROM entry WHERE id = NEW.entry_id AND state <> 'deleted');
@@ -297,7 +287,7 @@ END""",
 END""",
     *HISTORY_TRIGGERS,
     *BATCHES,
-    """CREATE VIEW journal AS
+    f"""CREATE VIEW journal AS
     -- One row a line of an entry, in the order of recording.
     --   accounting_entry_id  Pleo's id of the expense, in lower case
     --   external_id          the voucher number, PX-000001 and on
@@ -305,7 +295,7 @@ END""",
     --   posting_date         the date it is booked on, YYYY-MM-DD
     --   account              the account's code; its name and kind stand in the table account
     --   description          what the entry is for
-    --   currency             ISO 4217, of both amounts
+    --   currency             ISO 4217, of both amounts; on an exchange difference the one that the books are kept in
     --   debit_minor          in minor units, see company.minor_units; 0 on a credit line
     --   credit_minor         in minor units, see company.minor_units; 0 on a debit line
     --   state                draft or posted
@@ -317,8 +307,8 @@ END""",
     --   tax_rate             a decimal fraction such as 0.25, null where nobody says
     --   supplier_country     the supplier's country, null where nobody says
     --   supplier_tax_number  the supplier's tax number, null where nobody says
-    SELECT e.accounting_entry_id, e.external_id, e.job_id, e.posting_date, l.account, e.description, e.currency,
-        l.debit_minor, l.credit_minor, e.state, l.tax_code,
+    SELECT e.accounting_entry_id, e.external_id, e.job_id, e.posting_date, l.account, e.description,
+        {line_currency("l", "e")} AS currency, l.debit_minor, l.credit_minor, e.state, l.tax_code,
         coalesce((SELECT group_concat(one, '; ') FROM (
             SELECT dimension_group || '=' || code AS one FROM line_dimension
             WHERE entry_id = l.entry_id AND line_no = l.line_no ORDER BY dimension_group, code)), '') AS dimensions,
@@ -327,7 +317,7 @@ END""",
         json_extract(e.details, '$.supplier_country') AS supplier_country,
         json_extract(e.details, '$.supplier_tax_number') AS supplier_tax_number
     FROM entry AS e JOIN line AS l ON l.entry_id = e.id
-    ORDER BY e.id, l.line_no""",
+    ORDER BY e.id, l.line_no""",  # noqa: S608  constants of ours
     f"""CREATE VIEW open_item AS
     -- One row a document of accounts payable, in the order of recording.
     --   external_id          the voucher number of its entry

@@ -12,7 +12,7 @@ def written_text(entry: str) -> str:
     """An expression for what a person can change in the entry of row `entry`, as one JSON text.
 
     It has `posting_date`, `description` and `lines`; a line is [account, debit, credit, tax code, text, dimensions as
-    group=code].
+    group=code]. Exchange differences, which settlements book, are not among them.
     """
     return f"""json_object('posting_date', {entry}.posting_date, 'description', {entry}.description, 'lines', json((
         SELECT json_group_array(json_array(account, debit_minor, credit_minor, tax_code, text, dimensions))
@@ -20,7 +20,7 @@ def written_text(entry: str) -> str:
                 SELECT group_concat(one, '; ') FROM (
                     SELECT dimension_group || '=' || code AS one FROM line_dimension
                     WHERE entry_id = w.entry_id AND line_no = w.line_no ORDER BY dimension_group, code)) AS dimensions
-            FROM line AS w WHERE w.entry_id = {entry}.id ORDER BY w.line_no))))"""  # noqa: S608
+            FROM line AS w WHERE w.entry_id = {entry}.id AND w.settlement IS NULL ORDER BY w.line_no))))"""  # noqa: S608
 
 
 def _told(event: str, at: str, entry: str, *, written: str = "NULL", detail: str = "'{}'", job: str = "''") -> str:
@@ -33,14 +33,6 @@ def _told(event: str, at: str, entry: str, *, written: str = "NULL", detail: str
 _NOW = "strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')"
 _HEADER = """json_object('state', {0}.state, 'posting_date', {0}.posting_date, 'currency', {0}.currency,
             'amount_minor', {0}.amount_minor, 'item_type', {0}.item_type{1})"""
-_SETTLED_EVENT = """
-    INSERT INTO history (at, accounting_entry_id, entry_id, event, detail)
-        SELECT NEW.settled_at, e.accounting_entry_id, e.id, 'settled', json_object('with', o.external_id)
-        FROM entry AS e, entry AS o
-        WHERE (e.id, o.id) IN (VALUES (NEW.entry_id, NEW.settled_by_entry_id),
-                                      (NEW.settled_by_entry_id, NEW.entry_id))
-        GROUP BY e.id;"""
-
 HISTORY: Sequence[str] = (
     # What happened to each expense, in order; nothing is ever taken from it. `entry_id` is null for what Pleo was told
     # of an expense that has no entry. `written` is the entry as it was written, see `written_text`.
@@ -113,8 +105,5 @@ END""",
         SELECT NEW.attached_at, e.accounting_entry_id, e.id, 'receipt',
             json_object('number', NEW.number, 'name', NEW.name, 'sha256', NEW.sha256)
         FROM entry AS e WHERE e.id = NEW.entry_id;
-END""",
-    f"""CREATE TRIGGER settlement_told AFTER INSERT ON settlement BEGIN
-    {_SETTLED_EVENT}
 END""",
 )  # fmt: skip

@@ -1,66 +1,210 @@
-"""Bills and payments that settle each other: which of them, and settling them in the books once both are posted."""
+"""Documents that settle each other: which of them, and settling them in the books once all are posted.
+
+What belongs together is of one vendor, invoice number and payable account. It settles where it comes to nothing: in the
+currency of the entries, or in that of the supplier, as when a wallet of another currency pays. What is then left in
+the currency of the books is an exchange difference, for which the settings name accounts; without them it stays open.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from blocks.erp.entries import Document, DocumentKind
-from blocks.erp.ledger.schema_2 import settled
-from blocks.erp.settlement import settled_pairs
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import AccountKind, Document, DocumentKind
+from blocks.erp.ledger.connection import Query
+from blocks.erp.ledger.schema_3_settlement import (
+    closed_day,
+    company_value,
+    invoice_currency,
+    invoice_minor,
+    settled,
+)
+from blocks.erp.settlement import settled_pairs, settled_together
 
+_DOCUMENT = "INSERT INTO settled_document (settlement, entry_id, document_no) VALUES (?, ?, ?)"
 _SETTLE = """
-    INSERT INTO settlement (entry_id, document_no, settled_by_entry_id, settled_by_document_no, settled_at)
-    VALUES (?, ?, ?, ?, ?)
+    INSERT INTO settlement (number, entry_id, settled_at, exchange_minor, exchange_account) VALUES (?, ?, ?, ?, ?)
 """
-
-_OF_ENTRIES = """
-    FROM document AS d JOIN entry AS e ON e.id = d.entry_id
-    WHERE d.entry_id IN (SELECT value FROM json_each(?)) AND e.state = 'posted' AND e.in_force = 1
-"""
-
-_PAIRED = f"""
-    SELECT d.entry_id, d.document_no, d.entry_id, d.paired_with {_OF_ENTRIES}
-        AND d.paired_with IS NOT NULL AND d.kind IN ('bill', 'credit_note')
-    ORDER BY d.entry_id
-"""
+_NEXT = "SELECT coalesce(max(number), 0) + 1 FROM settlement"
 
 _WAITING = "d.paired_with IS NULL AND d.stays_open = 0 AND d.vendor IS NOT NULL AND d.invoice_number <> ''"
 
 _INVOICES = f"""
-    SELECT DISTINCT d.vendor, d.invoice_number, e.currency {_OF_ENTRIES} AND {_WAITING} ORDER BY 1, 2, 3
-"""
+    SELECT DISTINCT d.vendor, d.invoice_number FROM document AS d
+    WHERE d.entry_id IN (SELECT value FROM json_each(?)) AND {_WAITING} ORDER BY 1, 2
+"""  # noqa: S608  constants of ours
 
-_OPEN_DOCUMENTS = f"""
-    SELECT d.entry_id, d.document_no, d.kind, d.payable_account, d.owed_minor
+_OPEN_INVOICES = f"""
+    SELECT d.vendor, d.invoice_number FROM document AS d JOIN entry AS e ON e.id = d.entry_id
+    WHERE e.state = 'posted' AND e.in_force = 1 AND {_WAITING} AND NOT {settled("d")}
+    GROUP BY 1, 2 HAVING count(*) > 1 ORDER BY 1, 2
+"""  # noqa: S608  constants of ours
+
+_OPEN = f"""
+    SELECT d.entry_id, d.document_no, d.kind, d.payable_account, e.currency, d.owed_minor, {invoice_currency("e")},
+        CASE (SELECT count(*) FROM document WHERE entry_id = d.entry_id) WHEN 1 THEN {invoice_minor("d", "e")} END,
+        coalesce(e.company_currency, e.currency),
+        (SELECT coalesce(sum({company_value("l")}), 0) FROM line AS l
+            WHERE l.entry_id = d.entry_id AND l.document_no = d.document_no AND l.account = d.payable_account),
+        coalesce(e.changed_at, e.recorded_at), e.posting_date, {closed_day("e")},
+        (SELECT active FROM account WHERE code = d.payable_account),
+        EXISTS (SELECT 1 FROM batch_entry WHERE entry_id = d.entry_id), d.paired_with
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
-    WHERE d.vendor = ? AND d.invoice_number = ? AND e.currency = ? AND e.state = 'posted' AND e.in_force = 1
-        AND {_WAITING} AND NOT {settled("d")}
+    WHERE e.state = 'posted' AND e.in_force = 1 AND NOT {settled("d")}
+"""  # noqa: S608  constants of ours
+
+_OF_INVOICE = f"{_OPEN} AND d.vendor = ? AND d.invoice_number = ? AND {_WAITING} ORDER BY d.entry_id, d.document_no"
+_PAIRED = f"""
+    {_OPEN} AND d.entry_id IN (SELECT value FROM json_each(?)) AND d.paired_with IS NOT NULL
     ORDER BY d.entry_id, d.document_no
 """  # noqa: S608  constants of ours
 
+_TERMS = """
+    SELECT minor_units, exchange_gain_account, exchange_loss_account,
+        (SELECT 1 FROM account WHERE code = exchange_gain_account AND active = 1),
+        (SELECT 1 FROM account WHERE code = exchange_loss_account AND active = 1)
+    FROM company
+"""
 
-def settle(connection: sqlite3.Connection, posted: Sequence[int], settled_at: datetime) -> None:
-    """Settle what can be settled now that the entries of these numbers are posted, in the transaction under way."""
-    at = settled_at.isoformat()
-    numbers = json.dumps(posted)
-    connection.executemany(_SETTLE, [(*row, at) for row in connection.execute(_PAIRED, (numbers,)).fetchall()])
-    for invoice in connection.execute(_INVOICES, (numbers,)).fetchall():
-        waiting = [
-            _OpenDocument(entry_id, document_no, DocumentKind(kind), account, owed)
-            for entry_id, document_no, kind, account, owed in connection.execute(_OPEN_DOCUMENTS, invoice)
-        ]
+
+class _Open(NamedTuple):
+    """A posted document that is not settled. `invoice_minor` is what it owes in the supplier's currency, None where
+    that is not known; `value_minor` what it stands with on the payable account, debit less credit, in the currency of
+    the books."""
+
+    entry_id: int
+    document_no: int
+    kind: str
+    payable_account: str
+    currency: str
+    owed_minor: int
+    invoice_currency: str
+    invoice_minor: int | None
+    value_currency: str
+    value_minor: int
+    posted_at: str
+    posting_date: str
+    is_closed: int
+    payable_is_there: int
+    is_handed_over: int
+    paired_with: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """The accounts of exchange differences, as the settings name them and whether they can be used."""
+
+    units: MinorUnits
+    gain: str
+    loss: str
+    gain_is_there: bool
+    loss_is_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    """Documents that come to nothing together. `exchange_minor` is what the payable account is still to be debited
+    with in the currency of the books, a gain, or below 0 a loss."""
+
+    documents: tuple[_Open, ...]
+
+    @property
+    def exchange_minor(self) -> int:
+        return -sum(one.value_minor for one in self.documents)
+
+    @property
+    def settling(self) -> _Open:
+        """The document that was posted last, whose entry takes the difference."""
+        return max(self.documents, key=lambda one: (one.posted_at, one.entry_id, one.document_no))
+
+    def account(self, exchange: _Exchange) -> str | None:
+        """The account of what is left, None where nothing is."""
+        if not self.exchange_minor:
+            return None
+        return exchange.gain if self.exchange_minor > 0 else exchange.loss
+
+    def obstacle(self, exchange: _Exchange) -> str:
+        """Why it cannot be settled; empty where it can."""
+        minor = self.exchange_minor
+        if not minor:
+            return ""
+        kind = "gain" if minor > 0 else "loss"
+        code, is_there = (
+            (exchange.gain, exchange.gain_is_there) if minor > 0 else (exchange.loss, exchange.loss_is_there)
+        )
+        left = f"{exchange.units.amount(abs(minor), self.settling.value_currency)} of exchange {kind} would be left"
+        if not code:
+            return f"{left}: set exchange_{kind}_account"
+        if not is_there or code == self.settling.payable_account:
+            why = "is not in the chart of accounts" if not is_there else "is the payable account itself"
+            return f"{left}, and exchange_{kind}_account {code} {why}"
+        if not self.settling.payable_is_there:
+            return f"{left}, and the payable account {self.settling.payable_account} is not in the chart of accounts"
+        if self.settling.is_handed_over:
+            name = f"PX-{self.settling.entry_id:06d}"
+            return f"{left}, and {name} was handed over as it is: reverse it, and export the expense again"
+        if self.settling.is_closed:
+            return f"{left}, and the period of {self.settling.posting_date} is closed"
+        return ""
+
+
+def settle(connection: sqlite3.Connection, numbers: Sequence[int], settled_at: datetime) -> None:
+    """Settle what can be settled now that something has become of the entries of these numbers, in the transaction
+    under way: they were posted, or one of their invoice was reversed."""
+    at, named = settled_at.isoformat(), json.dumps(list(numbers))
+    _write(connection, _pairs([_Open(*row) for row in connection.execute(_PAIRED, (named,)).fetchall()]), at)
+    for invoice in connection.execute(_INVOICES, (named,)).fetchall():
+        _settle_invoice(connection, invoice, at)
+
+
+def name_exchange_accounts(connection: sqlite3.Connection, gain: str, loss: str, at: datetime) -> None:
+    """Keep the accounts that exchange differences go to, in the transaction under way; those that are not named stay.
+
+    Where they are other ones than before, what waited for them is settled.
+    """
+    before = connection.execute("SELECT exchange_gain_account, exchange_loss_account FROM company").fetchone()
+    after = (gain or before[0], loss or before[1])
+    if after == before:
+        return
+    connection.execute("UPDATE company SET exchange_gain_account = ?, exchange_loss_account = ?", after)
+    if not connection.execute("SELECT 1 FROM chart WHERE kind = 'accounts'").fetchone():
         connection.executemany(
-            _SETTLE,
+            "INSERT INTO account (code, name, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [
-                (bill.entry_id, bill.document_no, payment.entry_id, payment.document_no, at)
-                for bill, payment in _settlements(waiting)
+                (code, name, kind.value)
+                for code, name, kind in (
+                    (after[0], "Exchange gain", AccountKind.INCOME),
+                    (after[1], "Exchange loss", AccountKind.EXPENSE),
+                )
+                if code
             ],
         )
+    for invoice in connection.execute(_OPEN_INVOICES).fetchall():
+        _settle_invoice(connection, invoice, at.isoformat())
+
+
+def why_open(query: Query, numbers: Sequence[int]) -> dict[int, str]:
+    """By entry number, what keeps its documents from being settled, where they would be otherwise."""
+    if not numbers:
+        return {}
+    wanted, named = set(numbers), json.dumps(sorted(set(numbers)))
+    found = _pairs([_Open(*row) for row in query(_PAIRED, (named,))])
+    for invoice in query(_INVOICES, (named,)):
+        found += _settlements([_Open(*row) for row in query(_OF_INVOICE, invoice)])
+    exchange = _exchange(query(_TERMS, ())) if found else None
+    return {
+        document.entry_id: why
+        for one in found
+        if exchange is not None and (why := one.obstacle(exchange))
+        for document in one.documents
+        if document.entry_id in wanted
+    }
 
 
 def pairs(documents: Sequence[Document]) -> dict[int, int]:
@@ -69,25 +213,61 @@ def pairs(documents: Sequence[Document]) -> dict[int, int]:
     return {one: other for pair in couples for one, other in (pair, pair[::-1])}
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenDocument:
-    """A posted document that is not settled, of one vendor, currency and invoice."""
-
-    entry_id: int
-    document_no: int
-    kind: DocumentKind
-    payable_account: str
-    owed_minor: int
+def _settle_invoice(connection: sqlite3.Connection, invoice: tuple[str, str], at: str) -> None:
+    rows = connection.execute(_OF_INVOICE, invoice).fetchall()
+    _write(connection, _settlements([_Open(*row) for row in rows]), at)
 
 
-def _settlements(documents: Iterable[_OpenDocument]) -> list[tuple[_OpenDocument, _OpenDocument]]:
-    """Each document that is settled, with the one that settles it: their amounts are exactly opposite, and there is
-    no second one that it could be."""
-    by_account: dict[str, list[_OpenDocument]] = defaultdict(list)
-    for one in documents:
-        by_account[one.payable_account].append(one)
+def _write(connection: sqlite3.Connection, settlements: Sequence[_Settlement], at: str) -> None:
+    """Write those of the settlements that can be."""
+    exchange = _exchange(connection.execute(_TERMS).fetchall()) if settlements else None
+    for one in settlements:
+        if exchange is None or one.obstacle(exchange):
+            continue
+        number = connection.execute(_NEXT).fetchone()[0]
+        members = [(number, document.entry_id, document.document_no) for document in one.documents]
+        connection.executemany(_DOCUMENT, members)
+        connection.execute(_SETTLE, (number, one.settling.entry_id, at, one.exchange_minor, one.account(exchange)))
+
+
+def _exchange(rows: Sequence[tuple[str, str, str, int | None, int | None]]) -> _Exchange:
+    units, gain, loss, gain_is_there, loss_is_there = rows[0]
+    return _Exchange(MinorUnits(units), gain, loss, bool(gain_is_there), bool(loss_is_there))
+
+
+def _settlements(documents: Iterable[_Open]) -> list[_Settlement]:
+    """What comes to nothing together among the open documents of one vendor and invoice number: in the currency of
+    their entries first, then in that of the supplier."""
+    found: list[_Settlement] = []
+    done: set[_Open] = set()
+    for account in _parted(documents, lambda one: one.payable_account):
+        for currency in _parted(account, lambda one: one.currency):
+            found += _together((one, one.owed_minor) for one in currency)
+        done.update(document for one in found for document in one.documents)
+        rest = [one for one in account if one not in done and one.invoice_minor is not None]
+        for currency in _parted(rest, lambda one: (one.invoice_currency, one.value_currency)):
+            found += _together((one, one.invoice_minor or 0) for one in currency)
+    return found
+
+
+def _pairs(documents: Sequence[_Open]) -> list[_Settlement]:
+    """The documents that were paired as they were written, both of one entry."""
+    by_number = {(one.entry_id, one.document_no): one for one in documents}
     return [
-        pair
-        for group in by_account.values()
-        for pair in settled_pairs((one, one.kind, one.owed_minor) for one in group)
+        _Settlement((one, other))
+        for one in documents
+        if (one.paired_with or 0) > one.document_no
+        and (other := by_number.get((one.entry_id, one.paired_with or 0))) is not None
     ]
+
+
+def _together(documents: Iterable[tuple[_Open, int]]) -> list[_Settlement]:
+    together = settled_together((one, DocumentKind(one.kind), owed) for one, owed in documents)
+    return [_Settlement(one) for one in together]
+
+
+def _parted(documents: Iterable[_Open], by: Callable[[_Open], object]) -> list[list[_Open]]:
+    parts: dict[object, list[_Open]] = defaultdict(list)
+    for one in documents:
+        parts[by(one)].append(one)
+    return list(parts.values())

@@ -71,11 +71,18 @@ def insert(
     **changes: Any,
 ) -> None:
     database.execute("BEGIN")
+    entry = {**ENTRY, **changes}
     try:
         for document in documents:
             put(database, "document", {**DOCUMENT, **document})
         for line_no, (account, debit, credit, counter, document_no, *company) in enumerate(lines, 1):
-            line = {"entry_id": 4, "line_no": line_no, "account": account, "debit_minor": debit, "text": ""}
+            line = {
+                "entry_id": {**ENTRY, **changes}["id"],
+                "line_no": line_no,
+                "account": account,
+                "debit_minor": debit,
+                "text": "",
+            }
             put(
                 database,
                 "line",
@@ -87,20 +94,32 @@ def insert(
                     "company_minor": company[0] if company else None,
                 },
             )
-        put(database, "entry", {**ENTRY, **changes})
+        put(database, "entry", entry)
         database.execute("COMMIT")
     finally:
         if database.in_transaction:
             database.execute("ROLLBACK")
 
 
-def settle(database: sqlite3.Connection, *row: int) -> None:
-    database.execute("INSERT INTO settlement VALUES (?, ?, ?, ?, '')", row)
+def settle(
+    database: sqlite3.Connection, *documents: tuple[int, int], exchange: int = 0, account: str | None = None
+) -> None:
+    """Settle documents, named by entry and number, in a transaction of its own; the last one's entry settles them."""
+    database.execute("BEGIN")
+    try:
+        number = database.execute("SELECT coalesce(max(number), 0) + 1 FROM settlement").fetchone()[0]
+        database.executemany("INSERT INTO settled_document VALUES (?, ?, ?)", [(number, *one) for one in documents])
+        row = (number, documents[-1][0], exchange, account)
+        database.execute("INSERT INTO settlement VALUES (?, ?, '', ?, ?)", row)
+        database.execute("COMMIT")
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
 
 
 def test_documents_in_order_are_taken_from_any_program(database: sqlite3.Connection) -> None:
     insert(database, {"paired_with": 2}, {**AGAIN, "paired_with": 1}, lines=[*_uncounted(TAKEN), *PAID])
-    settle(database, 4, 1, 4, 2)
+    settle(database, (4, 1), (4, 2))
     assert database.execute("SELECT open_minor FROM open_item WHERE external_id = 'PX-000004'").fetchall() == [
         (0,),
         (0,),
@@ -201,22 +220,35 @@ NOT_EACH_OTHER = "these documents do not settle each other"
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        ((3, 1, 3, 2), SETTLED),
-        ((2, 1, 3, 2), SETTLED),
-        ((3, 1, 4, 1), SETTLED),
-        ((1, 1, 4, 1), NOT_EACH_OTHER),  # the bill is a draft
-        ((4, 1, 2, 1), NOT_EACH_OTHER),  # the wrong way round
-        ((2, 1, 2, 1), NOT_EACH_OTHER),
-        ((2, 1, 9, 1), NOT_EACH_OTHER),
+        ([(3, 1), (3, 2)], SETTLED),
+        ([(2, 1), (3, 2)], SETTLED),
+        ([(3, 1), (4, 1)], SETTLED),
+        ([(2, 1), (4, 1), (4, 1)], SETTLED),
+        ([(1, 1), (4, 1)], NOT_EACH_OTHER),  # the bill is a draft
+        ([(2, 1)], NOT_EACH_OTHER),
+        ([(4, 1)], NOT_EACH_OTHER),
+        ([(2, 1), (9, 1)], "FOREIGN KEY|do not settle each other"),
+        ([(2, 1), (5, 1)], NOT_EACH_OTHER),  # not the whole of it is paid
     ],
 )
 def test_what_does_not_settle_is_refused_by_the_file(
-    database: sqlite3.Connection, row: tuple[int, ...], complaint: str
+    database: sqlite3.Connection, row: list[tuple[int, int]], complaint: str
 ) -> None:
     insert(database, {"kind": "payment", "owed_minor": -1250}, lines=[(*line[:4], 1) for line in PAID])
+    less = [("pleo-payable", 1249, 0, 0, 1), ("pleo-wallet-DKK", 0, 1249, 1, 1)]
+    insert(
+        database,
+        {"kind": "payment", "owed_minor": -1249, "entry_id": 5},
+        lines=less,
+        id=5,
+        accounting_entry_id=entry_id(5),
+        amount_minor=1249,
+    )
+    before = list(database.iterdump())
     with pytest.raises(sqlite3.IntegrityError, match=complaint):
         settle(database, *row)
-    settle(database, 2, 1, 4, 1)
+    assert list(database.iterdump()) == before
+    settle(database, (2, 1), (4, 1))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +268,7 @@ def test_a_payment_of_something_else_does_not_settle(
     payment = {"kind": "payment", "owed_minor": -1250, **document}
     insert(database, payment, lines=[(*line[:4], 1) for line in PAID], **entry)
     with pytest.raises(sqlite3.IntegrityError, match=NOT_EACH_OTHER):
-        settle(database, 2, 1, 4, 1)
+        settle(database, (2, 1), (4, 1))
 
 
 @pytest.mark.parametrize(
@@ -249,6 +281,11 @@ def test_a_payment_of_something_else_does_not_settle(
         "UPDATE settlement SET settled_at = ''",
         "DELETE FROM settlement",
         "INSERT OR REPLACE INTO settlement SELECT * FROM settlement",
+        "UPDATE settlement SET exchange_minor = 1, exchange_account = '6000'",
+        "UPDATE settled_document SET entry_id = 2",
+        "DELETE FROM settled_document",
+        "INSERT INTO settled_document VALUES (1, 2, 1)",
+        "INSERT INTO settlement VALUES (3, 2, '', 0, NULL)",
         "UPDATE attachment SET file = 'x'",
         "DELETE FROM attachment",
         "INSERT OR REPLACE INTO attachment SELECT * FROM attachment",

@@ -56,7 +56,7 @@ ENTRY = {
     "recorded_at": "2026-03-04T00:00:00+00:00",
 }
 Lines = list[tuple[str, Any, Any, int]]
-EMPTY_LINE = "account, 0, 0, 0, '', NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL"
+EMPTY_LINE = "account, 0, 0, 0, '', NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL"
 BALANCED: Lines = [("6000", 100, 0, 0), ("pleo-wallet-DKK", 0, 100, 1)]
 
 

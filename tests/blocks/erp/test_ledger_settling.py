@@ -42,8 +42,13 @@ def ties(one: Recorded) -> tuple[tuple[str, ...], bool]:
     return one.counterparts, one.settled
 
 
-def settlements(path: Path) -> list[tuple[int, ...]]:
-    return rows(path, "SELECT entry_id, document_no, settled_by_entry_id, settled_by_document_no FROM settlement")
+def settlements(path: Path) -> list[set[tuple[int, int]]]:
+    """The documents of each settlement, by entry and number."""
+    found: dict[int, set[tuple[int, int]]] = {}
+    for number, *document in rows(path, "SELECT settlement, entry_id, document_no FROM settled_document ORDER BY 1"):
+        found.setdefault(number, set()).add((document[0], document[1]))
+    assert rows(path, "SELECT number FROM settlement ORDER BY 1") == [(number,) for number in found]
+    return list(found.values())
 
 
 @pytest.mark.parametrize(("first", "second"), [(BILL, PAYMENT), (CREDIT_NOTE, REFUND)])
@@ -61,7 +66,7 @@ async def test_what_comes_in_two_jobs_is_settled_when_the_second_is_posted(
     assert ties(one) == ((), False)
     assert ties(other) == ties(found[entry_id(2)]) == (("PX-000001",), True)
     assert ties(found[entry_id(1)]) == (("PX-000002",), True)
-    assert settlements(path) == [(2, 1, 1, 1) if turned else (1, 1, 2, 1)]
+    assert settlements(path) == [{(1, 1), (2, 1)}]
     assert rows(path, "SELECT open_minor FROM open_item") == [(0,), (0,)]
     assert rows(path, "SELECT settled_at FROM settlement") == [(NOW.replace(microsecond=0).isoformat(),)]
 
@@ -75,7 +80,7 @@ async def test_the_documents_of_one_entry_settle_each_other_and_nothing_else(pat
         found = await ledger.find([entry_id(1)])
     assert [ties(one) for one in (draft, ready, lonely)] == [((), False), ((), True), ((), False)]
     assert ties(found[entry_id(1)]) == ((), True)
-    assert settlements(path) == [(1, 1, 1, 2), (2, 1, 2, 2)]
+    assert settlements(path) == [{(2, 1), (2, 2)}, {(1, 1), (1, 2)}]
 
 
 async def test_documents_of_one_entry_without_a_vendor_settle_each_other(path: Path) -> None:
@@ -145,7 +150,7 @@ async def test_of_several_the_one_with_the_same_amount_is_settled(path: Path) ->
             posted(4, PAYMENT, amount_minor=100),
         )
     assert [one.settled for one in outcomes] == [False, True, True, False]
-    assert settlements(path) == [(2, 1, 3, 1)]
+    assert settlements(path) == [{(2, 1), (3, 1)}]
 
 
 async def test_what_is_settled_is_no_candidate_any_more(path: Path) -> None:
@@ -155,7 +160,7 @@ async def test_what_is_settled_is_no_candidate_any_more(path: Path) -> None:
         (bill,) = await record(ledger, posted(4, BILL))
     assert ties(again) == (("PX-000001",), False)
     assert ties(bill) == (("PX-000002", "PX-000003"), True)
-    assert settlements(path) == [(1, 1, 2, 1), (4, 1, 3, 1)]
+    assert settlements(path) == [{(1, 1), (2, 1)}, {(3, 1), (4, 1)}]
 
 
 async def test_an_entry_of_two_that_do_not_match_is_settled_document_by_document(path: Path) -> None:

@@ -23,6 +23,7 @@ from blocks.erp.ledger.handover import csv_file, datev, sie4
 from blocks.erp.ledger.handover.encoding import Encoder
 from blocks.erp.ledger.handover.members import members
 from blocks.erp.ledger.handover.settings import HandoverFormat, HandoverSettings
+from blocks.erp.ledger.schema_3_settlement import line_currency
 
 _PART = 1 << 20
 _OPEN = """
@@ -35,11 +36,11 @@ _TAKE = f"""
         SELECT number FROM attachment WHERE entry_id = e.id ORDER BY number))
     {_OPEN} AND e.posting_date BETWEEN ? AND ? ORDER BY e.id
 """  # noqa: S608  constants of ours
-_TOTALS = """
-    SELECT e.currency, l.account, sum(l.debit_minor), sum(l.credit_minor)
+_TOTALS = f"""
+    SELECT {line_currency("l", "e")} AS currency, l.account, sum(l.debit_minor), sum(l.credit_minor)
     FROM batch_entry AS m CROSS JOIN entry AS e ON e.id = m.entry_id CROSS JOIN line AS l ON l.entry_id = e.id
-    WHERE m.format = ? AND m.number = ? GROUP BY e.currency, l.account ORDER BY e.currency, l.account
-"""
+    WHERE m.format = ? AND m.number = ? GROUP BY 1, 2 ORDER BY 1, 2
+"""  # noqa: S608  constants of ours
 _COLUMNS = "format, number, name, first_date, last_date, entries, sha256, size, manifest, issued_at IS NOT NULL"
 
 

@@ -24,7 +24,9 @@ _ENTRIES = f"""
     {_MEMBERS} {_OF_BATCH} ORDER BY {_ORDER}
 """  # noqa: S608  constants of ours
 _LINES = f"""
-    SELECT e.id, l.account, a.name, l.debit_minor - l.credit_minor, iif(l.credit_minor > 0, -1, 1) * l.company_minor,
+    SELECT e.id, l.account, a.name,
+        iif(l.settlement IS NULL OR l.company_minor IS NULL, l.debit_minor - l.credit_minor, 0),
+        iif(l.credit_minor > 0, -1, 1) * l.company_minor,
         l.counter, l.is_tax, l.tax_code, l.tax_rate, l.tax_base_minor, l.text, l.document_no, l.line_no,
         (SELECT json_group_array(json_array(dimension_group, code)) FROM (
             SELECT dimension_group, code FROM line_dimension
@@ -46,7 +48,8 @@ _RECEIPTS = f"""
 
 @dataclass(frozen=True, slots=True)
 class MemberLine:
-    """One line: debit less credit in the entry's currency, `company_minor` the same in the company's, where kept."""
+    """One line: debit less credit in the entry's currency, `company_minor` the same in the company's, where kept. What
+    is but an exchange difference is 0 in the entry's."""
 
     account: str
     account_name: str
