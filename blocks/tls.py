@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -40,16 +39,6 @@ def verifying_tls(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext
     except OSError as error:
         raise CannotVerify(f"{_source(file)}: {error.strerror or 'it cannot be read'}") from None
     return context
-
-
-def end_unless_verifying() -> None:
-    """End the program with one line and status 2 where that cannot be done: before Prefect is imported, as its import
-    breaks over authorities that cannot be read."""
-    try:
-        verifying_tls()
-    except CannotVerify as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from None
 
 
 def _source(file: str) -> str:

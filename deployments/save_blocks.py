@@ -26,10 +26,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from blocks.tls import end_unless_verifying
+from blocks import ground
 
 if __name__ == "__main__":
-    end_unless_verifying()
+    ground.prepare()
 
 from prefect import get_client
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
@@ -164,6 +164,10 @@ def main(arguments: Sequence[str]) -> None:
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         setup_logging()  # or Prefect would tell of the temporary server that it starts where there is none
+    try:
+        ground.ready()
+    except ground.GroundError as error:
+        sys.exit(f"save_blocks: {error}")
     with get_client(sync_client=True) as server:
         problem = server.api_healthcheck()
         if problem is not None:

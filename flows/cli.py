@@ -7,7 +7,6 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from uuid import UUID
 from pydantic import SecretStr
 from rich.console import Console
 
+from blocks import ground
 from blocks.pleo.credentials import PleoCredentials, credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
 from blocks.pleo.fields import canonical_uuid
@@ -31,13 +31,15 @@ from flows.monitoring import quiet_prefect
 from flows.outcome import JOB_FAILED, OK, USAGE, RunReport
 from flows.run import Run
 from flows.settings import SettingsError, ledger_settings
+from flows.stop import Stopped, stop_of_this_command
 
 log = logging.getLogger(__name__)
 
 _DESCRIPTION = "Run Pleo's export: book every waiting expense once, and tell Pleo what became of it."
 _EPILOG = (
     "exit status: 0 completed, or nothing to do; 3 completed with errors; 1 a job failed, expired or could not be "
-    "finished; 2 wrong usage or configuration, nothing was touched; 130 or 143 stopped by SIGINT or SIGTERM."
+    "finished; 2 wrong usage or configuration, nothing was touched; 130, 143 or 129 stopped by SIGINT, SIGTERM or "
+    "SIGHUP."
 )
 
 
@@ -144,22 +146,23 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
     """Run `flow_of`'s flow by the command line and print its report; returns the exit status."""
     options = parse(arguments, os.environ.get("PLEO_COMPANY_ID"))
     prepare_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _set_up_logging()
     gc.set_threshold(100_000, 50, 50)  # pages are many objects that live briefly: looking for cycles took a sixth
     gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
     with private_files(), ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:  # those of a server, too
-        run = Run(show_on_console=progress.show)
+        run = Run(show_on_console=progress.show, stop=stop_of_this_command())
         report, books = run.report, None
         try:
             books = _books_of(options)
+            ground.ready(lambda: run.stop.is_requested)
+            run.stop.check()
             with running_sandbox(options.sandbox, options.ledger) as sandbox:
                 _run(options, run, flow_of, sandbox)
-        except (PleoConfigurationError, SandboxError, SettingsError) as error:
+        except (ground.GroundError, PleoConfigurationError, SandboxError, SettingsError) as error:
             report.say(str(error), USAGE)
-        except KeyboardInterrupt:
-            run.stop.signal = run.stop.signal or signal.SIGINT
+        except Stopped as error:
+            report.say(str(error), JOB_FAILED)
         except RuntimeError as error:
             log.debug("the run broke", exc_info=True)
             report.say(f"the run could not be carried out: {one_line(str(error), 300)}", JOB_FAILED)
@@ -167,8 +170,12 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
             log.exception("Unexpected outside the run")
             what = f"something unforeseen ({type(error).__name__}), the log has the cause"
             report.say(f"the run could not be carried out: {what}", JOB_FAILED)
+        except BaseException:
+            if not run.stop.is_requested:
+                raise
+            log.debug("stopped outside the run", exc_info=True)  # Prefect's own way of hearing of SIGTERM
     print_report(report, books, as_json=options.json, dry_run=options.dry_run)
-    return 128 + run.stop.signal if run.stop.signal is not None else report.exit_status
+    return ground.leave(128 + run.stop.signal if run.stop.signal is not None else report.exit_status)
 
 
 def _books_of(options: Options) -> Path | None:
@@ -183,12 +190,17 @@ def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: Run
         run.credentials = PleoCredentials(base_url=sandbox.base_url, api_key=SecretStr(sandbox.api_key))
     elif options.pleo is None and options.companies is None:
         run.credentials = credentials_from_environment(os.environ)
-    asyncio.run(_flow(options, run.report, flow_of(run)))
+    asyncio.run(_flow(options, run, flow_of(run)))
     if sandbox is not None and options.settings == SETTINGS_FILE and run.stop.signal is None:
         sandbox.check(run.report)
 
 
-async def _flow(options: Options, report: RunReport, export: Any) -> None:
+async def _flow(options: Options, run: Run, export: Any) -> None:
+    with run.stop.on_signals():  # from before Prefect's first call to after its last
+        await _exported(options, run.report, export)
+
+
+async def _exported(options: Options, report: RunReport, export: Any) -> None:
     ledger, settings, results, page = _texts(options.ledger, options.settings, options.results, options.report)
     state = await export(
         pleo=options.pleo,

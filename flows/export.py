@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from blocks.tls import end_unless_verifying
+from blocks import ground
+from flows.stop import listen_before_the_run
 
 if __name__ == "__main__":
-    end_unless_verifying()
+    listen_before_the_run()
+    ground.prepare()
 
 from prefect import Flow, flow, get_run_logger, tags
 from prefect.client.schemas.objects import State

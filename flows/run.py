@@ -38,12 +38,15 @@ class Run:
     """
 
     def __init__(
-        self, credentials: PleoCredentials | None = None, show_on_console: ShowOnConsole | None = None
+        self,
+        credentials: PleoCredentials | None = None,
+        show_on_console: ShowOnConsole | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.credentials = credentials
         self.show_on_console = show_on_console
         self.report = RunReport()
-        self.stop = Stop()
+        self.stop = stop or Stop()
 
 
 ExportOneJob = Callable[[Session, ExportJob], Awaitable[JobReport]]
@@ -66,6 +69,7 @@ async def export_jobs(
 ) -> None:
     """Run the export and write into `report` what came of it. Nothing that can be foreseen is raised."""
     try:
+        session.stop.check()
         if job_id is not None:
             await _one_job(session, report, export_one, job_id, company_id)
         else:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long a call that is under way when the run is asked to end may still take."""
+
+ONE_PRESS_S = 1.0
+"""Within what time further signals belong to the first: `timeout` and terminals send one to a process and its group."""
 
 
 class Stopped(Exception):
@@ -19,10 +26,12 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Remembers that SIGINT or SIGTERM came, and interrupts waiting. A second signal ends the process at once."""
+    """Remembers that SIGINT, SIGTERM or SIGHUP came, and interrupts waiting. A second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._came_at = 0.0
+        self._before_the_run = False
         self.interrupted: list[Hashable] = []
         """What of `waits_as` was waiting when the run was asked to end."""
         self._set = asyncio.Event()
@@ -33,9 +42,13 @@ class Stop:
     def request(self, signum: signal.Signals) -> None:
         """Ask the run to end."""
         if self.signal is not None:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
-        self.signal = signum
+            if signum != _HANGUP and time.monotonic() - self._came_at > ONE_PRESS_S:
+                signal.signal(signum, signal.SIG_DFL)
+                signal.raise_signal(signum)
+            return
+        self.signal, self._came_at = signum, time.monotonic()
+        if self._before_the_run:
+            _end_before_the_run(signum)
         self._set.set()
         for limit in self._limits:
             _shorten(limit)
@@ -103,11 +116,17 @@ class Stop:
         finally:
             self.works()  # whatever came of it: what this task does next must not be cancelled
 
+    def listen(self) -> None:
+        """Listen to signals from here on, where no event loop runs; in the main thread alone."""
+        if threading.current_thread() is threading.main_thread():
+            for signum in _signals():
+                signal.signal(signum, lambda number, _: self.request(signal.Signals(number)))
+
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM while the block runs, in place of whoever else does. Blocks may be nested."""
+        """Listen to signals while the block runs, in place of whoever else does. Blocks may be nested."""
         loop = asyncio.get_running_loop()
-        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        before = {signum: signal.getsignal(signum) for signum in _signals()}
         try:
             for signum in before:
                 loop.add_signal_handler(signum, self.request, signum)
@@ -119,13 +138,54 @@ class Stop:
             yield
         finally:
             self._listening -= 1
-            for signum, handler in before.items():
-                if self._listening == 0:  # else the outer block would be deaf from here on
+            if self._listening == 0:  # else the outer block would be deaf from here on
+                for signum, handler in before.items():
                     loop.remove_signal_handler(signum)
-                signal.signal(signum, handler)
+                    signal.signal(signum, handler)
 
 
 def _shorten(limit: asyncio.Timeout) -> None:
     latest = asyncio.get_running_loop().time() + GRACE_S
     if not limit.expired():
         limit.reschedule(min(limit.when() or latest, latest))
+
+
+_HANGUP = getattr(signal, "SIGHUP", None)
+
+
+def _signals() -> list[signal.Signals]:
+    """The signals that ask a run to end; a lost terminal's does not where it is ignored (`nohup`)."""
+    asking = [signal.SIGINT, signal.SIGTERM]
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+        asking.append(_HANGUP)
+    return asking
+
+
+_of_this_command: list[Stop] = []
+
+
+def listen_before_the_run() -> None:
+    """Listen to signals from now on, while what the run needs is imported: a signal ends the program at once."""
+    stop = stop_of_this_command()
+    stop._before_the_run = True
+
+
+def stop_of_this_command() -> Stop:
+    """The one `Stop` of a command. It listens, and from here on asks the run to end."""
+    if not _of_this_command:
+        _of_this_command.append(Stop())
+        _of_this_command[0].listen()
+    _of_this_command[0]._before_the_run = False
+    return _of_this_command[0]
+
+
+NOTHING_DONE = {"jobs": [], "pleo_requests": 0, "seconds": 0.0}
+"""The report of a run that had not begun, as a JSON document."""
+
+
+def _end_before_the_run(signum: signal.Signals) -> NoReturn:
+    """Report that nothing was done. Should what is being imported swallow this, the run itself ends as it begins."""
+    sys.stderr.write(f"stopped by {signum.name}\n")
+    if "--json" in sys.argv:
+        sys.stdout.write(json.dumps(NOTHING_DONE) + "\n")
+    raise SystemExit(128 + signum)

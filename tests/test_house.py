@@ -23,12 +23,15 @@ WITH_PREFECT = {
     "blocks/collection.py",
     "blocks/slots.py",
     "blocks/pleo/authorize.py",
+    "blocks/ground/__init__.py",  # the Prefect server that a command brings along: told to Prefect's client,
+    "blocks/ground/child.py",  # and run
 }
 
 WITH_HTTPX = {
     "blocks/pleo/http/transport.py",
     "blocks/pleo/oauth/token_endpoint.py",
     "blocks/erp/remote/client.py",
+    "blocks/ground/proxies.py",  # whether it takes the proxies that the environment names
 }
 
 

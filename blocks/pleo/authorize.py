@@ -21,10 +21,10 @@ import webbrowser
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from blocks.tls import end_unless_verifying
+from blocks import ground
 
 if __name__ == "__main__":
-    end_unless_verifying()
+    ground.prepare()
 
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.configuration import setup_logging
@@ -84,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_up_logging()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        ground.ready()
         return asyncio.run(_authorize(options))
+    except ground.GroundError as error:
+        print(f"authorize: {error}", file=sys.stderr)
+        return USAGE
     except _Exit as end:
         print(f"authorize: {end}", file=sys.stderr)
         return end.status
