@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import NoReturn, TypeVar
 
+from blocks import ground
+
 T = TypeVar("T")
 
 GRACE_S = 5.0
@@ -184,8 +186,8 @@ NOTHING_DONE = {"jobs": [], "pleo_requests": 0, "seconds": 0.0}
 
 
 def _end_before_the_run(signum: signal.Signals) -> NoReturn:
-    """Report that nothing was done. Should what is being imported swallow this, the run itself ends as it begins."""
+    """Report that nothing was done, and end at once: in the midst of an import, which might swallow an exception."""
     sys.stderr.write(f"stopped by {signum.name}\n")
     if "--json" in sys.argv:
         sys.stdout.write(json.dumps(NOTHING_DONE) + "\n")
-    raise SystemExit(128 + signum)
+    ground.leave_at_once(128 + signum)

@@ -12,13 +12,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from blocks.ground.proxies import UnusableProxy, settle_proxies
 from blocks.ground.server import NoServer, OwnServer
 from blocks.tls import CannotVerify, verifying_tls
 
-__all__ = ["GroundError", "leave", "prepare", "ready"]
+__all__ = ["GroundError", "check_environment", "leave", "leave_at_once", "prepare", "ready"]
 
 USAGE = 2
 
@@ -90,9 +92,17 @@ def ready(given_up: Callable[[], bool] = lambda: False) -> None:
     os.environ["PREFECT_API_URL"] = _ground.server.api_url
     refresh_global_settings_context()
     try:
-        _ground.server.wait(settings.server.ephemeral.startup_timeout_seconds, given_up)
+        _ground.server.wait(settings.server.ephemeral.startup_timeout_seconds, given_up, _without_retries)
     except NoServer as error:
         raise GroundError(str(error)) from None
+
+
+def _without_retries() -> None:
+    """Have Prefect's client try each call once: for a server that has gone for good, it would wait a minute a call."""
+    from prefect.context import refresh_global_settings_context
+
+    os.environ["PREFECT_CLIENT_MAX_RETRIES"] = "0"
+    refresh_global_settings_context()
 
 
 def leave(status: int) -> int:
@@ -102,11 +112,18 @@ def leave(status: int) -> int:
     the interpreter ends would be tried for minutes.
     """
     if _ground.server is not None and _ground.server.is_gone:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        os._exit(status)
+        leave_at_once(status)
     return status
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """End the process here, with the server that was begun for it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    if _ground.server is not None:
+        _ground.server.close()
+    os._exit(status)
 
 
 def _may_have_its_own() -> bool:

@@ -63,8 +63,11 @@ class OwnServer:
         """Whether the server has ended by itself, and is not started again."""
         return self._gone.is_set()
 
-    def wait(self, timeout_s: float, given_up: Callable[[], bool]) -> None:
-        """Let the server open its database, and return when it answers, or `given_up` says so. Raises NoServer."""
+    def wait(self, timeout_s: float, given_up: Callable[[], bool], on_gone: Callable[[], None]) -> None:
+        """Let the server open its database, and return when it answers, or `given_up` says so. Raises NoServer.
+
+        `on_gone` is called, in another thread, once it has gone for good.
+        """
         os.write(self._life, b"!")
         deadline = time.monotonic() + timeout_s
         with socket.create_connection(self._listener.getsockname(), timeout=_EVERY_S) as connection:
@@ -77,7 +80,7 @@ class OwnServer:
                     raise NoServer(f"Prefect's server for this run did not start: {self._last_words()}")
                 if time.monotonic() > deadline:
                     raise NoServer(f"Prefect's server for this run did not answer within {timeout_s:g} s")
-        self._watcher = threading.Thread(target=self._watch, name="server of this run", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, args=(on_gone,), name="server of this run", daemon=True)
         self._watcher.start()
 
     def close(self) -> None:
@@ -116,7 +119,7 @@ class OwnServer:
         finally:
             os.close(end)
 
-    def _watch(self) -> None:
+    def _watch(self, on_gone: Callable[[], None]) -> None:
         """Start the server anew where it ends under the run, which goes on meanwhile: its calls wait in the backlog."""
         for _ in range(RESTARTS):
             self._process.wait()
@@ -135,6 +138,7 @@ class OwnServer:
             if not self._closed:
                 log.warning("Prefect's server for this run has ended, and shows no more of it: %s", self._last_words())
                 self._give_up()
+                on_gone()
 
     def _give_up(self) -> None:
         """Whoever calls is refused from here on, instead of waiting for nobody."""

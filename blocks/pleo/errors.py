@@ -122,5 +122,13 @@ class FileUnsafe(FileNotFetched):
     """The link, or a redirect of it, leads where we do not go."""
 
 
+class FileNoReceipt(FileNotFetched):
+    """What lies behind the link is no receipt, and will be none: `what` says what it is instead, for people."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 class FileUnavailable(FileNotFetched):
     """The host did not bring the file, for as many tries as a file is given."""

@@ -17,7 +17,7 @@ from typing import TypeVar
 from blocks.erp.base import Capabilities
 from blocks.erp.entries import Attachment
 from blocks.erp.settings import Attachments
-from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileTooLarge
+from blocks.pleo.errors import FileLinkDead, FileNoReceipt, FileNotFetched, FileTooLarge
 from blocks.pleo.files.client import Downloaded, FileClient
 from blocks.pleo.files.content import extension
 from blocks.pleo.items import ExportItem, ItemFile
@@ -182,6 +182,8 @@ class _Collector:
             came = await self.files.download(file.url, place / str(number), limit, stated_type=file.type)
         except FileTooLarge as error:
             return self._missing(number, TOO_LARGE, str(error))
+        except FileNoReceipt as error:
+            return self._missing(number, _no_receipt(error.what), str(error))
         except FileNotFetched as error:
             return self._missing(number, NOT_DOWNLOADED, str(error), link_dead=isinstance(error, FileLinkDead))
         if file.size not in (None, came.size):
@@ -237,6 +239,14 @@ def _no_room(attached: int) -> Failure:
         ItemFailure.RECEIPT_UPLOAD,
         f"The entry has {attached} of its files already, and the accounting system takes no more. "
         "Add the others there.",
+    )
+
+
+def _no_receipt(what: str) -> Failure:
+    """A file that is none, whoever fetches it: to export again as it is would be in vain."""
+    return Failure(
+        ItemFailure.RECEIPT_DOWNLOAD,
+        f"The receipt in Pleo {what}. Replace it in Pleo, by a PDF for instance, and export again.",
     )
 
 

@@ -1,7 +1,7 @@
 """Downloads receipts by the links in Pleo's items: from hosts that nobody vouches for, files that nobody has looked at.
 
-What goes out is a bare GET: no credentials, cookies or proxies, whatever the environment holds. What comes in is bound
-in size, time and memory. Where it may come from and how connections are made is told in `network`.
+What goes out is a bare GET: no credentials and no cookies, whatever the environment holds. What comes in is bound in
+size, time and memory. Where it may come from, and how connections are made, by a proxy too, is told in `network`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,24 @@ from pathlib import Path
 
 import httpcore
 
-from blocks.pleo.errors import FileLinkDead, FileNotFetched, FileUnavailable, FileUnsafe
-from blocks.pleo.files.content import ENCODINGS, NO_RECEIPTS, BrokenBody, Spool, decoded, media_type, too_large
+from blocks.ground.proxies import https_proxy
+from blocks.pleo.errors import FileLinkDead, FileNoReceipt, FileNotFetched, FileUnavailable, FileUnsafe
+from blocks.pleo.files.content import (
+    HTML,
+    NO_RECEIPTS,
+    BrokenBody,
+    Spool,
+    decoded,
+    encoding_of,
+    is_known,
+    media_type,
+    too_large,
+)
 from blocks.pleo.files.network import (
     CheckedNetwork,
     FileAddress,
+    FindProxy,
+    NotReached,
     Origin,
     Resolver,
     check_origin,
@@ -31,7 +44,7 @@ from blocks.pleo.files.network import (
 )
 from blocks.pleo.http.retries import read_retry_after, wait_s
 from blocks.pleo.http.transport import Clock, trusted_tls
-from blocks.tls import tls_problem
+from blocks.tls import causes, tls_problem
 
 MAX_FILE_BYTES = 30_000_000
 MAX_REDIRECTS = 5
@@ -59,13 +72,15 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class _FailedTry:
-    """A try that brought none: why, whether the host kept silent, what it says of waiting, and if waiting is no use."""
+    """A try that brought none: why, whether the host kept silent, what it says of waiting, and if waiting is no use;
+    and what the file is, if it is no receipt."""
 
     why: str
     silent: bool = False
     rate_limited: bool = False
     retry_after_s: float | None = None
     final: bool = False
+    what: str | None = None
 
 
 class FileClient:
@@ -74,7 +89,8 @@ class FileClient:
     `pleo_base_url` decides one thing only: a Pleo on loopback may have its files there too, at its own host and port.
     `max_bytes` bounds a file, decoded. Times are in seconds: `connect_s` for a connection, `silence_s` without a byte,
     `file_s` for all of a file, tries, redirects and waiting included. `resolver`, `dialler` and `tls` stand for the
-    name service, the network and the trusted authorities; whatever they are, every address is checked.
+    name service, the network and the trusted authorities, `find_proxy` for the environment's proxies; whatever they
+    are, every address is checked, but for those that a proxy finds itself, `by_name`.
     """
 
     def __init__(
@@ -90,6 +106,8 @@ class FileClient:
         resolver: Resolver = resolve,
         dialler: httpcore.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
+        find_proxy: FindProxy = https_proxy,
+        by_name: bool = False,
     ) -> None:
         self._clock = clock or Clock()
         self._max_bytes = max_bytes
@@ -98,11 +116,19 @@ class FileClient:
         self._loopback = loopback_origin(pleo_base_url)
         self._health = HostHealth(self._clock.monotonic)
         self._places = asyncio.Semaphore(at_once)
+        trusted = tls or trusted_tls()
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=tls or trusted_tls(),
+            ssl_context=trusted,
             max_connections=at_once,
             max_keepalive_connections=0,  # what a host sends too much must not become the next file's beginning
-            network_backend=CheckedNetwork(self._loopback, resolver, dialler or httpcore.AnyIOBackend()),
+            network_backend=CheckedNetwork(
+                self._loopback,
+                resolver,
+                dialler or httpcore.AnyIOBackend(),
+                find_proxy=find_proxy,
+                proxy_tls=trusted,
+                by_name=by_name,
+            ),
         )
 
     async def __aenter__(self) -> FileClient:
@@ -117,8 +143,8 @@ class FileClient:
         """Fetch one file to `target`, which must not exist yet and is readable for this user alone.
 
         `max_bytes` can only lower the client's own limit. `stated_type` is the media type that Pleo names, heard last.
-        Raises FileLinkDead, FileTooLarge, FileUnsafe, FileUnavailable, and OSError when this machine does not take it;
-        `target` does not exist then.
+        Raises FileLinkDead, FileTooLarge, FileUnsafe, FileNoReceipt, FileUnavailable, and OSError when this machine
+        does not take it; `target` does not exist then.
         """
         limit = self._max_bytes if max_bytes is None else min(max_bytes, self._max_bytes)
         address = parse_address(url)
@@ -152,6 +178,8 @@ class FileClient:
                 await self._clock.sleep(0)  # a run that was asked to end ends here, and blames no host
                 if outcome.silent:
                     self._health.given_up(host)
+                if outcome.what is not None:
+                    raise FileNoReceipt(f"{host}: {outcome.why}, after {tries} tries", outcome.what)
                 raise FileUnavailable(f"{host}: {outcome.why}, after {tries} tries")
             await self._clock.sleep(wait)
 
@@ -165,7 +193,7 @@ class FileClient:
         except FileNotFetched as error:
             return error.with_traceback(None)
         except BrokenBody as error:
-            return _FailedTry(str(error))
+            return _FailedTry(str(error), what=error.what)
         except (TimeoutError, httpcore.TimeoutException):
             return _FailedTry("no answer in time", silent=True)
         except httpcore.ConnectError as error:
@@ -174,7 +202,8 @@ class FileClient:
                 raise OSError(trouble.errno, trouble.strerror) from None
             if tls_problem(error) is not None:
                 return FileUnsafe(f"not fetched: {address.origin.host} cannot prove that it is what it is called")
-            return _FailedTry("no connection", silent=True)
+            told = next((str(one) for one in causes(error) if isinstance(one, NotReached)), None)
+            return _FailedTry(f"no connection: {told}" if told else "no connection", silent=True)
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError):
             return _FailedTry("the connection broke, or was cut off")
 
@@ -199,9 +228,7 @@ class FileClient:
     async def _keep(
         self, response: httpcore.Response, target: Path, limit: int, stated: str | None
     ) -> Downloaded | _FailedTry:
-        encoding = (_header(response, "content-encoding") or "").strip().lower()
-        if encoding not in ENCODINGS:
-            return _FailedTry("an encoding that was not asked for", final=True)
+        encoding, is_sure = encoding_of(_header(response, "content-encoding"))
         length = _header(response, "content-length") or ""
         if length.isdecimal() and (len(length) > 18 or int(length) > limit):
             raise too_large(limit)
@@ -210,10 +237,13 @@ class FileClient:
                 async for piece in pieces:
                     spool.write(piece)
             if not spool.size:
-                raise BrokenBody("an empty file")
+                raise BrokenBody("an empty file", "is empty")
+            if not is_sure and not is_known(spool.head, spool.tail):
+                raise BrokenBody("an encoding that was not asked for", "comes in an encoding that is not known")
             kind = media_type(spool.head, spool.tail, _header(response, "content-type"), stated)
             if kind in NO_RECEIPTS:
-                raise BrokenBody("a web page or a message instead of a file")
+                told = "a web page" if kind == HTML else "a message"
+                raise BrokenBody(f"{told} instead of a file", f"is {told} and no file")
         return Downloaded(target, spool.size, spool.sha256, kind)
 
 

@@ -16,7 +16,9 @@ from typing import Self
 
 from blocks.pleo.errors import FileTooLarge
 
-ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_ZIPPED = frozenset({"gzip", "x-gzip", "deflate"})
+_NO_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
+"""Words that say nothing of the body: object stores keep the last of an upload in signed chunks, which is over."""
 _STEP_BYTES = 65_536
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
@@ -88,15 +90,31 @@ _BY_BYTES = frozenset(EXTENSIONS) - {"text/csv"}
 
 
 class BrokenBody(Exception):
-    """What came is not a whole file. The message is a few words."""
+    """What came is not a whole file. The message is a few words; `what` says what the file is, where that is sure."""
+
+    def __init__(self, message: str, what: str | None = None) -> None:
+        super().__init__(message)
+        self.what = what
+
+
+def encoding_of(header: str | None) -> tuple[str, bool]:
+    """The encoding that a Content-Encoding header names, `gzip`, `deflate` or none, and whether it is sure.
+
+    A word that nobody knows need be none at all: the body is then taken as it is where its bytes tell what it is.
+    """
+    words = [word.strip().lower() for word in (header or "").split(",")]
+    named = [word for word in words if word not in _NO_ENCODINGS]
+    if not named:
+        return "", True
+    return (named[0], True) if len(named) == 1 and named[0] in _ZIPPED else ("", False)
 
 
 async def decoded(chunks: AsyncIterable[bytes], encoding: str, limit: int) -> AsyncGenerator[bytes, None]:
-    """The body without its encoding (one of `ENCODINGS`), in pieces of 64 KiB at most where there was one.
+    """The body without its encoding (see `encoding_of`), in pieces of 64 KiB at most where there was one.
 
     Raises BrokenBody for a damaged or cut-off one, FileTooLarge for one that takes more bytes than it could bring.
     """
-    if encoding in {"", "identity"}:
+    if not encoding:
         async for chunk in chunks:
             yield chunk
         return
@@ -171,6 +189,11 @@ class Spool:
         if len(self.head) < HEAD_BYTES:
             self.head += chunk[: HEAD_BYTES - len(self.head)]
         self.tail = (self.tail + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
+
+
+def is_known(head: bytes, tail: bytes) -> bool:
+    """Whether the bytes themselves tell what kind of file they are."""
+    return _by_bytes(head, tail) is not None
 
 
 def media_type(head: bytes, tail: bytes, *said: str | None) -> str:

@@ -3,7 +3,12 @@
 https, and addresses of the public internet alone; the one exception is the origin of a Pleo that itself runs on
 loopback, such as the sandbox. A name is resolved once, all its addresses are checked, and one of them is dialled: as
 the connection goes to the very address that was checked, a name that resolves differently the next time gains nothing.
-TLS is verified against the name. No proxy is ever used: it would resolve the name itself, unchecked.
+TLS is verified against the name.
+
+Where the environment names a proxy for the host, as it does for Pleo's, the proxy is asked for the checked address and
+not for the name, which it would resolve itself, unchecked. Where this machine cannot resolve names, or the proxy takes
+names alone, it has to be: `by_name`. Then nothing is known of the address but that whoever answers there proves by TLS,
+before a link is sent, that it is the host; addresses in links, and names of this machine, are refused as ever.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import ipaddress
 import logging
 import re
 import socket
+import ssl
 import string
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +31,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 
+from blocks.ground.proxies import Proxy
 from blocks.pleo.errors import FileUnsafe
 from blocks.tls import causes
 
@@ -44,10 +51,19 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host, as text. Raises OSError when it has none."""
 
+FindProxy = Callable[[str, int], Proxy | None]
+"""The proxy by which a host and port are asked over https, None where they are asked without one."""
+
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+_MAX_HEAD = 16_384
 _MAX_ADDRESSES = 2  # of each family; more would leave each too little of the time for connecting
 _LOGGERS = ("httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
 _LOCAL_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _fetching: ContextVar[bool] = ContextVar("fetching a file", default=False)
+
+
+class NotReached(httpcore.ConnectError):
+    """No connection came about; the message is in our own words, without anything of the link but its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +217,28 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Opens connections to checked addresses; `dialler` opens them in earnest, and is asked for numbers only.
+    """Opens connections to checked addresses; `dialler` opens them in earnest, and is asked for numbers only, and for
+    proxies. `find_proxy` says which; with `by_name` those are asked for names.
 
     Raises FileUnsafe for a host with an address that is not public.
     """
 
-    def __init__(self, loopback: Origin | None, resolver: Resolver, dialler: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(
+        self,
+        loopback: Origin | None,
+        resolver: Resolver,
+        dialler: httpcore.AsyncNetworkBackend,
+        *,
+        find_proxy: FindProxy,
+        proxy_tls: ssl.SSLContext,
+        by_name: bool,
+    ) -> None:
         self._loopback = loopback
         self._resolver = resolver
         self._dialler = dialler
+        self._find_proxy = find_proxy
+        self._proxy_tls = proxy_tls
+        self._by_name = by_name
 
     async def connect_tcp(
         self,
@@ -221,32 +250,90 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Resolve, check, dial one address after the other; all of it within the timeout (seconds)."""
         started = monotonic()
-        addresses = await self._addresses(host, port, timeout)
+        here = self._loopback is not None and (host, port) == (self._loopback.host, self._loopback.port)
+        proxy = None if here else self._find_proxy(host, port)
+        if proxy is not None and self._by_name:
+            addresses = [host]
+        else:
+            addresses = await self._addresses(host, port, timeout, here, proxy)
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             share = None if timeout is None else max(0.1, (timeout - (monotonic() - started)) / left)
             try:
+                if proxy is not None:
+                    return await self._by(proxy, address, port, share)
                 return await self._dialler.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if left == 1:
                     raise
         raise httpcore.ConnectError("the name has no address")
 
-    async def _addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
+    async def _addresses(
+        self, host: str, port: int, timeout: float | None, here: bool, proxy: Proxy | None
+    ) -> list[str]:
         try:
             async with asyncio.timeout(timeout):
                 found = [host] if ip_literal(host) else await self._resolver(host, port)
         except TimeoutError:
             raise httpcore.ConnectTimeout("the name was not resolved in time") from None
         except OSError as error:
-            raise httpcore.ConnectError(f"the name cannot be resolved ({error.strerror or 'no answer'})") from None
-        loopback = self._loopback is not None and (host, port) == (self._loopback.host, self._loopback.port)
-        good = check_resolved(host, found, loopback=loopback)
+            why = f"the name cannot be resolved ({error.strerror or 'no answer'})"
+            if proxy is not None:
+                why += f", which {proxy} is asked by; the setting receipt_proxy = by_name leaves that to the proxy"
+            raise NotReached(why) from None
+        good = check_resolved(host, found, loopback=here)
         by_number = [[text for text in good if (":" in text) is wanted][:_MAX_ADDRESSES] for wanted in (True, False)]
         return [text for text in good if text in by_number[0] or text in by_number[1]]
+
+    async def _by(self, proxy: Proxy, address: str, port: int, timeout: float | None) -> httpcore.AsyncNetworkStream:
+        """A connection to the address that the proxy has made, on which TLS is still to come."""
+        if proxy.scheme not in {"http", "https"}:
+            raise NotReached(f"receipts cannot be fetched by {proxy}: it would have to be an http proxy")
+        try:
+            stream = await self._dialler.connect_tcp(proxy.host, proxy.port, timeout)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            raise NotReached(f"{proxy} does not answer") from None
+        try:
+            async with asyncio.timeout(timeout):
+                if proxy.scheme == "https":
+                    stream = await stream.start_tls(self._proxy_tls, proxy.host, timeout)
+                await stream.write(_connect(address, port, proxy), timeout)
+                status = await _status(stream, timeout)
+        except TimeoutError:
+            why = f"{proxy} does not answer in time"
+        except (httpcore.NetworkError, httpcore.TimeoutException, ssl.SSLError):
+            why = f"{proxy} broke off"
+        else:
+            if 200 <= status < 300:
+                return stream
+            asks = ": it asks for a name and a password" if status == 407 else ""
+            by = "" if self._by_name else "; where it takes names alone, set receipt_proxy = by_name"
+            why = f"{proxy} answers with {f'HTTP {status}' if status else 'what is no HTTP'}{asks or by}"
+        await stream.aclose()
+        raise NotReached(why)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+def _connect(address: str, port: int, proxy: Proxy) -> bytes:
+    """The request that has a proxy connect to an address."""
+    target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    login = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+    return f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{login}\r\n".encode("ascii")
+
+
+async def _status(stream: httpcore.AsyncNetworkStream, timeout: float | None) -> int:
+    """The status of a proxy's answer; 0 for what is none, or has more behind it than belongs there."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = await stream.read(_MAX_HEAD, timeout)
+        head += more
+        if not more or len(head) > _MAX_HEAD:
+            return 0
+    found = _STATUS.match(head)
+    status = int(found[1]) if found else 0
+    return 0 if 200 <= status < 300 and not head.endswith(b"\r\n\r\n") else status
 
 
 def local_error(error: BaseException) -> OSError | None:

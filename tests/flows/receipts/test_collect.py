@@ -92,9 +92,7 @@ async def test_where_receipts_are_skipped_nothing_is_fetched(server: ReceiptServ
 
 
 @pytest.mark.parametrize("policy", [REQUIRED, OPTIONAL])
-@pytest.mark.parametrize(
-    ("content", "dead"), [(404, True), (403, True), (500, False), (b"", False), (b"<html>Sign in</html>", False)]
-)
+@pytest.mark.parametrize(("content", "dead"), [(404, True), (403, True), (500, False)])
 async def test_a_file_that_does_not_come_is_a_problem_beside_those_that_do(
     server: ReceiptServer, tmp_path: Path, policy: Attachments, content: bytes | int, dead: bool
 ) -> None:
@@ -271,3 +269,19 @@ async def test_receipts_of_the_sandbox_are_followed_from_item_to_file(tmp_path: 
         size in (None, one.size) and kind in (None, one.media_type)
         for one, (size, kind) in zip(attached, stated, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"", "is empty"), (b"<!doctype html><html><body>Receipt 12.50</body></html>", "is a web page and no file")],
+)
+async def test_a_file_that_is_no_receipt_is_told_with_what_to_do_and_never_to_be_exported_again_as_it_is(
+    server: ReceiptServer, tmp_path: Path, content: bytes, what: str
+) -> None:
+    found = await collected(server, tmp_path, server.item(pdf(), content))
+    (problem,) = found.problems
+    assert problem == Failure(
+        ItemFailure.RECEIPT_DOWNLOAD,
+        f"The receipt in Pleo {what}. Replace it in Pleo, by a PDF for instance, and export again.",
+    )
+    assert len(found.attachments) == 1

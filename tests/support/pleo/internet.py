@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import httpcore
 
+from blocks.ground.proxies import Proxy
 from blocks.pleo.files.client import FileClient
 from tests.support.pleo.certificates import authority, server_tls
 from tests.support.pleo.scripted_pleo import Behaviour, Request, Step, VirtualClock, answer, scripted
@@ -36,6 +37,7 @@ class Internet(httpcore.AsyncNetworkBackend):
         self.dialled: list[tuple[str, int]] = []
         self.requests: list[Request] = []
         self.silent: set[str] = set()
+        self.by_proxy: list[bytes] = []
         self.time = VirtualClock()
         self._real: dict[tuple[str, int], int] = {}
 
@@ -46,6 +48,7 @@ class Internet(httpcore.AsyncNetworkBackend):
             "resolver": self.resolve,
             "dialler": self,
             "tls": ssl.create_default_context(cadata=authority().pem),
+            "find_proxy": lambda _host, _port: None,
         }
         return FileClient(base_url, **{**usual, **settings})
 
@@ -98,6 +101,40 @@ class Internet(httpcore.AsyncNetworkBackend):
             self.names.setdefault(name, [[address]])
             self._real[address, port] = int(server.url.rpartition(":")[2])
             yield
+
+    @asynccontextmanager
+    async def proxy(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> AsyncIterator[Proxy]:
+        """A proxy that notes what it is asked in `by_proxy`, answers like this, and carries what comes then."""
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with closing(writer):
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.by_proxy.append(head)
+                host, port = head.split()[1].decode().rsplit(":", 1)
+                addresses = self.names[host][0] if host in self.names else [host]
+                assert not isinstance(addresses, OSError)
+                real = self._real.get((addresses[0], int(port)))
+                writer.write(answer if real is not None else b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+                if real is None or not answer.startswith(b"HTTP/1.1 200"):
+                    return
+                there = await asyncio.open_connection("127.0.0.1", real)
+                with closing(there[1]):
+                    await asyncio.wait(
+                        [asyncio.create_task(_carry(reader, there[1])), asyncio.create_task(_carry(there[0], writer))],
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            self._real["proxy.example", 3128] = server.sockets[0].getsockname()[1]
+            yield Proxy("http", "proxy.example", 3128, "HTTPS_PROXY", "Basic bWU6czNjcjN0")
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
 
 
 def held(folder: Path) -> list[str]:
