@@ -202,19 +202,25 @@ async def _flow(options: Options, run: Run, export: Any) -> None:
 
 async def _exported(options: Options, report: RunReport, export: Any) -> None:
     ledger, settings, results, page = _texts(options.ledger, options.settings, options.results, options.report)
-    state = await export(
-        pleo=options.pleo,
-        erp=options.erp,
-        ledger=ledger,
-        settings=settings,
-        companies=str(options.companies) if options.companies else None,
-        company_id=UUID(options.company_id) if options.company_id else None,
-        job_id=UUID(options.job_id) if options.job_id else None,
-        dry_run=options.dry_run,
-        results=results,
-        report=page,
-        return_state=True,
-    )
+    try:
+        state = await export(
+            pleo=options.pleo,
+            erp=options.erp,
+            ledger=ledger,
+            settings=settings,
+            companies=str(options.companies) if options.companies else None,
+            company_id=UUID(options.company_id) if options.company_id else None,
+            job_id=UUID(options.job_id) if options.job_id else None,
+            dry_run=options.dry_run,
+            results=results,
+            report=page,
+            return_state=True,
+        )
+    except Exception as error:
+        if not ground.server_has_gone() or not (report.jobs or report.lines):
+            raise
+        log.warning("Prefect was not told how the run ended (%s)", type(error).__name__)
+        return
     if report.exit_status == OK and not state.is_completed():
         report.say(f"the run could not be carried out: {one_line(state.message or state.name or '', 300)}", JOB_FAILED)
 

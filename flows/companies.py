@@ -28,6 +28,7 @@ from typing import Any
 
 from blocks.collection import load_erp_settings, load_pleo_block
 from blocks.erp.block import ErpBlock
+from blocks.erp.choices import ReceiptProxy
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.ledger.ledger import file_of
 from blocks.pleo.credentials import PleoCredentialsBlock, credentials_from_environment
@@ -86,7 +87,7 @@ class Clients:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._by_credential: dict[tuple[str, ...], PleoClient] = {}
-        self._files: dict[str, FileClient] = {}
+        self._files: dict[tuple[str, ReceiptProxy], FileClient] = {}
         self._open = AsyncExitStack()
 
     def of(self, block: PleoCredentialsBlock, page_size: int) -> PleoClient:
@@ -96,16 +97,18 @@ class Clients:
             self._by_credential[credential] = block.get_client(page_size=page_size, clock=self._clock)
         return self._by_credential[credential].paged(page_size)
 
-    def files_of(self, client: PleoClient) -> FileClient:
+    def files_of(self, client: PleoClient, proxy: ReceiptProxy) -> FileClient:
         """What fetches receipts beside that client."""
-        if client.base_url not in self._files:
-            self._files[client.base_url] = FileClient(client.base_url, clock=self._clock)
-        return self._files[client.base_url]
+        made = self._files.get((client.base_url, proxy))
+        if made is None:
+            made = FileClient(client.base_url, clock=self._clock, by_name=proxy is ReceiptProxy.BY_NAME)
+            self._open.push_async_exit(made)
+            self._files[client.base_url, proxy] = made
+        return made
 
     async def __aenter__(self) -> Clients:
         for client in self.all():
             await self._open.enter_async_context(client)
-            await self._open.enter_async_context(self.files_of(client))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -140,7 +140,13 @@ async def _export_one(shown: _Shown, progress: Progress, session: Session, job: 
         await session.stop.sleep(SUBFLOW_WAIT_S)
         with tags(f"company:{job.company_id}", f"job:{job.id}", *(["dry-run"] if session.dry_run else [])):
             as_flow = flow(name="pleo-export-job", flow_run_name=lambda: run.name, persist_result=False)
-            state: State[Any] = await as_flow(run.export_job)(*ids, return_state=True)
+            try:
+                state: State[Any] = await as_flow(run.export_job)(*ids, return_state=True)
+            except Exception as error:
+                if run.report is None:
+                    raise
+                log.warning("Prefect was not told how the job's run ended (%s)", type(error).__name__)
+                return run.report
         if run.report is None:
             await state.aresult(raise_on_failure=True)
     else:
@@ -219,7 +225,7 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 progress = Progress(_of_company(target.name, this.show_on_console))
                 session = Session(
                     target.client,
-                    clients.files_of(target.client),
+                    clients.files_of(target.client, target.settings.receipt_proxy),
                     target.settings.connect(Path.cwd()),
                     prefect_steps(target.client.base_url),
                     this.stop,

@@ -23,10 +23,10 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from blocks.tls import end_unless_verifying
+from blocks import ground
 
 if __name__ == "__main__":
-    end_unless_verifying()
+    ground.prepare(server=False)
 
 import uvicorn
 from prefect.client.orchestration import PrefectClient, get_client

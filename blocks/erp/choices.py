@@ -20,6 +20,13 @@ class AllFailedEvent(StrEnum):
     COMPLETED_WITH_ERRORS = "completed_with_errors"
 
 
+class ReceiptProxy(StrEnum):
+    """What a proxy is asked for, where the environment names one for the hosts of receipts."""
+
+    PINNED = "pinned"
+    BY_NAME = "by_name"
+
+
 class ClosedPeriod(StrEnum):
     """What becomes of an expense whose date lies in a closed period."""
 

@@ -22,6 +22,7 @@ from blocks.erp.choices import (
     ClosedPeriod,
     DuplicateInvoice,
     MoneyBackSign,
+    ReceiptProxy,
     ReverseChargeCheck,
     Settlement,
     UnknownVendor,
@@ -33,7 +34,7 @@ from blocks.erp.reference import ROLE_KINDS, JournalUse, Reference, Role
 
 __all__ = [
     "AllFailedEvent", "Attachments", "ClosedPeriod", "DuplicateInvoice", "ErpSettings", "MoneyBackSign",
-    "ReverseChargeCheck", "Settlement", "UnknownVendor",
+    "ReceiptProxy", "ReverseChargeCheck", "Settlement", "UnknownVendor",
 ]  # fmt: skip
 
 
@@ -59,6 +60,13 @@ class ErpSettings(BaseModel):
         title="Receipts",
         description="required: an expense whose receipt is missing or cannot be attached fails and is not booked. "
         "optional: it is booked, and the report says what is missing. skip: receipts are left in Pleo.",
+    )
+    receipt_proxy: Annotated[ReceiptProxy, choice(ReceiptProxy)] = Field(
+        default=ReceiptProxy.PINNED,
+        title="Receipts by a proxy",
+        description="What a proxy of the environment (HTTPS_PROXY) is asked for. pinned: for an address of the host that "
+        "was looked up and checked here. by_name: for the host's name, where this machine cannot look names up or the "
+        "proxy takes names alone.",
     )
     closed_period: Annotated[ClosedPeriod, choice(ClosedPeriod)] = Field(
         default=ClosedPeriod.FAIL,

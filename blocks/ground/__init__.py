@@ -20,7 +20,7 @@ from blocks.ground.proxies import UnusableProxy, settle_proxies
 from blocks.ground.server import NoServer, OwnServer
 from blocks.tls import CannotVerify, verifying_tls
 
-__all__ = ["GroundError", "check_environment", "leave", "leave_at_once", "prepare", "ready"]
+__all__ = ["GroundError", "check_environment", "leave", "leave_at_once", "prepare", "ready", "server_has_gone"]
 
 USAGE = 2
 
@@ -111,9 +111,14 @@ def leave(status: int) -> int:
     Where the server of this process has gone for good, the process ends here: what Prefect still wants to tell it as
     the interpreter ends would be tried for minutes.
     """
-    if _ground.server is not None and _ground.server.is_gone:
+    if server_has_gone():
         leave_at_once(status)
     return status
+
+
+def server_has_gone() -> bool:
+    """Whether the server of this process has ended for good."""
+    return _ground.server is not None and _ground.server.is_gone
 
 
 def leave_at_once(status: int) -> NoReturn:

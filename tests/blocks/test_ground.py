@@ -240,5 +240,5 @@ def test_the_tables_are_those_that_prefects_migrations_make(tmp_path: Path) -> N
 
 
 def _clauses(tables: str) -> list[list[str]]:
-    """Statements as their clauses, in an order of our own: the migrations, which walk through sets, have no fixed one."""
+    """Statements as their clauses, in an order of our own: migrations walk through sets, and have no fixed one."""
     return sorted(sorted(line.strip().rstrip(",") for line in one.splitlines()) for one in tables.split(";\n"))
