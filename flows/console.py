@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from blocks.erp.ledger.connection import beancount_path
 from flows.outcome import JOB_FAILED, OK, WITH_ERRORS, JobReport, RunReport
 from flows.report import (
     expense,
@@ -152,7 +153,7 @@ def _print(report: RunReport, books: Path | None, *, as_json: bool, dry_run: boo
     if report.jobs:
         show_run(report.jobs, console)
         if books is not None and not dry_run:
-            console.say(f"the books are in {books}, and in {books.with_suffix('.beancount')} for Fava")
+            console.say(f"the books are in {books}, and in {beancount_path(books)} for Fava")
     if report.exit_status in (OK, WITH_ERRORS):
         for line in report.lines:
             console.say(line)

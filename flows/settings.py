@@ -24,8 +24,12 @@ class SettingsError(Exception):
     """A settings file that cannot be used; the message is one line that names the file and the field."""
 
 
+_NO_NAMES = {"bool": "a truth value", "int": "a number", "float": "a number", "timestamp": "a date", "null": "nothing"}
+"""What YAML takes a word without quotation marks for: the country code NO, say, for false."""
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
-    """YAML as far as settings need it: a name twice is a mistake, and nothing is merged (`<<`) into anything."""
+    """YAML as far as settings need it: names are text, one twice is a mistake, and nothing is merged (`<<`)."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Called for every mapping: complain where the usual loader would merge, or let the last one win."""
@@ -34,6 +38,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML brings no types
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.MarkedYAMLError(problem="settings cannot be merged", problem_mark=key.start_mark)
             name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            taken_for = _NO_NAMES.get(key.tag.removeprefix("tag:yaml.org,2002:"))
+            if taken_for is not None:
+                word = one_line(name, 60) or "what stands before the colon"
+                raise yaml.MarkedYAMLError(
+                    problem=f'{word} is {taken_for} in YAML: write "{one_line(name, 60)}"', problem_mark=key.start_mark
+                )
             if name in seen:
                 raise yaml.MarkedYAMLError(problem=f"{one_line(name, 60)} is named twice", problem_mark=key.start_mark)
             seen.add(name)
@@ -70,6 +80,9 @@ def read_settings_of(
     for name in document:
         if name not in kind.model_fields:
             raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name, kind)}")
+        if isinstance(document[name], dict) and (inner := next(filter(kind.model_fields.get, document[name]), None)):
+            put = f"put it above [{name}]" if path.suffix == ".toml" else f"move it out of {name}"
+            raise SettingsError(f"{path}: {name}.{inner}: a setting; {put}")
         if name in sources:
             raise SettingsError(f"{path}: {name}: this comes from {sources[name]}, so take it out of the file")
         annotation = kind.model_fields[name].annotation

@@ -64,9 +64,9 @@ class ErpSettings(BaseModel):
     receipt_proxy: Annotated[ReceiptProxy, choice(ReceiptProxy)] = Field(
         default=ReceiptProxy.PINNED,
         title="Receipts by a proxy",
-        description="What a proxy of the environment (HTTPS_PROXY) is asked for. pinned: for an address of the host that "
-        "was looked up and checked here. by_name: for the host's name, where this machine cannot look names up or the "
-        "proxy takes names alone.",
+        description="What a proxy of the environment (HTTPS_PROXY) is asked for. pinned: for an address of the host "
+        "that was looked up and checked here. by_name: for the host's name, where this machine cannot look names up or "
+        "the proxy takes names alone.",
     )
     closed_period: Annotated[ClosedPeriod, choice(ClosedPeriod)] = Field(
         default=ClosedPeriod.FAIL,

@@ -20,6 +20,7 @@ from blocks.erp.settings import (
     DuplicateInvoice,
     ErpSettings,
     MoneyBackSign,
+    ReceiptProxy,
     ReverseChargeCheck,
     Settlement,
     UnknownVendor,
@@ -37,6 +38,7 @@ company_currency = "DKK"
 posting = "posted"
 time_zone = "Europe/Copenhagen"
 attachments = "required"
+receipt_proxy = "by_name"
 closed_period = "next_open"
 unknown_vendor = "fallback"
 unknown_vendor_account = "2909"
@@ -82,6 +84,7 @@ COMMON = {
     "posting": EntryState.POSTED,
     "time_zone": "Europe/Copenhagen",
     "attachments": Attachments.REQUIRED,
+    "receipt_proxy": ReceiptProxy.BY_NAME,
     "closed_period": ClosedPeriod.NEXT_OPEN,
     "unknown_vendor": UnknownVendor.FALLBACK,
     "unknown_vendor_account": "2909",
@@ -230,7 +233,21 @@ QUOTE_IT = 'it should be text, in quotation marks: "2900"'
         ("s.toml", "wallet_accounts = { kroner = '1940' }", "wallet_accounts: 'kroner' is no currency"),
         ("s.toml", "wallet_accounts = { DKK = 1940 }", f"wallet_accounts.DKK: {QUOTE_IT}"),
         ("s.toml", "wallet_accounts = { DKK = ' ' }", "wallet_accounts: the account of DKK is empty"),
-        ("s.yaml", "wallet_accounts: { 1: '1940' }", f"wallet_accounts.1: {QUOTE_IT}"),
+        ("s.yaml", "wallet_accounts: { 1: '1940' }", 'line 1, column 20: 1 is a number in YAML: write "1"'),
+        ("s.yaml", "tax_codes:\n  NO: V25", 'line 2, column 3: NO is a truth value in YAML: write "NO"'),
+        ("s.yaml", "dimensions:\n  a: b\n  2026-01-31: C", 'line 3, column 3: 2026-01-31 is a date in YAML: write "'),
+        ("s.yaml", "dimensions: {1.50: C}", 'line 1, column 14: 1.50 is a number in YAML: write "1.50"'),
+        ("s.yaml", "tax_codes: {~: C}", 'line 1, column 13: ~ is nothing in YAML: write "~"'),
+        ("s.yaml", "On: draft", 'line 1, column 1: On is a truth value in YAML: write "On"'),
+        (
+            "s.toml",
+            "[tax_codes]\nI25='V25'\nposting='posted'",
+            "tax_codes.posting: a setting; put it above [tax_codes]",
+        ),
+        ("s.toml", "[dimensions]\npath='b.sqlite'", "dimensions.path: a setting; put it above [dimensions]"),
+        ("s.toml", "[companies]\nattachments='skip'", "companies.attachments: a setting; put it above [companies]"),
+        ("s.toml", "[wallet_accounts]\ncompanies={}", "wallet_accounts.companies: a setting; put it above [wallet"),
+        ("s.yaml", "tax_codes:\n  posting: posted", "tax_codes.posting: a setting; move it out of tax_codes"),
         ("s.toml", "companies = { acme = '1' }", "companies: each Pleo company is named by its UUID"),
         (
             "s.toml",
@@ -340,3 +357,8 @@ def test_what_is_wrong_with_a_value_from_elsewhere_is_told_by_where_it_comes_fro
     without_key = {name: value for name, value in CONNECTION.items() if name != "application_key"}
     with pytest.raises(SettingsError, match=r"^TRYTON_KEY: it is not set$"):
         read_settings_of(TrytonSettings, path, without_key, FROM)
+
+
+def test_words_in_quotation_marks_are_names_whatever_yaml_takes_them_for(tmp_path: Path) -> None:
+    text = "tax_codes: {'NO': V25, \"1\": V1, '2026-01-31': V2}"
+    assert read_settings(_written(tmp_path, "s.yaml", text)).tax_codes == {"NO": "V25", "1": "V1", "2026-01-31": "V2"}

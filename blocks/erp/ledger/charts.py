@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ErpConfigurationError
-from blocks.erp.ledger.csv_table import Columns, Row, Unique, name_of, read_table, shown
+from blocks.erp.ledger.csv_table import Columns, Row, Unique, codes_as_written, name_of, read_table, shown
 from blocks.erp.reference import KnownVendor, Period
 
 ACCOUNT_COLUMNS = Columns(("code", "name", "type"), ("identifier",))
@@ -22,6 +22,8 @@ DIMENSION_COLUMNS = Columns(("group", "code"), ("name",))
 VENDOR_COLUMNS = Columns(("code", "name"), ("external_id", "account", "tax_number", "payable_account", "blocked"))
 PERIOD_COLUMNS = Columns(("first_date", "last_date", "state"))
 RATE_COLUMNS = Columns(("currency", "first_date", "rate"))
+
+_CODES = ("code", "identifier", "account", "payable_account")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?", re.ASCII)
@@ -105,7 +107,7 @@ def read_charts(files: ChartFiles) -> Charts:
 
 
 def _read(path: Path | None, columns: Columns, read: Callable[[Iterable[Row]], tuple[T, ...]]) -> tuple[T, ...] | None:
-    return None if path is None else read(read_table(path, columns))
+    return None if path is None else read(codes_as_written(read_table(path, columns), *_CODES))
 
 
 def _not_empty(path: Path | None, rows: tuple[T, ...] | None, what: str) -> tuple[T, ...] | None:

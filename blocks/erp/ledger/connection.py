@@ -28,6 +28,7 @@ _WITHOUT_ENTRY = """
     LIMIT 1
 """
 
+_ENDING = ".sqlite"
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _APPLICATION_ID_AT = 68
@@ -35,14 +36,24 @@ _OLDEST_SQLITE = (3, 37, 0)
 
 
 def beancount_path(path: Path) -> Path:
-    """The Beancount file that belongs to a ledger file."""
-    return path.with_suffix(".beancount")
+    """The Beancount file that belongs to a ledger file: of its whole name, but for the ending .sqlite."""
+    return path.with_name(f"{_own_name(path)}.beancount")
 
 
 def receipts_folder(path: Path) -> Path:
-    """The folder of the attachments that belong to a ledger file, wherever links to it lie."""
+    """The folder of the attachments that belong to a ledger file, wherever links to it lie.
+
+    A ledger of another ending than .sqlite had it without that ending once, and keeps what is there.
+    """
     real = Path(os.path.realpath(path))
-    return real.with_name(f"{real.stem}-receipts")
+    folder, before = real.with_name(f"{_own_name(real)}-receipts"), real.with_name(f"{real.stem}-receipts")
+    has_one = before.is_dir() and real.exists() and not (folder.exists() or real.with_suffix(_ENDING).exists())
+    return before if has_one else folder
+
+
+def _own_name(path: Path) -> str:
+    """What no other ledger's file in the folder has: behind a dot may stand a year (acme.2025)."""
+    return path.name.removesuffix(_ENDING) or path.name
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,9 @@ MAX_TEXT = 255
 
 _SHOWN = 60
 _TOLD_SEPARATOR = re.compile(r'"?sep=([,;])"?[ ,;]*', re.IGNORECASE)
+_WHOLE_FRACTION = re.compile(r"\d+\.0+", re.ASCII)
+_FRACTION = re.compile(r"\d+\.\d*[1-9]\d*", re.ASCII)
+_SCIENTIFIC = re.compile(r"\d(\.\d+)?E\+\d+", re.ASCII)
 _BOOLEANS = {"": False, "no": False, "false": False, "0": False, "yes": True, "true": True, "1": True}
 
 
@@ -69,6 +72,22 @@ class Row:
         if value.lower() not in _BOOLEANS:
             raise self.wrong(f"{column} is {shown(value)}, but should be yes or no")
         return _BOOLEANS[value.lower()]
+
+
+def codes_as_written(rows: Iterable[Row], *columns: str) -> Iterator[Row]:
+    """The rows as they are; complains of a column whose codes a spreadsheet has made numbers of: 5820.0, 5.82E+03.
+
+    Codes with dots are none of these: where one has another fraction than 0, a chart numbers its accounts so.
+    """
+    all_rows = list(rows)
+    for column in columns:
+        values = [(row, row.values.get(column, "").strip()) for row in all_rows]
+        dotted = any(_FRACTION.fullmatch(value) for _, value in values)
+        for row, value in values:
+            if _SCIENTIFIC.fullmatch(value) or (not dotted and _WHOLE_FRACTION.fullmatch(value)):
+                message = "a spreadsheet has made a number of it: give the column the format Text, and type it anew"
+                raise row.wrong(f"{column} is {shown(value)}: {message}")
+    yield from all_rows
 
 
 class Unique:

@@ -313,3 +313,33 @@ def test_whatever_bytes_a_file_holds_it_is_a_chart_or_one_line(
         (line,) = str(error).splitlines()
         assert line.startswith(f"{tmp_path / kind}.csv")
         assert len(line) < 600
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["5820.0", "6010.0"], 'line 2: code is "5820.0": a spreadsheet has made a number of it'),
+        (["5820", "6010.0"], 'line 3: code is "6010.0": a spreadsheet has made a number of it'),
+        (["Cash", "1.2E+11"], 'line 3: code is "1.2E+11": a spreadsheet has made a number of it'),
+        (["5820.0", "5820.1"], None),
+        (["5820", "A.0"], None),
+    ],
+)
+def test_codes_that_a_spreadsheet_has_made_numbers_of_are_told(
+    tmp_path: Path, codes: list[str], said: str | None
+) -> None:
+    path = tmp_path / "accounts.csv"
+    path.write_text("code,name,type\n" + "".join(f"{code},Account,asset\n" for code in codes))
+    if said is None:
+        assert [one.account.code for one in read_charts(ChartFiles(accounts=path)).accounts or ()] == codes
+        return
+    with pytest.raises(ErpConfigurationError) as caught:
+        read_charts(ChartFiles(accounts=path))
+    assert said in str(caught.value)
+
+
+def test_a_vendors_accounts_are_looked_at_too(tmp_path: Path) -> None:
+    path = tmp_path / "vendors.csv"
+    path.write_text("code,name,payable_account\nV1,A,2900.0\nV2,B,\n")
+    with pytest.raises(ErpConfigurationError, match=r'line 2: payable_account is "2900\.0": a spreadsheet'):
+        read_charts(ChartFiles(vendors=path))

@@ -149,11 +149,14 @@ def _foreign_beancount(path: Path) -> None:
 
 
 def _beancount_of_other_books(path: Path) -> None:
+    others = path.with_name("others.sqlite")
+
     async def record() -> None:
-        async with opened(path.with_suffix(".db"), OTHER_COMPANY) as ledger:
+        async with opened(others, OTHER_COMPANY) as ledger:
             await ledger.finish_job()
 
     asyncio.run(record())
+    others.with_suffix(".beancount").rename(path.with_suffix(".beancount"))
 
 
 def _beancount_folder(path: Path) -> None:
