@@ -32,6 +32,11 @@ async def load_erp_settings(name: str) -> ErpBlock:
 
 
 async def _load(name: str) -> Block:
+    type_, _, own_name = name.partition("/")
+    if not type_.strip() or not own_name.strip():
+        raise PleoConfigurationError(
+            f"{one_line(name, 100)!r} names no block: give its type and its name, such as ledger/books"
+        )
     try:
         return await Block.aload(name)
     except (ValueError, RuntimeError) as error:
