@@ -59,11 +59,20 @@ _ENTRIES = f"""
     ORDER BY e.posting_date, e.id, l.line_no
 """  # noqa: S608  a constant of ours
 
-_DOCUMENTS = """
-    SELECT e.id, d.document_no, d.kind, d.journal, d.invoice_number, d.vendor, v.name
+_MOST_OTHERS = 20
+"""How many other bills of its invoice a bill names: thousands may have been given one number, such as n/a."""
+
+_DOCUMENTS = f"""
+    SELECT e.id, d.document_no, d.kind, d.journal, d.invoice_number, d.vendor, v.name,
+        (SELECT group_concat(external_id, ', ') FROM (
+            SELECT other.external_id FROM document AS o JOIN entry AS other ON other.id = o.entry_id
+            WHERE d.kind = 'bill' AND o.kind = 'bill' AND o.entry_id <> d.entry_id AND o.vendor = d.vendor
+                AND o.invoice_number = d.invoice_number AND d.invoice_number <> ''
+                AND e.in_force = 1 AND other.in_force = 1
+            ORDER BY o.entry_id LIMIT {_MOST_OTHERS}))
     FROM entry AS e CROSS JOIN document AS d ON d.entry_id = e.id LEFT JOIN vendor AS v ON v.code = d.vendor
     ORDER BY e.posting_date, e.id, d.document_no
-"""
+"""  # noqa: S608  a constant of ours
 
 _ATTACHMENTS = """
     SELECT e.id, a.number, a.name, a.file FROM entry AS e CROSS JOIN attachment AS a ON a.entry_id = e.id
@@ -203,7 +212,7 @@ class _LineRow(NamedTuple):
 
 
 class _DocumentRow(NamedTuple):
-    """One row of the table document, with its vendor's name."""
+    """One row of the table document, with its vendor's name, and the numbers of other bills of its invoice."""
 
     document_no: int
     kind: str
@@ -211,6 +220,7 @@ class _DocumentRow(NamedTuple):
     invoice_number: str
     vendor: str | None
     vendor_name: str | None
+    other_bills: str | None
 
 
 class _AttachmentRow(NamedTuple):
@@ -291,6 +301,8 @@ def _metadata(
             yield "vendor-name", _quoted(first.vendor_name or "")
         if first.invoice_number:
             details["invoice_number"] = first.invoice_number
+        if others := next((one.other_bills for one in documents if one.other_bills), None):
+            yield "also-billed-by", _quoted(others)
     for name, value in details.items():
         yield name.replace("_", "-"), value if name in _DATES else _quoted(value)
     for one in attachments:

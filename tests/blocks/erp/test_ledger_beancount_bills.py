@@ -74,6 +74,24 @@ async def test_a_bill_and_its_payment_are_one_transaction_with_each_line_under_i
     ]
 
 
+async def test_two_bills_of_one_invoice_name_each_other_and_a_payment_none(tmp_path: Path) -> None:
+    path = await written(
+        tmp_path / "books.sqlite",
+        a_bill(1, BILL),
+        a_bill(2, PAYMENT),
+        a_bill(3, BILL, PAYMENT),
+        a_bill(4, BILL, currency="EUR"),
+        a_bill(5, BILL, invoice_number="2026-18"),
+        a_bill(6, BILL, invoice_number=""),
+        a_bill(7, BILL, invoice_number=""),
+        a_bill(8, BILL, vendor=None),
+    )
+    bean_check(path)
+    named = [one.meta.get("also-billed-by") for one in transactions(load(path))]
+    expected = ["PX-000003, PX-000004", None, "PX-000001, PX-000004", "PX-000001, PX-000003"]
+    assert named == [*expected, None, None, None, None]
+
+
 async def test_bills_and_payments_of_one_invoice_share_a_link_and_others_do_not(tmp_path: Path) -> None:
     path = await written(
         tmp_path / "books.sqlite",
