@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Any, TypeVar
 
 from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
@@ -26,6 +25,7 @@ from blocks.erp.reference import (
     Vendors,
     rates_by_date,
 )
+from blocks.erp.remote.names import ByCode
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import (
     BILLS_MODULE,
@@ -39,8 +39,6 @@ from blocks.erp.tryton.directory import (
     TaxPart,
 )
 from blocks.text import one_line
-
-T = TypeVar("T")
 
 _MAX_NAME = 120
 _TAX_FIELDS = ("name", "parent", "type", "rate", "amount", "invoice_account.code", "credit_note_account.code")
@@ -91,22 +89,21 @@ class _Loader:
     def _name(self) -> str:
         return one_line(str(self._company["party"]["name"]), _MAX_NAME)
 
-    async def _currencies(self) -> dict[str, Currency]:
+    async def _currencies(self) -> Mapping[str, Currency]:
         rows = await self._client.search_all("currency.currency", [], ("code", "digits"))
-        return _unambiguous(
-            (row["code"], Currency(row["id"], row["code"], row["digits"])) for row in rows if row["code"]
-        )
+        found = ((row["code"], Currency(row["id"], row["code"], row["digits"])) for row in rows if row["code"])
+        return ByCode("currency", "Tryton", found)
 
-    async def _accounts(self) -> dict[str, LedgerAccount]:
+    async def _accounts(self) -> Mapping[str, LedgerAccount]:
         domain = [*self._of_company, ["type", "!=", None], ["closed", "!=", True]]
         fields = (
             "code", "name", "party_required", "reconcile", "second_currency.code", "start_date", "end_date",
             "type.statement", "type.assets", "type.expense", "type.payable",
         )  # fmt: skip
         rows = await self._client.search_all("account.account", domain, fields)
-        return _unambiguous((row["code"], _account(row)) for row in rows if row["code"])
+        return ByCode("account", "Tryton", ((row["code"], _account(row)) for row in rows if row["code"]))
 
-    async def _taxes(self) -> dict[str, tuple[TaxPart, ...]]:
+    async def _taxes(self) -> Mapping[str, tuple[TaxPart, ...]]:
         rows = await self._client.search_all("account.tax", [*self._of_company, ["active", "=", True]], _TAX_FIELDS)
         children: dict[int, list[Row]] = defaultdict(list)
         for row in rows:
@@ -118,21 +115,24 @@ class _Loader:
                 return tuple(part for child in children[row["id"]] for part in parts(child))
             return (_tax_part(row),)
 
-        return _unambiguous((row["name"], parts(row)) for row in rows if not row["parent"])
+        return ByCode("tax", "Tryton", ((row["name"], parts(row)) for row in rows if not row["parent"]))
 
-    async def _analytic(self) -> dict[tuple[str, str], AnalyticAccount]:
+    async def _analytic(self) -> Mapping[tuple[str, str], AnalyticAccount]:
         domain = [*self._of_company, ["type", "=", "normal"], ["active", "=", True]]
         fields = ("code", "name", "root.code", "root.name")
         rows = await self._client.search_all("analytic_account.account", domain, fields)
-        return _unambiguous(
+        found = (
             ((root["code"] or root["name"], row["code"] or row["name"]), AnalyticAccount(row["id"], root["id"]))
             for row in rows
             if (root := row["root"])
         )
+        return ByCode("analytic account", "Tryton", found)
 
-    async def _journals(self) -> dict[str, Journal]:
+    async def _journals(self) -> Mapping[str, Journal]:
         rows = await self._client.search_all("account.journal", [["active", "=", True]], ("code", "type"))
-        return _unambiguous((row["code"], Journal(row["id"], row["type"])) for row in rows if row["code"])
+        return ByCode(
+            "journal", "Tryton", ((row["code"], Journal(row["id"], row["type"])) for row in rows if row["code"])
+        )
 
     async def _periods(self) -> tuple[AccountingPeriod, ...]:
         domain = [*self._of_company, ["type", "=", "standard"]]
@@ -270,11 +270,3 @@ def _journal_uses(journals: Mapping[str, Journal]) -> dict[JournalUse, str]:
         if len(codes) == 1:
             found[use] = codes[0]
     return found
-
-
-def _unambiguous(pairs: Iterable[tuple[Any, T]]) -> dict[Any, T]:
-    """The pairs whose key comes but once."""
-    found: dict[Any, list[T]] = defaultdict(list)
-    for key, value in pairs:
-        found[key].append(value)
-    return {key: values[0] for key, values in found.items() if len(values) == 1}

@@ -5,70 +5,52 @@ Never by its words, which follow the user's language.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Bill, Entry, JournalEntry, Line
+from blocks.erp.entries import Bill, Entry
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
+from blocks.erp.reference import JournalUse
+from blocks.erp.remote import checks
 from blocks.erp.remote.calls import CallRefused
+from blocks.erp.remote.names import ByCode
 from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
 from blocks.erp.tryton.payloads import EntryPayload, amount_of, is_invoice
 from blocks.erp.tryton.records import Model, TrytonRecord
 
-_Finding = tuple[RefusalKind, str, str]
-
 _FOR_BILLS = {JournalUse.BILLS, JournalUse.CREDIT_NOTES}
 
 
-def check_entry(entry: Entry, directory: Directory, units: MinorUnits, max_amount_minor: int) -> Refused | None:
+def check_entry(
+    entry: Entry, directory: Directory, units: MinorUnits, *, company_id: str, limits: Capabilities
+) -> Refused | None:
     """The first thing that is wrong with an entry, or None."""
-    finding = _check_sums(entry, max_amount_minor)
-    if finding is None:
-        refused = check_names(entry, directory.reference)
-        if refused is not None:
-            return refused
-    finding = finding or _check_period(entry, directory) or _check_currency(entry, directory, units)
+    refused = checks.check_entry(entry, company_id=company_id, limits=limits, reference=directory.reference)
+    if refused is not None:
+        return replace(refused, message=_reason(refused, directory) or refused.message)
+    finding = _check_period(entry, directory) or _check_currency(entry, directory, units)
     finding = finding or (_check_bill(entry, directory) if isinstance(entry, Bill) else None)
     finding = finding or _check_journals(entry, directory) or _check_accounts(entry, directory)
     return None if finding is None else Refused(entry.accounting_entry_id, *finding)
 
 
-def _parts(entry: Entry) -> list[tuple[Line, ...]]:
-    """The lines of each thing that has to balance by itself."""
-    return [document.lines for document in entry.documents] if isinstance(entry, Bill) else [entry.all_lines]
+def _reason(refused: Refused, directory: Directory) -> str | None:
+    """Why a code leads nowhere, where Tryton has more to say than that."""
+    names = {RefusalKind.UNKNOWN_ACCOUNT: directory.accounts, RefusalKind.UNKNOWN_TAX_CODE: directory.taxes}
+    known = names.get(refused.kind)
+    return known.why_not(refused.subject) if isinstance(known, ByCode) else None
 
 
-def _check_sums(entry: Entry, max_amount_minor: int) -> _Finding | None:
-    if not entry.all_lines:
-        return RefusalKind.UNBALANCED, "lines", "the entry has no lines"
-    for lines in _parts(entry):
-        if sum(line.amount_minor for line in lines):
-            return RefusalKind.UNBALANCED, "lines", "debits and credits differ"
-        if sum(_company_minor(line) for line in lines):
-            return RefusalKind.UNBALANCED, "lines", "debits and credits differ in the company's currency"
-    if abs(sum(line.amount_minor for line in entry.all_lines if line.counter)) != abs(entry.amount_minor):
-        return RefusalKind.UNBALANCED, "amount", "the entry does not settle its amount"
-    for line in entry.all_lines:
-        if line.debit_minor < 0 or line.credit_minor < 0 or (line.debit_minor and line.credit_minor):
-            return RefusalKind.OTHER, line.account.code, "a line is a debit or a credit, and never negative"
-        if max(line.debit_minor, line.credit_minor, line.company_minor or 0) > max_amount_minor:
-            return RefusalKind.OTHER, line.account.code, "the amount is larger than can be recorded"
-    return None
-
-
-def _company_minor(line: Line) -> int:
-    size = line.debit_minor + line.credit_minor if line.company_minor is None else line.company_minor
-    return size if line.debit_minor else -size
-
-
-def _check_period(entry: Entry, directory: Directory) -> _Finding | None:
+def _check_period(entry: Entry, directory: Directory) -> checks.Finding | None:
     if directory.period(entry.posting_date) is not None:
         return None
     day = entry.posting_date.isoformat()
     return RefusalKind.CLOSED_PERIOD, day, f"The period of {day} is closed in Tryton, or there is none."
 
 
-def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _Finding | None:
+def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> checks.Finding | None:
     currency = directory.currencies.get(entry.currency)
     if currency is None:
         return RefusalKind.OTHER, entry.currency, f"Tryton has no active currency {entry.currency}: add it there"
@@ -85,7 +67,7 @@ def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _F
     return None
 
 
-def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
+def _check_bill(entry: Bill, directory: Directory) -> checks.Finding | None:
     if entry.vendor is None:
         return None
     invoiced = entry_is_invoiced(entry)
@@ -97,8 +79,7 @@ def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
         text = "Tryton's bills take no analytic accounts: activate its module analytic_invoice."
         return RefusalKind.UNKNOWN_DIMENSION, dimension.code, text
     party = directory.parties.get(entry.vendor.code)
-    known = directory.reference.vendors.by_code(entry.vendor.code) if directory.reference.vendors else None
-    if party is None or known is None or known.blocked:
+    if party is None:
         return RefusalKind.UNKNOWN_VENDOR, entry.vendor.code, f"Tryton has no active party {entry.vendor.code}"
     if party.address_id is None and invoiced:
         return (
@@ -115,13 +96,8 @@ def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
     return None
 
 
-def _check_journals(entry: Entry, directory: Directory) -> _Finding | None:
-    named: list[tuple[str, JournalUse]]
-    if isinstance(entry, Bill):
-        named = [(document.journal, JOURNAL_USES[document.kind]) for document in entry.documents]
-    else:
-        named = [(entry.journal, JournalUse.GENERAL)] if isinstance(entry, JournalEntry) else []
-    for code, use in named:
+def _check_journals(entry: Entry, directory: Directory) -> checks.Finding | None:
+    for use, code in checks.journals_of(entry):
         journal = directory.journals.get(code)
         if journal is None:
             return RefusalKind.MISSING_JOURNAL, code or use.value, f"Tryton has no journal {code}"
@@ -139,7 +115,7 @@ def entry_is_invoiced(entry: Entry) -> bool:
     return isinstance(entry, Bill) and any(is_invoice(entry, document) for document in entry.documents)
 
 
-def _check_accounts(entry: Entry, directory: Directory) -> _Finding | None:
+def _check_accounts(entry: Entry, directory: Directory) -> checks.Finding | None:
     has_party = isinstance(entry, Bill) and entry.vendor is not None
     for line in entry.all_lines:
         account = directory.accounts[line.account.code]

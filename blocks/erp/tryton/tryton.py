@@ -27,6 +27,7 @@ from blocks.erp.tryton.replacement import Replacer
 from blocks.erp.tryton.reversal import Reverser
 from blocks.erp.tryton.server import Server, look_at_server
 from blocks.erp.tryton.settlement import settle
+from blocks.erp.tryton.statements import Written
 from blocks.erp.tryton.stock_recorder import PendingEntry, StockRecorder
 
 MAX_ENTRIES = 1000
@@ -126,10 +127,8 @@ class Tryton:
         """Why Tryton would refuse this entry, by what was read of it, or None."""
         if self._books is None:
             raise RuntimeError("load_reference comes first")
-        if entry.company_id.lower() != self._company_id:
-            text = f"the entry is of company {entry.company_id}, and this run of {self._company_id}"
-            return Refused(entry.accounting_entry_id, RefusalKind.OTHER, entry.company_id, text)
-        return check_entry(entry, self._books.directory, self._minor_units, MAX_AMOUNT_MINOR)
+        limits = replace(self.describe(), bills=True)  # which of them need a module is told document by document
+        return check_entry(entry, self._books.directory, self._minor_units, company_id=self._company_id, limits=limits)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand, wholly, among any number of ids."""
@@ -157,8 +156,11 @@ class Tryton:
             with writing():
                 for post in (False, True):
                     await self._record(books, [one for one in pending.values() if one.payload.post is post], post=post)
-                told = [one.id_ for one in pending.values() if one.refused is None and (one.found or one.is_bill)]
-                found = await books.finder.find(told)
+                told = [one for one in pending.values() if one.refused is None]
+                found = await books.finder.find([one.id_ for one in told])
+                for one in told:
+                    if not one.found and one.id_ in found:
+                        await self._compare(books, one, found[one.id_])
         except (ErpLoginRefused, ErpRateLimited) as error:
             known: list[Outcome] = []
             for place in range(len(entries)):
@@ -290,6 +292,18 @@ class Tryton:
                     refused[id_] = await books.refusals.of_posting(record, why)
         await self._settle(books, [id_ for id_ in entries if id_ not in refused])
         return list(refused.values())
+
+    async def _compare(self, books: _Books, one: PendingEntry, stands: Recorded) -> None:
+        """Refuse what Tryton did not record as it was sent; a draft of it is taken away again."""
+        now, units = Written(stands.posting_date, stands.balances), self._minor_units
+        differs = Written.of(one.payload.entry).edits_in(now, stands.currency, units)
+        if differs:
+            text = f"Tryton did not record it as it was sent ({stands.external_id}): {'; '.join(differs)}"
+            one.refused = Refused(one.id_, RefusalKind.OTHER, "entry", text)
+            for records in (await books.finder.look_up([one.id_])).values():
+                for record in records:
+                    if record.state is EntryState.DRAFT:
+                        await Writer(books.client, post=False).drop(record)
 
     async def _settle(self, books: _Books, ids: Sequence[str]) -> None:
         """Settle the bills and payments among these entries that are posted."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import (
     Account,
@@ -127,7 +128,7 @@ def with_tax(side: str = "debit", code: str = "I25") -> list[Line]:
 
 
 def made(entry: JournalEntry | Bill) -> list[dict[str, Any]]:
-    assert check_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS, 10**17) is None
+    assert check_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS, **AGAINST) is None
     return [record.values for record in payload_of(entry, DIRECTORY, MinorUnits.HUNDREDTHS).records]
 
 
@@ -174,6 +175,12 @@ def test_money_back_turns_every_amount_round_its_tax_too() -> None:
     assert taxes_of(cost) == [(31, "base", Decimal("-100.00"))]
     assert taxes_of(tax) == [(31, "tax", Decimal("-25.00"))]
     assert wallet["description"].startswith("Pleo -125.00 DKK, ")
+
+
+AGAINST: dict[str, Any] = {
+    "company_id": "company",
+    "limits": Capabilities("Tryton", 1000, 200, 80, 10**17, bills=True),
+}
 
 
 @pytest.mark.parametrize(("side", "sign"), [("debit", 1), ("credit", -1)])
@@ -319,14 +326,14 @@ def test_a_bill_with_its_payment_is_an_invoice_and_a_move_that_settle_each_other
 def test_what_tryton_would_refuse_is_told_before_it_is_sent(
     entry: JournalEntry | Bill, kind: RefusalKind, subject: str
 ) -> None:
-    refused = check_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS, 10**17)
+    refused = check_entry(entry, DIRECTORY, MinorUnits.HUNDREDTHS, **AGAINST)
     assert refused is not None
     assert (refused.accounting_entry_id, refused.kind, refused.subject) == (ID, kind, subject)
 
 
 def test_a_payment_needs_no_address_of_its_vendor() -> None:
     vendor = Vendor("V-2", "No address", PAYABLE)
-    assert check_entry(bill(DocumentKind.PAYMENT, vendor=vendor), DIRECTORY, MinorUnits.HUNDREDTHS, 10**17) is None
+    assert check_entry(bill(DocumentKind.PAYMENT, vendor=vendor), DIRECTORY, MinorUnits.HUNDREDTHS, **AGAINST) is None
 
 
 def test_what_the_supplier_charged_and_who_spent_it_is_told_to_people() -> None:
