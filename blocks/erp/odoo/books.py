@@ -221,6 +221,7 @@ class OdooBooks:
         if len(names) == len(ids):
             for name, id_ in zip(names, ids, strict=True):
                 self._made.setdefault(name.accounting_entry_id, []).append(id_)
+                self._reader.know(id_, name)
 
 
 class _Shelf:

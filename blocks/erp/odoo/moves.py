@@ -103,6 +103,11 @@ class MoveReader:
         }
         self._dimensions = {str(one.id): Dimension(*key) for key, one in directory.analytic.items()}
         self._vendors = {id_: code for code, id_ in directory.partners.items()}
+        self._names: dict[int, MoveName] = {}
+
+    def know(self, id_: int, name: MoveName) -> None:
+        """Odoo has just said that this move has that external id, which never becomes another's."""
+        self._names[id_] = name
 
     async def look_up(self, ids: Sequence[str]) -> dict[str, Found]:
         """What there is of these expenses, by accounting entry id; of those without any move there is nothing."""
@@ -127,8 +132,8 @@ class MoveReader:
         if not rows:
             return {}
         ids = [row["id"] for row in rows]
-        names, lines, files = await asyncio.gather(
-            self._client.call(MODEL, "get_metadata", ids, changes=False),
+        _, lines, files = await asyncio.gather(
+            self._prove([id_ for id_ in ids if id_ not in self._names]),
             self._client.search_read("account.move.line", [["move_id", "in", ids]], _LINE_FIELDS),
             self._client.search_read("ir.attachment", [["res_model", "=", MODEL], ["res_id", "in", ids]], _FILE_FIELDS),
         )
@@ -140,12 +145,18 @@ class MoveReader:
         for file in files:
             files_of[file["res_id"]].append(file)
         moves: dict[str, list[Move]] = defaultdict(list)
-        proven = {row["id"]: name for row in names for name in _names(row)}
         for row in rows:
-            name = proven.get(row["id"])
+            name = self._names.get(row["id"])
             if name is not None:  # else it only says in its source document that it is one of ours
                 moves[name.accounting_entry_id].append(Move(row["id"], name, row, tuple(lines_of[row["id"]])))
         return {id_: _found(several, files_of) for id_, several in moves.items()}
+
+    async def _prove(self, ids: Sequence[int]) -> None:
+        """Learn the names of moves by their external ids."""
+        rows = await self._client.call(MODEL, "get_metadata", list(ids), changes=False) if ids else []
+        for row in rows:
+            for name in _names(row):
+                self._names[row["id"]] = name
 
     def standing_lines(self, move: Move) -> list[StandingLine]:
         """The lines of a move, to be compared."""
