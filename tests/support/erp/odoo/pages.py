@@ -9,11 +9,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.chromium import CHROMIUM, MISSING, BrowserError, Page, a_page
 
+_TRIES = 5
+_LOGIN = "document.querySelector('form.oe_login_form')"
 _FORM = "document.querySelector('.o_form_view .o_field_widget')"
 _ITEMS = (
     "[...document.querySelectorAll('.o_form_view .nav-link')].find(one => one.innerText.trim() === 'Journal Items')"
@@ -48,11 +51,17 @@ class Form:
 def log_in(page: Page, link: str, user: str, password: str) -> None:
     """Follow a link as somebody who has not logged in yet. The record is shown afterwards."""
     page.open(link)
-    page.wait_for("document.querySelector('form.oe_login_form #login') !== null")
-    page.run(f"document.querySelector('#login').value = {json.dumps(user)}")
-    page.run("document.querySelector('#password').focus()")
-    page.type(password)
-    page.wait_for(f"{_FORM} !== null", within_s=120)
+    for _ in range(_TRIES):
+        page.wait_for(f"{_LOGIN} !== null || {_FORM} !== null", within_s=120)
+        if page.run(f"{_FORM} !== null"):
+            return
+        for name, text in (("login", user), ("password", password)):
+            page.run(f"document.querySelector('#{name}').value = {json.dumps(text)}")
+        page.run(f"{_LOGIN}.requestSubmit()")
+        with suppress(AssertionError):  # the form may not have been ready, as for a person who is too fast
+            page.wait_for(f"{_FORM} !== null", within_s=40)
+            return
+    page.wait_for(f"{_FORM} !== null")
 
 
 def shown(page: Page, link: str, *, journal_items: bool = True) -> Form:
