@@ -3,27 +3,25 @@ silence: a locked day is moved, a currency without a rate counts as one to one, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Bill, Entry, JournalEntry, Line
+from blocks.erp.entries import Bill, Entry, JournalEntry
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.odoo.directory import Directory, Locks
 from blocks.erp.odoo.payloads import MAX_NUMBER, amount_of, is_invoice
 from blocks.erp.reference import JOURNAL_USES, JournalUse, check_names
+from blocks.erp.remote.checks import Finding, check_sums
 
 MAX_DESCRIPTION = 200
 MAX_REFERENCE = 80
 MAX_AMOUNT_MINOR = 10**13
 """Odoo reckons with floats, which are exact for amounts of this size, and sums of many of them."""
 
-_Finding = tuple[RefusalKind, str, str]
-
 
 def check_entry(entry: Entry, directory: Directory, units: MinorUnits, today: date) -> Refused | None:
     """The first thing that is wrong with an entry, or None. `today` is the day of the clock, somewhere on earth."""
-    finding = _check_sums(entry)
+    finding = check_sums(entry, MAX_AMOUNT_MINOR)
     if finding is None:
         refused = check_names(entry, directory.reference)
         if refused is not None:
@@ -54,38 +52,7 @@ def _with_reason(refused: Refused, entry: Entry, directory: Directory) -> Refuse
     return Refused(entry.accounting_entry_id, refused.kind, refused.subject, why)
 
 
-def _parts(entry: Entry) -> Iterator[tuple[Line, ...]]:
-    """The lines of each thing that has to balance by itself."""
-    if isinstance(entry, Bill):
-        yield from (document.lines for document in entry.documents)
-    else:
-        yield entry.all_lines
-
-
-def _check_sums(entry: Entry) -> _Finding | None:
-    if not entry.all_lines:
-        return RefusalKind.UNBALANCED, "lines", "the entry has no lines"
-    for lines in _parts(entry):
-        if sum(line.amount_minor for line in lines):
-            return RefusalKind.UNBALANCED, "lines", "debits and credits differ"
-        if sum(_worth(line) for line in lines):
-            return RefusalKind.UNBALANCED, "lines", "debits and credits differ in the company's currency"
-    if abs(sum(line.amount_minor for line in entry.all_lines if line.counter)) != abs(entry.amount_minor):
-        return RefusalKind.UNBALANCED, "amount", "the entry does not settle its amount"
-    for line in entry.all_lines:
-        if line.debit_minor < 0 or line.credit_minor < 0 or (line.debit_minor and line.credit_minor):
-            return RefusalKind.OTHER, line.account.code, "a line is a debit or a credit, and never negative"
-        if max(line.debit_minor, line.credit_minor, line.company_minor or 0) > MAX_AMOUNT_MINOR:
-            return RefusalKind.OTHER, line.account.code, "the amount is larger than can be recorded"
-    return None
-
-
-def _worth(line: Line) -> int:
-    size = line.debit_minor + line.credit_minor if line.company_minor is None else line.company_minor
-    return size if line.debit_minor else -size
-
-
-def _check_texts(entry: Entry) -> _Finding | None:
+def _check_texts(entry: Entry) -> Finding | None:
     number = entry.invoice_number if isinstance(entry, Bill) else ""
     for text, most, what in (
         (entry.description, MAX_DESCRIPTION, "description"),
@@ -97,7 +64,7 @@ def _check_texts(entry: Entry) -> _Finding | None:
     return None
 
 
-def _check_day(entry: Entry, locks: Locks, today: date) -> _Finding | None:
+def _check_day(entry: Entry, locks: Locks, today: date) -> Finding | None:
     day = entry.posting_date
     if locks.cover(day):
         refused = locked(entry.accounting_entry_id, day, locks)
@@ -108,7 +75,7 @@ def _check_day(entry: Entry, locks: Locks, today: date) -> _Finding | None:
     return None
 
 
-def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _Finding | None:
+def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> Finding | None:
     currency = directory.currencies.get(entry.currency)
     if currency is None:
         return RefusalKind.OTHER, entry.currency, f"Odoo has no active currency {entry.currency}: activate it there"
@@ -125,7 +92,7 @@ def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> _F
     return None
 
 
-def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
+def _check_bill(entry: Bill, directory: Directory) -> Finding | None:
     if entry.vendor is None:
         return None
     vendors = directory.reference.vendors
@@ -139,7 +106,7 @@ def _check_bill(entry: Bill, directory: Directory) -> _Finding | None:
     return None
 
 
-def _check_journals(entry: Entry, directory: Directory) -> _Finding | None:
+def _check_journals(entry: Entry, directory: Directory) -> Finding | None:
     named: list[tuple[str, JournalUse, bool]] = []
     if isinstance(entry, Bill):
         named = [(one.journal, JOURNAL_USES[one.kind], is_invoice(entry, one)) for one in entry.documents]
@@ -155,7 +122,7 @@ def _check_journals(entry: Entry, directory: Directory) -> _Finding | None:
     return None
 
 
-def _check_lines(entry: Entry, directory: Directory) -> _Finding | None:
+def _check_lines(entry: Entry, directory: Directory) -> Finding | None:
     for line in entry.all_lines:
         only = directory.accounts[line.account.code].currency
         if only not in (None, entry.currency):
