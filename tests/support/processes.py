@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -41,10 +41,9 @@ def until(check: Callable[[], T], *, within_s: float, every_s: float = 0.1, othe
 
 @contextmanager
 def running(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path = ROOT, **user: Any
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program with its own process group while the context lasts; what it prints goes to `log`. `user` says who it
-    runs as, in the words of `subprocess`."""
+    """A program with its own process group while the context lasts; what it prints goes to `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -54,7 +53,6 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **user,
         )
     try:
         yield process
