@@ -1,6 +1,8 @@
 """Saves the blocks that the deployment names: the credentials for Pleo, and the settings of an accounting system.
 
     python deployments/save_blocks.py [LEDGER]
+    python deployments/save_blocks.py pleo NAME
+    python deployments/save_blocks.py ledger NAME LEDGER [--settings FILE]
     python deployments/save_blocks.py tryton NAME [--settings FILE]
     python deployments/save_blocks.py odoo NAME [--settings FILE]
 
@@ -9,11 +11,15 @@ or PLEO_ACCESS_TOKEN and PLEO_BASE_URL, so that no key stands on a command line.
 is the file of the embedded ledger, books.sqlite without it; settings of a ledger that are saved already stay as they
 are.
 
-The second saves `tryton/NAME`. Where Tryton is and how it is entered is read from the environment: TRYTON_URL,
+The second and the third save `pleo-credentials/NAME`, from the same variables, and `ledger/NAME`: as many as there are.
+With {company} in LEDGER's name there is a file for each company. FILE has the ledger's other settings, in TOML or YAML;
+without it those that are saved already stay as they are.
+
+The fourth saves `tryton/NAME`. Where Tryton is and how it is entered is read from the environment: TRYTON_URL,
 TRYTON_DATABASE and TRYTON_KEY, perhaps TRYTON_USER and TRYTON_PASSWORD, and TRYTON_COMPANY. It replaces what was saved
 before. FILE has the other settings, in TOML or YAML; without it those that are saved already stay as they are.
 
-The third does the same for `odoo/NAME`, from ODOO_URL, ODOO_DATABASE and ODOO_KEY, perhaps ODOO_USER and ODOO_COMPANY.
+The last does the same for `odoo/NAME`, from ODOO_URL, ODOO_DATABASE and ODOO_KEY, perhaps ODOO_USER and ODOO_COMPANY.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -36,9 +42,10 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from prefect.logging.configuration import setup_logging
 
 from blocks.collection import LedgerSettings, OdooSettings, TrytonSettings
+from blocks.erp.block import ErpBlock
 from blocks.pleo.credentials import credentials_from_environment
 from blocks.pleo.errors import PleoConfigurationError
-from flows.settings import SettingsError, checked_settings, read_settings_of
+from flows.settings import SettingsError, checked_settings, read_settings, read_settings_of
 
 
 class System(NamedTuple):
@@ -84,9 +91,7 @@ class _Parser(argparse.ArgumentParser):
 
 def save(ledger: Path) -> None:
     """Save both blocks, the ledger's with its full path. Raises PleoConfigurationError without usable credentials."""
-    credentials = credentials_from_environment(os.environ)
-    credentials.save("pleo", overwrite=True)
-    print(f"saved pleo-credentials/pleo for {credentials.base_url}")
+    save_pleo("pleo")
     try:
         LedgerSettings(path=str(ledger.absolute())).save("books")
     except ValueError as error:
@@ -95,6 +100,24 @@ def save(ledger: Path) -> None:
         print("kept  ledger/books, which was there already")
     else:
         print(f"saved ledger/books, with its books in {ledger.absolute()}")
+
+
+def save_pleo(name: str) -> None:
+    """Save `pleo-credentials/name`. Raises PleoConfigurationError without usable credentials."""
+    credentials = credentials_from_environment(os.environ)
+    credentials.save(name, overwrite=True)
+    print(f"saved pleo-credentials/{name} for {credentials.base_url}")
+
+
+def save_ledger(name: str, ledger: Path, file: Path | None) -> None:
+    """Save `ledger/name`, its paths whole. Raises SettingsError with one line that says what to set."""
+    path = str(ledger.absolute())
+    if file is not None:
+        settings = read_settings(file, path=path)
+    else:
+        settings = checked_settings(LedgerSettings, {**_saved(LedgerSettings, name), "path": path}, "", {})
+    settings.save(name, overwrite=True)
+    print(f"saved ledger/{name}, with its books in {path}")
 
 
 def save_system(type_: str, name: str, file: Path | None, environment: Mapping[str, str]) -> None:
@@ -107,7 +130,7 @@ def save_system(type_: str, name: str, file: Path | None, environment: Mapping[s
         if file is not None:
             settings = read_settings_of(system.settings, file, given, system.connection)
         else:
-            saved = _saved(type_, name)
+            saved = _saved(system.settings, name, system.connection)
             settings = checked_settings(system.settings, {**saved, **given}, "", system.connection)
         settings.save(name, overwrite=True)
     except PrefectHTTPStatusError as error:
@@ -124,11 +147,11 @@ def save_system(type_: str, name: str, file: Path | None, environment: Mapping[s
     print(f"saved {type_}/{name} for database {settings.database} at {settings.base_url}{company}{entered}")
 
 
-def _saved(type_: str, name: str) -> dict[str, Any]:
-    """What is saved under that name beside the connection, if anything is."""
-    system = SYSTEMS[type_]
+def _saved(kind: type[ErpBlock], name: str, but: Collection[str] = ()) -> dict[str, Any]:
+    """What is saved under that name beside the fields `but`, if anything is."""
+    type_ = kind.get_block_type_slug()
     try:
-        saved = system.settings.load(name)
+        saved = kind.load(name)
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             return {}
@@ -137,21 +160,29 @@ def _saved(type_: str, name: str) -> dict[str, Any]:
         raise SettingsError(
             f"what is saved as {type_}/{name} are no settings any more: say with --settings FILE what takes their place"
         ) from None
-    return {field: getattr(saved, field) for field in system.settings.model_fields if field not in system.connection}
+    return {field: getattr(saved, field) for field in kind.model_fields if field not in but}
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     usage = "\n       ".join(
-        ["save_blocks.py [LEDGER]", *(f"save_blocks.py {type_} NAME [--settings FILE]" for type_ in SYSTEMS)]
+        [
+            "save_blocks.py [LEDGER]",
+            "save_blocks.py pleo NAME",
+            "save_blocks.py ledger NAME LEDGER [--settings FILE]",
+            *(f"save_blocks.py {type_} NAME [--settings FILE]" for type_ in SYSTEMS),
+        ]
     )
     parser = _Parser(
         usage=usage, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    if not arguments or arguments[0] not in SYSTEMS:
+    if not arguments or arguments[0] not in ("pleo", "ledger", *SYSTEMS):
         parser.add_argument("ledger", nargs="?", type=Path, default=Path("books.sqlite"), help=argparse.SUPPRESS)
         return parser.parse_args(arguments)
     parser.add_argument("name", metavar="NAME", help=argparse.SUPPRESS)
-    parser.add_argument("--settings", type=Path, help=argparse.SUPPRESS)
+    if arguments[0] == "ledger":
+        parser.add_argument("ledger", metavar="LEDGER", type=Path, help=argparse.SUPPRESS)
+    if arguments[0] != "pleo":
+        parser.add_argument("--settings", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments[1:], argparse.Namespace(type=arguments[0]))
     if not _NAME.fullmatch(options.name):
         parser.error(f"{options.name!r} cannot be the name of a block: use small letters, digits and dashes")
@@ -173,10 +204,15 @@ def main(arguments: Sequence[str]) -> None:
         if problem is not None:
             sys.exit(f"save_blocks: no Prefect server answers at {server.api_url}: start it, or set PREFECT_API_URL")
     try:
-        if "name" in options:
-            save_system(options.type, options.name, options.settings, os.environ)
-        else:
-            save(options.ledger)
+        match getattr(options, "type", None):
+            case None:
+                save(options.ledger)
+            case "pleo":
+                save_pleo(options.name)
+            case "ledger":
+                save_ledger(options.name, options.ledger, options.settings)
+            case type_:
+                save_system(type_, options.name, options.settings, os.environ)
     except (PleoConfigurationError, SettingsError) as error:
         sys.exit(f"save_blocks: {error}")
 

@@ -26,6 +26,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from blocks.collection import load_erp_settings, load_pleo_block
 from blocks.erp.block import ErpBlock
 from blocks.erp.choices import ReceiptProxy
@@ -38,7 +40,6 @@ from blocks.pleo.files.client import FileClient
 from blocks.pleo.http.client import PleoClient
 from blocks.pleo.http.transport import Clock
 from blocks.pleo.models import JobStatus
-from blocks.redaction import secrets_of
 from blocks.text import one_line
 from flows.outcome import JOB_FAILED, USAGE, RunReport, worst
 from flows.settings import SettingsError, ledger_settings, read_document
@@ -92,7 +93,11 @@ class Clients:
 
     def of(self, block: PleoCredentialsBlock, page_size: int) -> PleoClient:
         """The client for these credentials. Raises PleoConfigurationError."""
-        credential = (block.base_url.lower(), *secrets_of(block))
+        secrets = ((name, getattr(block, name)) for name in type(block).model_fields)
+        credential = (
+            block.base_url.lower(),
+            *(f"{name} {secret.get_secret_value()}" for name, secret in secrets if isinstance(secret, SecretStr)),
+        )
         if credential not in self._by_credential:
             self._by_credential[credential] = block.get_client(page_size=page_size, clock=self._clock)
         return self._by_credential[credential].paged(page_size)

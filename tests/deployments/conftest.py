@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY
 from tests.support.installing import Installation, run
-from tests.support.processes import PrefectServer, free_port, running, until
+from tests.support.processes import ROOT, PrefectServer, free_port, running, until
 
 ITEMS = 60
 
@@ -41,3 +43,14 @@ def installation(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPat
         deployment = httpx.get(address, trust_env=False).raise_for_status().json()
         until(lambda: "Jobs to export 1" in (folder / "sandbox.log").read_text(), within_s=30)
         yield Installation(prefect_server, pleo, books, environment, deployment)
+
+
+@pytest.fixture(scope="module")
+def save_blocks() -> ModuleType:
+    """The command that saves blocks, as a module."""
+    spec = importlib.util.spec_from_file_location("save_blocks", ROOT / "deployments" / "save_blocks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,7 @@ from blocks.collection import TrytonSettings
 from blocks.erp.entries import EntryState
 from tests.deployments.test_blocks_on_the_command_line import save_as_the_form_does
 from tests.support.installing import run
-from tests.support.processes import ROOT, PrefectServer
+from tests.support.processes import PrefectServer
 
 KEY, PASSWORD = "key-that-nobody-may-see", "pass word that nobody may see "
 CONNECTION = {"TRYTON_URL": "https://tryton.example/", "TRYTON_DATABASE": "acme", "TRYTON_KEY": KEY}
@@ -29,16 +28,6 @@ Saved = Callable[..., str]
 @pytest.fixture
 def name() -> str:
     return f"block-{uuid4().hex[:12]}"
-
-
-@pytest.fixture(scope="module")
-def save_blocks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("save_blocks", ROOT / SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ EVERY_S = 10
 
 def test_the_deployment_is_the_one_of_prefect_yaml(installation: Installation) -> None:
     made = installation.deployment
-    assert made["entrypoint"] == "flows/export.py:export"
+    assert made["entrypoint"] == "flows.export.export"
     assert made["work_pool_name"] == "pleo-export"
     assert made["parameters"] == {"pleo": "pleo", "erp": "ledger/books"}
     assert made["tags"] == ["pleo", "export"]
@@ -29,9 +29,11 @@ def test_the_deployment_is_the_one_of_prefect_yaml(installation: Installation) -
     assert not made["paused"]
 
 
-def test_runs_work_in_the_folder_that_was_deployed_from(installation: Installation) -> None:
-    [step] = installation.deployment["pull_steps"]
-    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}
+def test_no_path_of_the_machine_that_deployed_is_in_the_deployment(installation: Installation) -> None:
+    made = installation.deployment
+    assert not made["pull_steps"]
+    assert made["job_variables"] == {"working_dir": "."}
+    assert str(ROOT) not in str({name: value for name, value in made.items() if name != "parameter_openapi_schema"})
 
 
 def test_runs_never_overlap_and_do_not_queue_up(installation: Installation) -> None:

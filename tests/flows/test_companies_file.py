@@ -128,6 +128,8 @@ async def test_companies_with_one_key_share_its_pace_and_others_do_not() -> None
     assert one.transport is not other.transport
     assert (one.page_size, same.page_size) == (100, 50)
     assert len(clients.all()) == 2
+    token = clients.of(PleoCredentials(base_url="http://127.0.0.1:1", access_token=SecretStr("two")), 100)
+    assert token.transport is not other.transport, "a key and a token are two credentials, whatever they say"
     async with clients:
         assert clients.redact("one-key and two") == "*** and ***"
 

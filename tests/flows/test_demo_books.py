@@ -121,4 +121,4 @@ def test_the_files_are_installed_with_the_package() -> None:
     patterns = project["tool"]["setuptools"]["package-data"]["flows.demo"]
     installed = {path.name for pattern in patterns for path in SETTINGS_FILE.parent.glob(pattern)}
     assert installed == {path.name for path in SETTINGS_FILE.parent.iterdir() if path.suffix not in {".py", ""}}
-    assert len(installed) == 7
+    assert len(installed) == 12

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from flows.outcome import JOB_FAILED, USAGE, Ending
+from flows.outcome import JOB_FAILED, OK, USAGE, Ending
 from flows.steps import PagesInMemory, plain_steps
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import an_item
@@ -62,3 +62,14 @@ async def test_of_pages_that_are_left_pleo_is_asked_no_more_once_it_does_not_ans
     assert (report.exit_status, report.jobs[0].ending) == (0, Ending.COMPLETED)
     assert "stay for now" in caplog.text
     assert report.pleo_requests < len(left)
+
+
+async def test_a_pleo_that_wants_a_company_named_is_one_line_that_says_how(at_work: Office) -> None:
+    at_work.sandbox.add_job_of([an_item(1)])
+    at_work.sandbox.inject("status", "GET /v3/export-jobs", times=1, status=400)
+    report = await at_work.export()
+    (line,) = report.lines
+    assert line.startswith("Pleo wants to know which company (Pleo refused: ")
+    assert line.endswith("name one with --company-id")
+    assert report.exit_status == USAGE
+    assert (await at_work.export(company_id=at_work.sandbox.jobs()[0].company_id)).exit_status == OK

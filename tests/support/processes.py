@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -41,9 +41,10 @@ def until(check: Callable[[], T], *, within_s: float, every_s: float = 0.1, othe
 
 @contextmanager
 def running(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path = ROOT
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path, cwd: Path = ROOT, **user: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A program with its own process group while the context lasts; what it prints goes to `log`."""
+    """A program with its own process group while the context lasts; what it prints goes to `log`. `user` says who it
+    runs as, in the words of `subprocess`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -53,6 +54,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **user,
         )
     try:
         yield process

@@ -139,9 +139,9 @@ class BooksFile:
                 said.append(f"no batch for {wanted} was made or put out: {error}")
         return tuple(said)
 
-    def put_out_again(self, plan: Plan, wanted: str, number: int, folder: Path, now: datetime) -> str:
+    def put_out_again(self, plan: Plan, wanted: HandoverFormat, number: int, folder: Path, now: datetime) -> str:
         """Put the files of a batch out once more, the same ones. Raises ErpConfigurationError, ErpUnavailable."""
-        batch = batches.find_batch(self._connection, HandoverFormat(wanted), number)
+        batch = batches.find_batch(self._connection, wanted, number)
         if batch is None:
             raise ErpConfigurationError(f"there is no batch {number} for {wanted}")
         return self._put_out(batch, plan, folder, now)

@@ -23,7 +23,7 @@ from blocks.erp.entries import Entry, EntryState, Recorded
 from blocks.erp.errors import ErpUnavailable
 from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.handover import batches
-from blocks.erp.ledger.handover.settings import HandoverSettings
+from blocks.erp.ledger.handover.settings import HandoverFormat, HandoverSettings
 from tests.blocks.erp.handover_samples import drawn, month, purchase
 from tests.support.choice import slow
 from tests.support.erp.ledger_samples import COMPANY, an_attachment, entry_id, opened, rows
@@ -155,7 +155,9 @@ async def test_a_batch_is_the_same_file_when_an_account_was_renamed_since(tmp_pa
         assert ledger._books is not None
         books = ledger._books
         for number, wanted in ((1, "datev"), (2, "datev"), (1, "sie4"), (1, "csv")):
-            await ledger._run(books.put_out_again, plan, wanted, number, tmp_path / "out", datetime.now(UTC))
+            await ledger._run(
+                books.put_out_again, plan, HandoverFormat(wanted), number, tmp_path / "out", datetime.now(UTC)
+            )
     assert contents(tmp_path) == before
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from blocks.erp.errors import ErpBusy, ErpConfigurationError, ErpError
-from blocks.erp.ledger.tool import entries, open_items, tax, trial_balance, wallets
+from blocks.erp.ledger.tool import batches, entries, open_items, tax, trial_balance, wallets
 from blocks.erp.ledger.tool.command import REFUSED, USAGE, Answer, Command, UsageError
 from blocks.erp.ledger.tool.tables import as_csv, as_json, as_text
 
@@ -26,6 +26,7 @@ GROUPS: Sequence[Sequence[Command]] = (
     wallets.COMMANDS,
     open_items.COMMANDS,
     entries.COMMANDS,
+    batches.COMMANDS,
 )
 """The groups of commands, in the order in which `--help` lists them."""
 
