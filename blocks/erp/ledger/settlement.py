@@ -49,14 +49,18 @@ _OPEN_INVOICES = f"""
 _OPEN = f"""
     SELECT d.entry_id, d.document_no, d.kind, d.payable_account, e.currency, d.owed_minor, {invoice_currency("e")},
         CASE (SELECT count(*) FROM document WHERE entry_id = d.entry_id) WHEN 1 THEN {invoice_minor("d", "e")} END,
-        coalesce(e.company_currency, e.currency),
-        (SELECT coalesce(sum({company_value("l")}), 0) FROM line AS l
-            WHERE l.entry_id = d.entry_id AND l.document_no = d.document_no AND l.account = d.payable_account),
-        coalesce(e.changed_at, e.recorded_at), e.posting_date, {closed_day("e")},
-        (SELECT active FROM account WHERE code = d.payable_account),
-        EXISTS (SELECT 1 FROM batch_entry WHERE entry_id = d.entry_id), d.paired_with
+        coalesce(e.company_currency, e.currency), d.paired_with
     FROM document AS d JOIN entry AS e ON e.id = d.entry_id
     WHERE e.state = 'posted' AND e.in_force = 1 AND NOT {settled("d")}
+"""  # noqa: S608  constants of ours
+
+_STANDING = f"""
+    SELECT (SELECT coalesce(sum({company_value("l")}), 0) FROM line AS l
+            WHERE l.entry_id = d.entry_id AND l.document_no = d.document_no AND l.account = d.payable_account),
+        coalesce(e.changed_at, e.recorded_at), e.id, e.external_id, e.posting_date, {closed_day("e")},
+        (SELECT active FROM account WHERE code = d.payable_account),
+        EXISTS (SELECT 1 FROM batch_entry WHERE entry_id = e.id)
+    FROM document AS d JOIN entry AS e ON e.id = d.entry_id WHERE d.entry_id = ? AND d.document_no = ?
 """  # noqa: S608  constants of ours
 
 _OF_INVOICE = f"{_OPEN} AND d.vendor = ? AND d.invoice_number = ? AND {_WAITING} ORDER BY d.entry_id, d.document_no"
@@ -75,8 +79,7 @@ _TERMS = """
 
 class _Open(NamedTuple):
     """A posted document that is not settled. `invoice_minor` is what it owes in the supplier's currency, None where
-    that is not known; `value_minor` what it stands with on the payable account, debit less credit, in the currency of
-    the books."""
+    that is not known; `value_currency` the currency that the books are kept in."""
 
     entry_id: int
     document_no: int
@@ -87,13 +90,21 @@ class _Open(NamedTuple):
     invoice_currency: str
     invoice_minor: int | None
     value_currency: str
+    paired_with: int | None
+
+
+class _Standing(NamedTuple):
+    """How a document stands in the books: `value_minor` on the payable account, debit less credit, in the currency that
+    they are kept in; when it was posted; and what keeps its entry from taking a difference."""
+
     value_minor: int
     posted_at: str
+    entry_id: int
+    external_id: str
     posting_date: str
     is_closed: int
     payable_is_there: int
     is_handed_over: int
-    paired_with: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,60 +118,49 @@ class _Exchange:
     loss_is_there: bool
 
 
-@dataclass(frozen=True, slots=True)
 class _Settlement:
     """Documents that come to nothing together. `exchange_minor` is what the payable account is still to be debited
-    with in the currency of the books, a gain, or below 0 a loss."""
+    with in the currency of the books, a gain, or below 0 a loss; `settling` the entry that was posted last, which takes
+    it."""
 
-    documents: tuple[_Open, ...]
+    def __init__(self, documents: tuple[_Open, ...], query: Query, exchange: _Exchange) -> None:
+        standing = [_Standing(*query(_STANDING, (one.entry_id, one.document_no))[0]) for one in documents]
+        self.documents = documents
+        self.exchange_minor = -sum(one.value_minor for one in standing)
+        self.settling = max(standing, key=lambda one: (one.posted_at, one.entry_id))
+        gains = self.exchange_minor > 0
+        self.account = (exchange.gain if gains else exchange.loss) if self.exchange_minor else None
+        self.obstacle = self._obstacle(exchange, gains) if self.exchange_minor else ""
 
-    @property
-    def exchange_minor(self) -> int:
-        return -sum(one.value_minor for one in self.documents)
-
-    @property
-    def settling(self) -> _Open:
-        """The document that was posted last, whose entry takes the difference."""
-        return max(self.documents, key=lambda one: (one.posted_at, one.entry_id, one.document_no))
-
-    def account(self, exchange: _Exchange) -> str | None:
-        """The account of what is left, None where nothing is."""
-        if not self.exchange_minor:
-            return None
-        return exchange.gain if self.exchange_minor > 0 else exchange.loss
-
-    def obstacle(self, exchange: _Exchange) -> str:
+    def _obstacle(self, exchange: _Exchange, gains: bool) -> str:
         """Why it cannot be settled; empty where it can."""
-        minor = self.exchange_minor
-        if not minor:
-            return ""
-        kind = "gain" if minor > 0 else "loss"
-        code, is_there = (
-            (exchange.gain, exchange.gain_is_there) if minor > 0 else (exchange.loss, exchange.loss_is_there)
-        )
-        left = f"{exchange.units.amount(abs(minor), self.settling.value_currency)} of exchange {kind} would be left"
-        if not code:
+        kind, settling, payable = "gain" if gains else "loss", self.settling, self.documents[0].payable_account
+        amount = exchange.units.amount(abs(self.exchange_minor), self.documents[0].value_currency)
+        left = f"{amount} of exchange {kind} would be left"
+        if not self.account:
             return f"{left}: set exchange_{kind}_account"
-        if not is_there or code == self.settling.payable_account:
-            why = "is not in the chart of accounts" if not is_there else "is the payable account itself"
-            return f"{left}, and exchange_{kind}_account {code} {why}"
-        if not self.settling.payable_is_there:
-            return f"{left}, and the payable account {self.settling.payable_account} is not in the chart of accounts"
-        if self.settling.is_handed_over:
-            name = f"PX-{self.settling.entry_id:06d}"
-            return f"{left}, and {name} was handed over as it is: reverse it, and export the expense again"
-        if self.settling.is_closed:
-            return f"{left}, and the period of {self.settling.posting_date} is closed"
+        if not (exchange.gain_is_there if gains else exchange.loss_is_there):
+            return f"{left}, and exchange_{kind}_account {self.account} is not in the chart of accounts"
+        if self.account == payable:
+            return f"{left}, and exchange_{kind}_account {self.account} is the payable account itself"
+        if not settling.payable_is_there:
+            return f"{left}, and the payable account {payable} is not in the chart of accounts"
+        if settling.is_handed_over:
+            how = "reverse it, and export the expense again"
+            return f"{left}, and {settling.external_id} was handed over as it is: {how}"
+        if settling.is_closed:
+            return f"{left}, and the period of {settling.posting_date} is closed"
         return ""
 
 
 def settle(connection: sqlite3.Connection, numbers: Sequence[int], settled_at: datetime) -> None:
     """Settle what can be settled now that something has become of the entries of these numbers, in the transaction
     under way: they were posted, or one of their invoice was reversed."""
+    query = _query(connection)
     at, named = settled_at.isoformat(), json.dumps(list(numbers))
-    _write(connection, _pairs([_Open(*row) for row in connection.execute(_PAIRED, (named,)).fetchall()]), at)
-    for invoice in connection.execute(_INVOICES, (named,)).fetchall():
-        _settle_invoice(connection, invoice, at)
+    _write(connection, _paired(query, named), at)
+    for invoice in query(_INVOICES, (named,)):
+        _write(connection, _of_invoice(query, invoice), at)
 
 
 def name_exchange_accounts(connection: sqlite3.Connection, gain: str, loss: str, at: datetime) -> None:
@@ -185,8 +185,9 @@ def name_exchange_accounts(connection: sqlite3.Connection, gain: str, loss: str,
                 if code
             ],
         )
-    for invoice in connection.execute(_OPEN_INVOICES).fetchall():
-        _settle_invoice(connection, invoice, at.isoformat())
+    query = _query(connection)
+    for invoice in query(_OPEN_INVOICES, ()):
+        _write(connection, _of_invoice(query, invoice), at.isoformat())
 
 
 def why_open(query: Query, numbers: Sequence[int]) -> dict[int, str]:
@@ -194,15 +195,17 @@ def why_open(query: Query, numbers: Sequence[int]) -> dict[int, str]:
     if not numbers:
         return {}
     wanted, named = set(numbers), json.dumps(sorted(set(numbers)))
-    found = _pairs([_Open(*row) for row in query(_PAIRED, (named,))])
+    found = _paired(query, named)
     for invoice in query(_INVOICES, (named,)):
-        found += _settlements([_Open(*row) for row in query(_OF_INVOICE, invoice)])
-    exchange = _exchange(query(_TERMS, ())) if found else None
+        found += _of_invoice(query, invoice)
+    if not found:
+        return {}
+    exchange = _exchange(query(_TERMS, ()))
     return {
         document.entry_id: why
-        for one in found
-        if exchange is not None and (why := one.obstacle(exchange))
-        for document in one.documents
+        for documents in found
+        if (why := _Settlement(documents, query, exchange).obstacle)
+        for document in documents
         if document.entry_id in wanted
     }
 
@@ -213,21 +216,23 @@ def pairs(documents: Sequence[Document]) -> dict[int, int]:
     return {one: other for pair in couples for one, other in (pair, pair[::-1])}
 
 
-def _settle_invoice(connection: sqlite3.Connection, invoice: tuple[str, str], at: str) -> None:
-    rows = connection.execute(_OF_INVOICE, invoice).fetchall()
-    _write(connection, _settlements([_Open(*row) for row in rows]), at)
+def _query(connection: sqlite3.Connection) -> Query:
+    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
 
 
-def _write(connection: sqlite3.Connection, settlements: Sequence[_Settlement], at: str) -> None:
-    """Write those of the settlements that can be."""
-    exchange = _exchange(connection.execute(_TERMS).fetchall()) if settlements else None
-    for one in settlements:
-        if exchange is None or one.obstacle(exchange):
-            continue
-        number = connection.execute(_NEXT).fetchone()[0]
-        members = [(number, document.entry_id, document.document_no) for document in one.documents]
-        connection.executemany(_DOCUMENT, members)
-        connection.execute(_SETTLE, (number, one.settling.entry_id, at, one.exchange_minor, one.account(exchange)))
+def _write(connection: sqlite3.Connection, found: Sequence[tuple[_Open, ...]], at: str) -> None:
+    """Settle those of the documents that can be."""
+    if not found:
+        return
+    query = _query(connection)
+    exchange = _exchange(query(_TERMS, ()))
+    for documents in found:
+        one = _Settlement(documents, query, exchange)
+        if not one.obstacle:
+            number = query(_NEXT, ())[0][0]
+            members = [(number, document.entry_id, document.document_no) for document in documents]
+            connection.executemany(_DOCUMENT, members)
+            connection.execute(_SETTLE, (number, one.settling.entry_id, at, one.exchange_minor, one.account))
 
 
 def _exchange(rows: Sequence[tuple[str, str, str, int | None, int | None]]) -> _Exchange:
@@ -235,35 +240,35 @@ def _exchange(rows: Sequence[tuple[str, str, str, int | None, int | None]]) -> _
     return _Exchange(MinorUnits(units), gain, loss, bool(gain_is_there), bool(loss_is_there))
 
 
-def _settlements(documents: Iterable[_Open]) -> list[_Settlement]:
-    """What comes to nothing together among the open documents of one vendor and invoice number: in the currency of
-    their entries first, then in that of the supplier."""
-    found: list[_Settlement] = []
-    done: set[_Open] = set()
-    for account in _parted(documents, lambda one: one.payable_account):
-        for currency in _parted(account, lambda one: one.currency):
-            found += _together((one, one.owed_minor) for one in currency)
-        done.update(document for one in found for document in one.documents)
-        rest = [one for one in account if one not in done and one.invoice_minor is not None]
-        for currency in _parted(rest, lambda one: (one.invoice_currency, one.value_currency)):
-            found += _together((one, one.invoice_minor or 0) for one in currency)
-    return found
-
-
-def _pairs(documents: Sequence[_Open]) -> list[_Settlement]:
-    """The documents that were paired as they were written, both of one entry."""
+def _paired(query: Query, named: str) -> list[tuple[_Open, ...]]:
+    """The open documents of these entries that were paired as they were written, both of one entry."""
+    documents = [_Open(*row) for row in query(_PAIRED, (named,))]
     by_number = {(one.entry_id, one.document_no): one for one in documents}
     return [
-        _Settlement((one, other))
+        (one, other)
         for one in documents
         if (one.paired_with or 0) > one.document_no
         and (other := by_number.get((one.entry_id, one.paired_with or 0))) is not None
     ]
 
 
-def _together(documents: Iterable[tuple[_Open, int]]) -> list[_Settlement]:
-    together = settled_together((one, DocumentKind(one.kind), owed) for one, owed in documents)
-    return [_Settlement(one) for one in together]
+def _of_invoice(query: Query, invoice: tuple[str, str]) -> list[tuple[_Open, ...]]:
+    """What comes to nothing together among the open documents of one vendor and invoice number: in the currency of
+    their entries first, then in that of the supplier."""
+    found: list[tuple[_Open, ...]] = []
+    done: set[_Open] = set()
+    for account in _parted((_Open(*row) for row in query(_OF_INVOICE, invoice)), lambda one: one.payable_account):
+        for currency in _parted(account, lambda one: one.currency):
+            found += _together((one, one.owed_minor) for one in currency)
+        done.update(document for documents in found for document in documents)
+        rest = [one for one in account if one not in done and one.invoice_minor is not None]
+        for currency in _parted(rest, lambda one: (one.invoice_currency, one.value_currency)):
+            found += _together((one, one.invoice_minor or 0) for one in currency)
+    return found
+
+
+def _together(documents: Iterable[tuple[_Open, int]]) -> list[tuple[_Open, ...]]:
+    return settled_together((one, DocumentKind(one.kind), owed) for one, owed in documents)
 
 
 def _parted(documents: Iterable[_Open], by: Callable[[_Open], object]) -> list[list[_Open]]:
