@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blocks.erp.entries import EntryState
+from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
 from tests.support.exporting import Office
 from tests.support.pleo.pleo_items import Json, payable
@@ -69,3 +70,59 @@ async def test_a_bill_that_was_paid_outside_pleo_stays_open(at_work: Office) -> 
     at_work.sandbox.add_job_of([bill, PAYMENT], vendor_based=True)
     await at_work.export(settings=POSTED)
     assert [left for *_, left in open_items(at_work)] == [10_000, -10_000]
+
+
+RATES = "currency,first_date,rate\nEUR,2026-01-01,7.40\nEUR,2026-11-01,7.50\n"
+
+
+async def exported(at_work: Office, *items: Json, **chosen: str) -> list[str]:
+    """The notices of a job of these items in books that are kept in kroner."""
+    folder = at_work.books.parent
+    (folder / "rates.csv").write_text(RATES)
+    terms = {"posting": "posted", "company_currency": "DKK", "rates_file": "rates.csv", "path": at_work.books.name}
+    settings = LedgerSettings(**{**terms, **chosen})
+    if items:
+        at_work.sandbox.add_job_of(list(items), vendor_based=True)
+    report = await at_work.export(erp=settings.connect(folder), settings=settings)
+    assert report.exit_status == 0
+    return [notice for job in report.jobs for notice in job.notices]
+
+
+async def test_a_bill_and_its_payment_at_two_rates_are_settled_once_the_settings_say_where_the_rest_goes(
+    at_work: Office,
+) -> None:
+    bill = of_invoice(1, "invoice", contraAccount=None, value=100_000, currency="EUR")
+    payment = of_invoice(2, "invoice_payment", value=100_000, currency="EUR", date="2026-11-20T09:00:00Z")
+    notices = await exported(at_work, bill, payment)
+    why = "not settled against each other: 100.00 DKK of exchange loss would be left: set exchange_loss_account"
+    assert notices == [
+        f"PX-000001 belongs to PX-000002; they are {why}",
+        f"PX-000002 belongs to PX-000001; they are {why}",
+    ]
+    assert [left for *_, left in open_items(at_work)] == [100_000, -100_000]
+    await exported(at_work, of_invoice(3, "invoice", contraAccount=None), exchange_loss_account="7091")
+    assert [left for *_, left in open_items(at_work)] == [0, 0, 10_000]
+    company = "sum(CASE WHEN debit_minor > 0 THEN company_minor ELSE -company_minor END)"
+    of_euro = "FROM line WHERE entry_id < 3 AND account IN ('pleo-payable', '7091') GROUP BY account"
+    assert at_work.journal(f"SELECT account, {company} {of_euro}") == [("7091", 10_000), ("pleo-payable", 0)]
+
+
+async def test_a_wallet_in_kroner_pays_an_invoice_in_euro(at_work: Office) -> None:
+    def in_both(kroner: int) -> Json:
+        return {
+            "inWalletCurrency": {"currency": "DKK", "value": kroner},
+            "inSupplierCurrency": {"currency": "EUR", "value": 100_000},
+        }
+
+    def of(number: int, item_type: str, kroner: int, **changes: object) -> Json:
+        made = of_invoice(number, item_type, value=kroner, amount=in_both(kroner), **changes)
+        for line in made["accountingEntryLines"]:
+            line["lineAmount"] = line["netAmount"] = in_both(kroner)
+        return made
+
+    items = (of(1, "invoice", 746_000, contraAccount=None), of(2, "invoice_payment", 746_650))
+    assert await exported(at_work, *items, exchange_gain_account="7090", exchange_loss_account="7091") == []
+    assert [left for *_, left in open_items(at_work)] == [0, 0]
+    of_both = "FROM journal WHERE account IN ('pleo-payable', '7091') GROUP BY account"
+    sums = at_work.journal(f"SELECT account, sum(debit_minor - credit_minor) {of_both}")
+    assert sums == [("7091", 650), ("pleo-payable", 0)]

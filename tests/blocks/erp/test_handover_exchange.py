@@ -12,7 +12,7 @@ from blocks.erp.entries import Entry
 from blocks.erp.ledger.handover.settings import HandoverSettings
 from tests.blocks.erp.test_ledger_exchange import ACCOUNTS, exchange_lines
 from tests.support.erp.ledger_samples import BILL, PAYMENT, entry_id, opened, rows
-from tests.support.erp.ledger_tool import a_document_at
+from tests.support.erp.ledger_tool import a_document_at, told
 
 BOTH = (a_document_at(1, BILL, 50_000, 373_000), a_document_at(2, PAYMENT, 50_000, 373_500))
 
@@ -38,6 +38,11 @@ async def test_a_difference_is_handed_over_in_the_currency_of_the_books(tmp_path
     ]
     payable = found[found["account"] == "pleo-payable"]
     assert payable["company_debit"].map(float).sum() == payable["company_credit"].map(float).sum()
+    told_of_it = [one["what"] for one in told(tmp_path / "books.sqlite", "history", "PX-000002")["history"]]
+    assert told_of_it[1:] == [
+        "with PX-000001, exchange loss of 5.00 DKK on 7091",
+        f"{file.name}, batch 1 of csv",
+    ]
     (manifest,) = rows(tmp_path / "books.sqlite", "SELECT manifest FROM batch")[0]
     assert "7091" in json.dumps(json.loads(manifest))
 

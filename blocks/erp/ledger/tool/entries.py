@@ -214,6 +214,8 @@ def _words(event: str, told: dict[str, Any], ledger: Ledger) -> str:
                 words += f", exchange {kind} of {difference} on {told['exchange_account']}"
         case "receipt":
             words = f"{told.get('number')}: {told.get('name')}"
+        case "handed_over":
+            words = f"{told.get('file')}, batch {told.get('batch')} of {told.get('format')}"
         case "answered":
             words = (
                 f"successful, {told.get('external_id')}" if told.get("successful") else f"failed: {told.get('reason')}"
