@@ -85,7 +85,8 @@ class Locks:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The names of one company."""
+    """The names of one company. From 17 on one analytic line has values of several plans, and lines that are marked
+    with the same number are reconciled in the transaction in which the last of them is posted."""
 
     company_id: int
     company_name: str
@@ -98,6 +99,7 @@ class Directory:
     journals: ByCode[str, Journal]
     locks: Locks
     plans_share_lines: bool
+    settles_on_posting: bool
     reference: Reference = field(default_factory=Reference)
 
     def code_of(self, account_id: int) -> str:

@@ -204,6 +204,8 @@ class _Maker:
             tags = self._taxes(line, cost, made, refund=turned)
             kind = "payment_term" if owed else "tax" if invoiced and line.tax and tags else "product"
             made["display_type"] = kind  # of each, as an empty cell would be no kind at all
+            if line.account.code == payable and self._settles_itself():
+                made["matching_number"] = f"I{self._name(MoveRole.MAIN)}"
             if owed:
                 made["date_maturity"] = self._due_day().isoformat()
             elif invoiced and kind == "product":
@@ -213,6 +215,21 @@ class _Maker:
             if not line.tax and not line.counter and not owed:
                 cost = line
             yield made
+
+    def _settles_itself(self) -> bool:
+        """Whether a bill and its payment are to be reconciled when they are posted: both have one line on the payable
+        account, to the same amount."""
+        entry = self._entry
+        if not isinstance(entry, Bill) or len(entry.documents) != 2 or not self._directory.settles_on_posting:
+            return False
+        lines = [line for line in entry.all_lines if line.account.code == entry.payable.code]
+        return (
+            self._directory.accounts[entry.payable.code].reconcile
+            and len(lines) == 2
+            and bool(lines[0].amount_minor)
+            and lines[0].amount_minor == -lines[1].amount_minor
+            and lines[0].company_minor == lines[1].company_minor
+        )
 
     def _line(self, line: Line, id_: str) -> Cells:
         worth = line.debit_minor + line.credit_minor

@@ -125,6 +125,7 @@ class _Loader:
             journals=journals,
             locks=locks,
             plans_share_lines=self._client.version >= 17,
+            settles_on_posting=self._client.version >= 17,
             reference=reference,
         )
 
