@@ -24,7 +24,7 @@ _ITEMS = (
 _READ = """
 (() => {
     const shown = element => element && element.offsetParent !== null;
-    const text = element => (element.value ?? element.innerText ?? '').replace(/\\s+/g, ' ').trim();
+    const text = element => (element.value || element.innerText || '').replace(/\\s+/g, ' ').trim();
     const fields = {};
     for (const one of document.querySelectorAll('.o_form_view .o_field_widget[name]'))
         if (shown(one) && !one.closest('table')) {
