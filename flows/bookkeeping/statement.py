@@ -47,6 +47,11 @@ def _value(text: str) -> str:
     return f"{one_line(text, _MAX_VALUE - 20)} #{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}"
 
 
+def _unreadable(text: str) -> str:
+    """What tells a change of a text and nothing else of it: a supplier's account may be that of its bank."""
+    return f"#{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:12]}" if text else ""
+
+
 def _facts(item: ExportItem) -> Pairs:
     yield "type", item.type
     yield "subtype", item.sub_type
@@ -63,7 +68,7 @@ def _facts(item: ExportItem) -> Pairs:
         yield "vendor's country", clean_code(vendor.country)
     if (seen := item.supplier) is not None:
         yield "supplier", clean_code(seen.code)
-        yield "supplier's account", clean_code(seen.account)
+        yield "supplier's account", _unreadable(clean_code(seen.account))
         yield "supplier's tax number", clean_code(seen.tax_identifier)
         yield "supplier's country", clean_code(seen.country)
     yield "employee", clean_code(item.user.code) if item.user is not None else None

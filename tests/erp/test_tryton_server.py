@@ -157,6 +157,6 @@ def test_our_module_is_activated_only_where_it_is_asked_for(
 
 def test_sql_answers_in_types_and_says_what_is_wrong(shared_tryton: TrytonServer) -> None:
     assert shared_tryton.sql("select %s::numeric, %s, null", ("12.50", "Ærø")) == [(Decimal("12.50"), "Ærø", None)]
-    assert shared_tryton.sql("select count(*) from account_move") == [(0,)]
+    assert shared_tryton.sql("select count(*) from account_move where id < 0") == [(0,)]
     with pytest.raises(SqlError, match="nowhere"):
         shared_tryton.sql("select * from nowhere")

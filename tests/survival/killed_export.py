@@ -135,7 +135,9 @@ class Scene:
     def left_behind(self) -> tuple[str, ...]:
         """Stored pages, receipts on their way, and files beside the books that are not usually there."""
         usual = {"books.sqlite", "books.sqlite.lock", "books.beancount", "books-receipts"}
-        left = [path for path in (self.folder / "storage").rglob("*") if path.parent.name != "storage"]
+        # The last run's note of how it ended stays until the next one has seen that Prefect knows.
+        notes = {"storage", "pleo-export-runs"}
+        left = [path for path in (self.folder / "storage").rglob("*") if path.parent.name not in notes]
         left += (self.folder / "tmp").glob("pleo-receipts-*")
         left += [path for path in self.books.parent.iterdir() if path.name not in usual]
         return tuple(sorted(str(path.relative_to(self.folder)) for path in left))
