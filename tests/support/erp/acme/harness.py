@@ -42,7 +42,7 @@ class AcmeHarness(Harness):
     """A server in a thread of the tests' own."""
 
     names = replace(NAMES, dimension=None)
-    levers = frozenset(Lever)
+    levers = frozenset(Lever) - {Lever.EDIT}
     secrets = tuple(_KEYS.values())
     troubles = (Answer(200, b"<html>Back soon</html>"),)
 

@@ -135,6 +135,10 @@ class Harness(ABC):
 
     names: Names
     levers: frozenset[Lever] = frozenset()
+    keeps_kind: bool = False
+    """Whether its ERP says that a draft cannot become another kind of record: a bill in place of a journal entry."""
+    reverses_bills: bool = True
+    """Whether its ERP, where it reverses at all, reverses a bill with its payment; if not it says so, and refuses."""
     secrets: Collection[str] = ()
     """What is logged in with, good or wrong, and must never be shown."""
     troubles: Sequence[Answer] = ()

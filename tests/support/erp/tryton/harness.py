@@ -88,7 +88,9 @@ class TrytonHarness(Harness):
     """A server with a database of its own, used with the key and with user and password."""
 
     names = NAMES
-    levers = frozenset(Lever)
+    levers = frozenset(Lever) - {Lever.EDIT}  # of what a person changes it tells dates and sums, and no texts
+    keeps_kind = True
+    reverses_bills = False
     troubles = (Answer(400, b"<html>Unable to get RPC method</html>", {"content-type": "text/html"}),)
     with_password: ClassVar[bool] = True
     _claimed: ClassVar[str] = "description like '%% draft'"
