@@ -106,7 +106,12 @@ class Books(BooksFile):
     def reverse(self, entries: Sequence[Recorded], day: date, now: datetime) -> list[Refused]:
         """Reverse posted entries on that day; returns those that cannot be. Raises as `record`."""
         with self._transaction():
-            return [why for one in entries if (why := self._reverse(one, day, in_seconds(now))) is not None]
+            while True:
+                refused = [(one, why) for one in entries if (why := self._reverse(one, day, in_seconds(now)))]
+                if len(refused) in (0, len(entries)):
+                    return [why for _, why in refused]
+                # What settles another may have gone meanwhile, whichever came first in the call.
+                entries = [one for one, _ in refused]
 
     def delete_draft(self, external_id: str, now: datetime) -> Refused | None:
         """Delete a draft, whose number and history stay; returns why it cannot be. Raises as `record`."""
