@@ -274,6 +274,7 @@ async def test_open_items_tell_what_is_owed_and_why_it_is_open(path: Path) -> No
         a_document_at(2, PAYMENT, 50_000, 373_500),
         a_bill(3, BILL, state=POSTED, invoice_number="9", vendor=Vendor("V-2", "=1+1")),
         a_bill(4, BILL, PAYMENT, state=POSTED, invoice_number="10"),
+        a_bill(5, BILL, state=POSTED, invoice_number="11", vendor=Vendor("V-3", "C"), stays_open=True),
         company_currency="DKK",
     )
     document = told(path, "open-items")
@@ -283,12 +284,13 @@ async def test_open_items_tell_what_is_owed_and_why_it_is_open(path: Path) -> No
         ["PX-000001", "V-1", "bill", "EUR", "500.00", why],
         ["PX-000002", "V-1", "payment", "EUR", "-500.00", why],
         ["PX-000003", "V-2", "bill", "DKK", "12.50", ""],
+        ["PX-000005", "V-3", "bill", "DKK", "12.50", "paid outside Pleo"],
     ]
     assert [(one["currency"], one["open"]) for one in document["open_items_sums"]] == [
-        ("DKK", "12.50"),
+        ("DKK", "25.00"),
         ("EUR", "0.00"),
     ]
-    assert len(told(path, "open-items", "--all")["open_items"]) == 5
+    assert len(told(path, "open-items", "--all")["open_items"]) == 6
     assert "'=1+1" in tool(path, "open-items", "--csv").out
 
 

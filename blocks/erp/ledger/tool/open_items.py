@@ -11,7 +11,8 @@ from blocks.erp.ledger.tool.tables import Cell, Table
 
 _ITEMS = """
     SELECT o.external_id, e.posting_date, coalesce(o.vendor, ''), coalesce(v.name, ''), o.kind, o.invoice_number,
-        o.currency, o.owed_minor, o.open_minor, o.state, o.accounting_entry_id, e.id
+        o.currency, o.owed_minor, o.open_minor, o.state, o.accounting_entry_id, e.id,
+        EXISTS (SELECT 1 FROM document WHERE entry_id = e.id AND stays_open = 1)
     FROM open_item AS o JOIN entry AS e ON e.external_id = o.external_id LEFT JOIN vendor AS v ON v.code = o.vendor
     WHERE e.in_force = 1 AND (? OR o.open_minor <> 0)
     ORDER BY coalesce(o.vendor, ''), o.invoice_number, e.id
@@ -24,12 +25,12 @@ def _open_items(options: argparse.Namespace) -> Answer:
         reasons = why_open(ledger.query, [item[11] for item in items if item[8]])
         sums: dict[str, int] = defaultdict(int)
         rows: list[list[Cell]] = []
-        for name, day, vendor, vendor_name, kind, invoice, currency, owed, still_open, state, id_, number in items:
+        for *head, kind, invoice, currency, owed, still_open, state, id_, number, outside in items:
             sums[currency] += still_open
             amounts = [ledger.money(one, currency) for one in (owed, still_open)]
-            why = reasons.get(number, "") if still_open else ""
+            why = reasons.get(number, "paid outside Pleo" if outside else "") if still_open else ""
             kind_words = kind.replace("_", " ")
-            rows.append([name, day, vendor, vendor_name, kind_words, invoice, currency, *amounts, state, why, id_])
+            rows.append([*head, kind_words, invoice, currency, *amounts, state, why, id_])
         columns = ["number", "date", "vendor", "vendor_name", "kind", "invoice_number", "currency", "owed", "open"]
         below = [
             ["all", "", "", "", "", "", currency, None, ledger.money(one, currency), "", "", ""]
