@@ -51,6 +51,8 @@ class End:
     job: tuple[Any, ...]
     events: tuple[Any, ...]
     left_behind: tuple[str, ...]
+    history: tuple[Any, ...] = ()
+    """What happened to each expense, its answers to Pleo among it; times and order are left out."""
 
     def differences(self, other: End) -> list[str]:
         """What is not the same, in a line each."""
@@ -130,7 +132,12 @@ class Scene:
 
     def end(self) -> End:
         """How it all ended."""
-        return End(*books_of(self.books), *pleo_of(self.sandbox, self.job_id), left_behind=self.left_behind())
+        return End(
+            *books_of(self.books),
+            *pleo_of(self.sandbox, self.job_id),
+            left_behind=self.left_behind(),
+            history=history_of(self.books),
+        )
 
     def left_behind(self) -> tuple[str, ...]:
         """Stored pages, receipts on their way, and files beside the books that are not usually there."""
@@ -144,7 +151,7 @@ class Scene:
 
 
 def books_of(path: Path) -> tuple[Any, ...]:
-    """What a ledger file and what belongs to it hold: the first five parts of an `End`."""
+    """What a ledger file and what belongs to it hold: the first parts of an `End`."""
     with closing(sqlite3.connect(path)) as books:
         assert books.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert books.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -161,6 +168,13 @@ def books_of(path: Path) -> tuple[Any, ...]:
     receipts = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in found}
     beancount = path.with_suffix(".beancount")
     return journal, open_items, attachments, receipts, beancount.read_text() if beancount.exists() else ""
+
+
+def history_of(path: Path) -> tuple[Any, ...]:
+    """What the books tell of each expense."""
+    told = "SELECT accounting_entry_id, event, entry_id, job_id, written, detail FROM history"
+    with closing(sqlite3.connect(path)) as books:
+        return tuple(sorted(books.execute(told), key=str))
 
 
 def pleo_of(sandbox: Sandbox, job_id: str) -> tuple[Any, Any, Any]:

@@ -20,11 +20,11 @@ async def test_books_stay_true_whatever_happens(tmp_path: Path, seed: int) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tens", range(20))
-async def test_books_stay_true_for_two_hundred_seeds(tmp_path: Path, tens: int) -> None:
+@pytest.mark.parametrize("first", range(100, 300, 5))
+async def test_books_stay_true_for_two_hundred_seeds(tmp_path: Path, first: int) -> None:
     seen: Counter[str] = Counter()
-    for seed in range(100 + 10 * tens, 110 + 10 * tens):
+    for seed in range(first, first + 5):
         folder = tmp_path / str(seed)
         folder.mkdir()
         seen += await play(folder, seed, STEPS)
-    assert seen["killed"] > 50, seen
+    assert seen["killed"] > 25, seen

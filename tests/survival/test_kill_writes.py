@@ -12,8 +12,9 @@ from tests.survival.killed_export import Undisturbed, a_scene, side_by_side
 from tests.survival.power_loss import Operation, environment, read_journal
 
 COMMAND = "tests.survival.killed_command"
-COMMITS = 5
-"""The books are bound to their company and proven to be writable, and each of the three pages is recorded."""
+COMMITS = 9
+"""The books are bound to their company and proven to be writable, each of the three pages is recorded, and what Pleo
+has taken of each of the four batches is noted."""
 
 
 def _killed_at_commit(
