@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from blocks.erp.errors import (
     ErpRateLimited,
     ErpUnavailable,
 )
-from tests.support.erp.contract.books import all_recorded, books_are_sound, hashes_of, is_recorded
+from tests.support.choice import slow
+from tests.support.erp.contract.books import all_recorded, books_are_sound, hashes_of, is_recorded, net_of
 from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, POSTED
 from tests.support.erp.contract.harness import Harness, How
 from tests.support.erp.contract.runner import bring_to_an_end, ready
@@ -312,3 +314,48 @@ async def test_an_address_where_something_else_answers(shared_site: Site, proxy:
         await ready(erp, shared_site.harness.names.company_id)
     assert not isinstance(wrong.value, ErpLoginRefused)
     assert len(str(wrong.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["dropped after", *slow("dropped before", "502 after")])
+async def test_replacing_and_reversing_meet_trouble_at_any_request_that_changes_something(
+    shared_site: Site, proxy: FaultProxy, proxied: Erp, name: str
+) -> None:
+    """What is called again is done once: a draft is replaced, a posted entry reversed and booked anew."""
+    for capability in ("replaces", "reverses", "drafts"):
+        shared_site.needs_capability(capability)
+    for n in range(MOST_REQUESTS):
+        draft, posted = shared_site.make.purchase(state=DRAFT), shared_site.make.purchase()
+        proxy.clear()
+        (_, old) = all_recorded(await proxied.record([draft, posted]), [draft, posted])
+        fault = FAULTS[name]()
+        fault.when, fault.skip = shared_site.harness.may_change, n
+        proxy.add(fault)
+        ids = (draft.accounting_entry_id, posted.accounting_entry_id)
+        changed = shared_site.make.purchase(900, tax_minor=180, accounting_entry_id=ids[0], state=DRAFT)
+        anew = shared_site.make.purchase(900, tax_minor=180, accounting_entry_id=ids[1])
+        for _ in range(3):
+            try:
+                await _replaced_and_reversed(proxied, changed, anew, old, shared_site.harness.names.open_day)
+                break
+            except (ErpUnavailable, ErpOutcomeUnknown) as error:
+                _is_mere_trouble(error)
+        proxy.clear()
+        shared_site.hold(changed)
+        assert net_of(shared_site.harness, anew) == dict(anew.balances)
+        stands = await proxied.find(ids)
+        assert [stands[id_].amount_minor for id_ in ids] == [900, 900]
+        if fault.met == 0:
+            assert n > 0
+            return
+    raise AssertionError(f"these calls made {MOST_REQUESTS} requests")
+
+
+async def _replaced_and_reversed(erp: Erp, changed: Entry, anew: Entry, old: Recorded, day: date) -> None:
+    """What step 5 does with two expenses that have changed, from the start."""
+    stands = await erp.find([changed.accounting_entry_id, anew.accounting_entry_id])
+    if stands[changed.accounting_entry_id].amount_minor != changed.amount_minor:
+        assert all(isinstance(one, Recorded) for one in await erp.replace([changed]))
+    standing = stands.get(anew.accounting_entry_id)
+    if standing is not None and standing.external_id == old.external_id:
+        assert await erp.reverse([old], day) == []
+    assert all(isinstance(one, Recorded) for one in await erp.record([anew]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from blocks.erp.base import Outcome
@@ -52,6 +52,15 @@ def hashes_of(files: Iterable[Attachment]) -> tuple[str, ...]:
 def books_lack(harness: Harness, entries: Iterable[Entry]) -> None:
     """Nothing of these entries is in the books."""
     assert harness.books([entry.accounting_entry_id for entry in entries]) == []
+
+
+def net_of(harness: Harness, *entries: Entry) -> Counter[str]:
+    """What the books hold on each account of all that bears these ids, in force or not, in minor units."""
+    sums: Counter[str] = Counter()
+    for one in harness.books([entry.accounting_entry_id for entry in entries]):
+        for line in one.lines:
+            sums[line.account] += line.debit_minor - line.credit_minor
+    return Counter({account: minor for account, minor in sums.items() if minor})
 
 
 def sums_of(lines: Iterable[BookedLine]) -> Sums:
