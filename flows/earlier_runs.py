@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -56,6 +55,9 @@ LATE = timedelta(seconds=30)
 NOTES_KEPT_S = 7 * 86_400.0
 """A note of a run that the server does not know is kept for so long: it may be another server's."""
 
+RESPECTED_S = 3 * 3600.0
+"""A run that began longer ago than this is not waited for any more: whatever it does, nobody depends on its end."""
+
 AT_ONCE = 50
 WITHIN_S = 15.0
 AFTERWARDS_S = 2.0
@@ -70,8 +72,10 @@ class Note:
     A job's run is a run of its own within this one. Where no note can be kept, none is, and nothing else changes.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self._file = folder / f"{run_id}.json"
+    def __init__(self, folder: Path, run: FlowRun | None) -> None:
+        self._folder = folder
+        self._run = run
+        self._began = time.time()
         self._runs: dict[str, dict[str, Any] | None] = {}
 
     def begins(self, run_id: str | None) -> None:
@@ -82,16 +86,65 @@ class Note:
         """This is how one of the runs ends; Prefect's server is told right after this, if it is there."""
         self._write(run_id, {"type": state.type.value, "name": state.name, "message": state.message})
 
+    def at_work(self) -> str | None:
+        """The name of a run of the same deployment that began before this one, is still at work on this machine, and
+        does all that this one is asked for. None for a dry run, which is in nobody's way, and where the other has been
+        at it for hours."""
+        if self._key is None:
+            return None
+        for file in self._folder.glob("*.json"):
+            other = _read(file)
+            if other is None or other["key"] != self._key or other["job"] not in (None, self._job):
+                continue
+            if 0 < self._began - other["began"] < RESPECTED_S and not _is_free(file.with_suffix(".lock")):
+                return str(other["name"])
+        return None
+
+    @property
+    def _job(self) -> str | None:
+        job_id = self._run.parameters.get("job_id") if self._run is not None else None
+        return str(job_id) if job_id else None
+
+    @property
+    def _key(self) -> str | None:
+        """What runs have in common that would do the same work."""
+        run = self._run
+        if run is None or run.deployment_id is None or run.parameters.get("dry_run"):
+            return None
+        return f"{run.deployment_id} {run.parameters.get('company_id')}"
+
     def _write(self, run_id: str | None, state: dict[str, Any] | None) -> None:
-        if run_id is None:
+        if run_id is None or self._run is None:
             return
         self._runs[str(run_id)] = state
-        new = self._file.with_suffix(".new")
+        file = self._folder / f"{self._run.id}.json"
+        new = file.with_suffix(".new")
         try:
-            new.write_text(json.dumps(self._runs))
-            new.replace(self._file)
+            known = {"key": self._key, "job": self._job, "name": self._run.name, "began": self._began}
+            new.write_text(json.dumps({**known, "runs": self._runs}))
+            new.replace(file)
         except OSError as error:
             log.debug("no note of this run can be kept: %s", error)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """A note, if it can be read and has the form of one."""
+    with suppress(ValueError, OSError, KeyError, TypeError, AttributeError):
+        note: dict[str, Any] = json.loads(file.read_text())
+        is_whole = {"key", "job", "name", "began", "runs"} <= note.keys() and isinstance(note["began"], float)
+        if is_whole and all(UUID(run_id) for run_id in note["runs"]):
+            return note
+    return None
+
+
+def _is_free(path: Path) -> bool:
+    lock = OsLock(path)
+    try:
+        return lock.acquire()
+    except OSError:
+        return True
+    finally:
+        lock.release()
 
 
 def _folder() -> Path:
@@ -102,17 +155,15 @@ def _folder() -> Path:
 def noted() -> Iterator[Note]:
     """A note of the run of Prefect's under way, held while the block runs."""
     context = FlowRunContext.get()
-    run_id = str(context.flow_run.id) if context is not None and context.flow_run is not None else None
+    run = context.flow_run if context is not None else None
     folder = _folder()
-    note, lock = Note(folder, run_id or "none"), OsLock(folder / f"{run_id}.lock")
+    note, lock = Note(folder, run), OsLock(folder / f"{run.id if run is not None else 'none'}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_held = run_id is not None and lock.acquire()
+        if run is not None and lock.acquire():
+            note.begins(str(run.id))
     except OSError as error:
         log.debug("no note of this run can be kept: %s", error)
-        is_held = False
-    if is_held:
-        note.begins(run_id)
     try:
         yield note
     finally:
@@ -150,35 +201,32 @@ async def _tidy(this: FlowRun, say: Callable[[str], None]) -> None:
 
 async def _close_what_was_left(server: PrefectClient, this: FlowRun, say: Callable[[str], None]) -> None:
     with _abandoned(_folder()) as notes:
-        wanted = [UUID(run_id) for runs in notes.values() for run_id in runs]
+        wanted = [UUID(run_id) for note in notes.values() for run_id in note["runs"]]
         if not wanted:
             return
         found = await server.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=wanted[:200])))
         known = {str(run.id): run for run in found}
-        for file, runs in notes.items():
-            for run_id, ended in runs.items():
+        for file, note in notes.items():
+            for run_id, ended in note["runs"].items():
                 if run_id in known and (state := _due(known[run_id], ended, this)) is not None:
                     await _close(server, known[run_id], state, say)
-            is_told = all(run_id in known for run_id in runs)
-            if is_told or time.time() - file.stat().st_mtime > NOTES_KEPT_S:
+            if all(run_id in known for run_id in note["runs"]) or time.time() - note["began"] > NOTES_KEPT_S:
                 file.unlink(missing_ok=True)
                 file.with_suffix(".lock").unlink(missing_ok=True)
 
 
 @contextmanager
-def _abandoned(folder: Path) -> Iterator[dict[Path, dict[str, dict[str, Any] | None]]]:
-    """The notes whose runs are no more, by their files; nobody else reads these meanwhile."""
+def _abandoned(folder: Path) -> Iterator[dict[Path, dict[str, Any]]]:
+    """The notes whose runs are no more, by their files, the oldest first; nobody else closes these meanwhile."""
     locks, notes = [], {}
     try:
-        for file in sorted(folder.glob("*.json"), key=os.path.getmtime)[:AT_ONCE]:
+        for file in sorted(folder.glob("*.json"), key=lambda one: one.stat().st_mtime)[:AT_ONCE]:
             lock = OsLock(file.with_suffix(".lock"))
             if not lock.acquire():
                 continue  # at work
             locks.append(lock)
-            with suppress(ValueError, OSError):
-                runs = json.loads(file.read_text())
-                if isinstance(runs, dict) and all(UUID(run_id) for run_id in runs):
-                    notes[file] = runs
+            if (note := _read(file)) is not None:
+                notes[file] = note
         yield notes
     finally:
         for lock in locks:

@@ -6,6 +6,7 @@ and what becomes of a job that is resumed, broken off or half done in `flows.job
 
 # No `from __future__ import annotations` here: `.serve()` hands the flow to its runs by value, and of the names of the
 # parameters' types Prefect could not make the types there.
+import asyncio
 import logging
 import os
 import sys
@@ -26,6 +27,7 @@ if __name__ == "__main__":
 
 from prefect import Flow, flow, get_run_logger, tags
 from prefect.client.schemas.objects import State
+from prefect.context import TagsContext
 from prefect.runtime import flow_run
 
 from blocks.collection import load_erp_settings, load_pleo_block
@@ -96,6 +98,7 @@ class _Shown:
         self.run_id = flow_run.id
         self.patience_s = WAIT_FOR_SERVER_S if run.show_on_console is None else WITH_SOMEBODY_WAITING_S
         self.jobs_are_runs = True
+        self.under_way: list[asyncio.Future[State[Any]]] = []
 
 
 class _JobRun:
@@ -106,6 +109,7 @@ class _JobRun:
         self._job = job
         self._shown = shown
         self.report: JobReport | None = None
+        self.is_over = asyncio.Event()
 
     @property
     def name(self) -> str:
@@ -119,8 +123,11 @@ class _JobRun:
         session, shown = self._session, self._shown
         shown.note.begins(flow_run.id)
         async with optional_slot(f"pleo-export-{company_id}", f"company {company_id}"):
-            with session.stop.on_signals():
+            # The run's tags are not for its tasks: of each tag Prefect would ask its server for a slot, task by task,
+            # and a server that is away would end the job.
+            with session.stop.on_signals(), TagsContext(current_tags=set()):
                 self.report = await carry_out(session, self._job, seven_steps)
+        self.is_over.set()
         is_there = await until_server_answers(shown.patience_s, session.stop)
         if is_there:
             await mark_as_interrupted(session.stop)
@@ -136,22 +143,19 @@ async def _export_one(shown: _Shown, progress: Progress, session: Session, job: 
     progress.begin()
     run = _JobRun(session, job, shown)
     ids = UUID(job.id), UUID(job.company_id)
-    if await server_answers():
+    is_there = await server_answers()
+    if is_there:
         await session.stop.sleep(SUBFLOW_WAIT_S)
-        with tags(f"company:{job.company_id}", f"job:{job.id}", *(["dry-run"] if session.dry_run else [])):
-            as_flow = flow(name="pleo-export-job", flow_run_name=lambda: run.name, persist_result=False)
-            try:
-                state: State[Any] = await as_flow(run.export_job)(*ids, return_state=True)
-            except Exception as error:
-                if run.report is None:
-                    raise
-                log.warning("Prefect was not told how the job's run ended (%s)", type(error).__name__)
-                return run.report
-        if run.report is None:
-            await state.aresult(raise_on_failure=True)
-    else:
-        shown.jobs_are_runs = False
-        await run.export_job(*ids)
+    shown.jobs_are_runs &= is_there
+    with tags(f"company:{job.company_id}", f"job:{job.id}", *(["dry-run"] if session.dry_run else [])):
+        as_flow = flow(name="pleo-export-job", flow_run_name=lambda: run.name, persist_result=False)(run.export_job)
+        under_way: asyncio.Future[State[Any]]
+        under_way = asyncio.ensure_future(as_flow(*ids, return_state=True) if is_there else run.export_job(*ids))
+    under_way.add_done_callback(lambda _: run.is_over.set())
+    shown.under_way.append(under_way)
+    await run.is_over.wait()  # the job is; Prefect is told of it beside the next one
+    if run.report is None:
+        await (await under_way).aresult(raise_on_failure=True)
     if run.report is None:
         raise RuntimeError(f"the run of job {job.id} ended without a report")
     return run.report
@@ -201,6 +205,9 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         told, started = this.report, time.monotonic()
         with cli.private_files(), this.stop.on_signals(), logs_in_prefect(), noted() as note:
             shown = _Shown(this, note)
+            if other := note.at_work():
+                told.say(f"nothing to do: {other} is at work, and takes every job that waits")
+                return await _ended(told, this.stop, shown)
             clients = Clients(Clock(sleep=this.stop.sleep, limit=this.stop.limit))
             try:
                 file = read_companies(Path(companies)) if companies else None
@@ -237,20 +244,20 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
                 await _run_redacted(session, partial(_export_one, shown, progress), report, target.company_id, job_id)
 
             erp_secrets = Redactor(secrets_of(*(target.settings for target in targets)))
-            try:
-                async with clients, tidied_beside(told.say):
-                    with redacted_logs(lambda text: erp_secrets(clients.redact(text))):
+            with redacted_logs(lambda text: erp_secrets(clients.redact(text))):
+                try:
+                    async with clients, tidied_beside(told.say):
                         if file is None:
                             await export_company(targets[0], told)
                         else:
                             if only is None:
                                 await tell_of_strangers(file, clients, told)
                             await export_companies(file, targets, told, export_company)
-            finally:
-                told.pleo_requests = clients.requests_sent
-                told.seconds = time.monotonic() - started
-            write_files(told, results, report)
-            return await _ended(told, this.stop, shown)
+                finally:
+                    told.pleo_requests = clients.requests_sent
+                    told.seconds = time.monotonic() - started
+                write_files(told, results, report)
+                return await _ended(told, this.stop, shown)
 
     return export
 
@@ -288,6 +295,9 @@ async def _ended(report: RunReport, stop: Stop, shown: _Shown) -> State[Any]:
     """Show how the run ended, and keep it for the next one in case that Prefect's server is not there to be told."""
     if flow_run.run_count > 1 and not report.jobs:
         report.say("a job that has ended is not done again by a retry: Export in Pleo starts what failed in it anew")
+    for told in await asyncio.gather(*shown.under_way, return_exceptions=True):
+        if isinstance(told, Exception):  # of telling Prefect, and not of the job
+            log.warning("Prefect was not told how a job's run ended (%s)", type(told).__name__)
     is_there = await until_server_answers(shown.patience_s, stop)
     if report.jobs and is_there:  # an idle run leaves nothing behind, as there is one every few minutes
         await publish_run(report)

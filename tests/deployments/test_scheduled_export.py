@@ -32,13 +32,13 @@ def test_the_deployment_is_the_one_of_prefect_yaml(installation: Installation) -
 def test_no_path_of_the_machine_that_deployed_is_in_the_deployment(installation: Installation) -> None:
     made = installation.deployment
     assert not made["pull_steps"]
-    assert made["job_variables"] == {"working_dir": "."}
+    assert made["job_variables"]["working_dir"] == "."
     assert str(ROOT) not in str({name: value for name, value in made.items() if name != "parameter_openapi_schema"})
 
 
-def test_runs_never_overlap_and_do_not_queue_up(installation: Installation) -> None:
-    assert installation.deployment["global_concurrency_limit"]["limit"] == 1
-    assert installation.deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+def test_no_slot_of_prefects_can_break_off_a_run_or_keep_one_from_beginning(installation: Installation) -> None:
+    assert installation.deployment["global_concurrency_limit"] is None
+    assert installation.deployment["job_variables"]["env"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
 
 
 def test_every_parameter_is_explained_in_the_form_of_the_ui(installation: Installation) -> None:

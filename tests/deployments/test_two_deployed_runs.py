@@ -18,11 +18,11 @@ ITEMS = 80
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
-@pytest.mark.parametrize(("limit", "others"), [(1, {"Cancelled"}), (None, {"Completed"})])
-def test_of_two_runs_at_once_one_does_the_job_and_the_other_is_cancelled_or_finds_nothing_to_do(
+@pytest.mark.parametrize(("limit", "others"), [(1, {"Cancelled"}), (None, {"NothingToDo"})])
+def test_of_two_runs_at_once_one_does_the_job_and_the_other_finds_nothing_to_do_or_is_cancelled_by_a_limit(
     installation: Installation, tmp_path: Path, limit: int | None, others: set[str]
 ) -> None:
-    """The deployment's limit cancels the second; without it the ledger's lock turns it away, or the job is done."""
+    """The second sees the first at work, or the job done; a limit, which somebody may have set, cancels it."""
     _without_schedule(installation)
     _limit(installation, limit)
     made = installation.pleo.post("/sandbox/jobs", json={"items": ITEMS, "seed": 17, "failing": False}).json()
