@@ -30,6 +30,14 @@ def test_the_commands_are_listed_and_another_is_one_line_and_status_2(capsys: py
     assert line.startswith("pleo-export: there is no command 'exprot', but export, ledger")
 
 
+@pytest.mark.parametrize("name", ["ledger", "sandbox"])
+def test_a_command_is_found_and_tells_its_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    assert "usage: " in capsys.readouterr().out
+
+
 def test_a_commands_arguments_and_status_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["sandbox", "--port", "http"])
@@ -76,7 +84,7 @@ def test_from_a_wheel_beside_somebody_elses_flows_the_commands_work(tmp_path: Pa
             cwd=shop, env=environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
-    for name in ("export", "authorize", "webhook", "sandbox", "save-blocks"):
+    for name in ("export", "ledger", "authorize", "webhook", "sandbox", "save-blocks"):
         done = run(name, "--help")
         assert (done.returncode, done.stderr) == (0, ""), name
     done = run("export", "--sandbox", "--dry-run")
