@@ -12,6 +12,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 
 from blocks.erp.ledger.block import FILE_FIELDS, LedgerSettings
+from blocks.erp.ledger.handover.settings import NAMES_IN_TABLES
 from blocks.erp.settings import ErpSettings
 from blocks.text import one_line
 
@@ -80,7 +81,8 @@ def read_settings_of(
     for name in document:
         if name not in kind.model_fields:
             raise SettingsError(f"{path}: {one_line(name, 60)}: no such setting{_hint(name, kind)}")
-        if isinstance(document[name], dict) and (inner := next(filter(kind.model_fields.get, document[name]), None)):
+        inner = _setting_in_table(name, document[name], kind)
+        if inner is not None:
             put = f"put it above [{name}]" if path.suffix == ".toml" else f"move it out of {name}"
             raise SettingsError(f"{path}: {name}.{inner}: a setting; {put}")
         if name in sources:
@@ -110,6 +112,13 @@ def checked_settings(kind: type[S], values: Mapping[str, Any], prefix: str, sour
         case _:
             what = one_line(problem["msg"].removeprefix("Value error, "), 300)
     raise SettingsError(f"{prefix}{where}{what}")
+
+
+def _setting_in_table(name: str, value: Any, kind: type[ErpSettings]) -> str | None:
+    """A setting that stands in a table to which it does not belong, or None."""
+    own = NAMES_IN_TABLES.get(name, frozenset())
+    names = value if isinstance(value, dict) else ()
+    return next((one for one in names if one in kind.model_fields and one not in own), None)
 
 
 def _hint(name: str, kind: type[ErpSettings]) -> str:

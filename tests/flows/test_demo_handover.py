@@ -6,18 +6,22 @@ import csv
 import io
 import json
 from collections import Counter
+from dataclasses import replace
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
 
+from blocks.erp.entries import Bill, EntryState, Recorded, Vendor
 from blocks.erp.ledger.block import LedgerSettings
 from flows.demo import ITEMS
 from flows.settings import read_settings
 from tests.blocks.erp.sie_reader import read_sie
-from tests.support.erp.ledger_samples import rows
+from tests.support.erp.ledger_samples import BILL, COMPANY, PAYMENT, a_bill, rows
 from tests.support.exporting import Office, office
 
+POSTED = EntryState.POSTED
 DEMO = Path(__file__).parents[2] / "flows" / "demo"
 _COMPANY_AMOUNTS = """
     SELECT l.account, sum(coalesce(iif(l.credit_minor > 0, -l.company_minor, l.company_minor),
@@ -96,3 +100,56 @@ def test_an_account_that_datev_cannot_take_is_named() -> None:
         LedgerSettings(**given)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="account 58A0 cannot be written in datev"):
         LedgerSettings(**given, out_of_pocket_account="58A0")  # type: ignore[arg-type]
+
+
+async def test_an_exchange_difference_is_handed_over_in_the_companys_currency(tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("currency,first_date,rate\nEUR,2026-01-01,7.40\nEUR,2026-02-01,7.50\n")
+    settings = LedgerSettings(
+        company_currency="DKK",
+        rates_file=str(tmp_path / "rates.csv"),
+        posting="posted",  # type: ignore[arg-type]
+        exchange_gain_account="6991",
+        exchange_loss_account="6992",
+        handover="csv",
+        attachments="skip",  # type: ignore[arg-type]
+    )
+    vendor = Vendor("V-1", "Acme")
+    ledger = settings.connect(tmp_path)
+    await ledger.open(COMPANY, dry_run=False)
+    try:
+        bill, payment = (
+            a_bill(n, kind, vendor=vendor, currency="EUR", company_currency="DKK", posting_date=day, state=POSTED)
+            for n, (kind, day) in enumerate(((BILL, date(2026, 1, 5)), (PAYMENT, date(2026, 2, 5))), 1)
+        )
+        await ledger.load_reference()
+        outcomes = await ledger.record([in_company(bill, Decimal("7.40")), in_company(payment, Decimal("7.50"))])
+        assert all(isinstance(one, Recorded) for one in outcomes), outcomes
+        await ledger.finish_job()
+    finally:
+        await ledger.close()
+    (file,) = (tmp_path / "books-handover").glob("*.csv")
+    totals: Counter[str] = Counter()
+    for row in csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), delimiter=";"):
+        totals[row["account"]] += int(row["company_debit"].replace(".", "")) - int(
+            row["company_credit"].replace(".", "")
+        )
+    assert totals["6992"] == 125
+    assert totals["pleo-payable"] == 0
+    assert {account: amount for account, amount in totals.items() if amount} == _trial_balance(
+        tmp_path / "books.sqlite"
+    )
+
+
+def in_company(bill: Bill, rate: Decimal) -> Bill:
+    """The bill with its lines at that rate."""
+    documents = tuple(
+        replace(
+            document,
+            lines=tuple(
+                replace(line, company_minor=int((line.debit_minor + line.credit_minor) * rate))
+                for line in document.lines
+            ),
+        )
+        for document in bill.documents
+    )
+    return replace(bill, documents=documents)

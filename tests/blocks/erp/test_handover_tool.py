@@ -42,7 +42,7 @@ async def test_by_hand_the_next_batch_is_made_after_a_draft_was_posted(tmp_path:
     assert numbers(made) == [("csv", 1, 1), ("datev", 1, 1)]
     assert len(list((tmp_path / "elsewhere").glob("EXTF_*.csv"))) == 1
     assert told(books, "batches", "--make", "datev")["notes"] == ["nothing is left to hand over"]
-    assert "in batch 1 for datev: EXTF_6d2a6b0e_000001_2026-03.csv" in tool(books, "history", entry_id(1)).out
+    assert "EXTF_6d2a6b0e_000001_2026-03.csv, batch 1 of datev" in tool(books, "history", entry_id(1)).out
 
 
 async def test_a_batch_is_written_again_as_it_was(tmp_path: Path) -> None:

@@ -259,6 +259,13 @@ def own_accounts(settings: ErpSettings) -> tuple[str, ...]:
     return (*settings.role_accounts.values(), *settings.wallet_accounts.values())
 
 
+NAMES_IN_TABLES = {
+    "datev": frozenset(DatevSettings.model_fields),
+    "sie4": frozenset(Sie4Settings.model_fields),
+    "csv": frozenset(CsvSettings.model_fields),
+}
+"""What the fields that are tables may name."""
+
 _NAMES = {name for model in (HandoverSettings, DatevSettings, Sie4Settings, CsvSettings) for name in model.model_fields}
 _RULES = {
     HandoverFormat.DATEV: "it takes digits only, {0.datev.account_length} of them, one more for vendors",
