@@ -220,8 +220,6 @@ def _words(event: str, told: dict[str, Any], ledger: Ledger) -> str:
             words = (
                 f"successful, {told.get('external_id')}" if told.get("successful") else f"failed: {told.get('reason')}"
             )
-        case "handed_over":
-            words = f"in batch {told.get('batch')} for {told.get('format')}: {told.get('file')}"
         case _:
             words = ""
     return one_line(words, _MAX_WORDS)
