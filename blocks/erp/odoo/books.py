@@ -57,7 +57,7 @@ class OdooBooks:
         self._units = units
         self._max_attachment_bytes = max_attachment_bytes
         self._sleep = sleep
-        self._found: dict[str, Found] = {}
+        self._turns: dict[str, int] = {}
         self._made: dict[str, list[int]] = {}
 
     async def look_up(self, ids: Sequence[str]) -> Mapping[str, Standing]:
@@ -67,7 +67,7 @@ class OdooBooks:
         if unseen:  # somebody changed the source document, by which they are searched, and not the external id
             found |= await self._reader.by_ids(unseen)
         for id_ in ids:
-            self._found[id_.lower()] = found.get(id_.lower(), Found())
+            self._turns[id_.lower()] = found.get(id_.lower(), Found()).turn
         return {id_: one.standing for id_, one in found.items() if one.standing is not None}
 
     async def create(self, entries: Sequence[Entry]) -> None:
@@ -175,9 +175,6 @@ class OdooBooks:
                 refused[id_] = Refused(id_, RefusalKind.OTHER, key[2], text)
         return refused
 
-    def _known(self, entry: Entry) -> Found:
-        return self._found.get(entry.accounting_entry_id.lower(), Found())
-
     async def _fit_files(self, entry: Entry) -> list[tuple[Attachment, bytes]]:
         """The entry's receipts that are what was downloaded, the first of each number; of others `attach` tells."""
         fit: dict[int, tuple[Attachment, bytes]] = {}
@@ -199,7 +196,9 @@ class OdooBooks:
             await self._load_payloads([self._payload(portion[0][0], [])])  # `attach` tells which file it is
 
     def _payload(self, entry: Entry, files: Sequence[tuple[Attachment, bytes]]) -> EntryPayload:
-        return payload_of(entry, self._directory, self._units, self._known(entry).turn, files)
+        return payload_of(
+            entry, self._directory, self._units, self._turns.get(entry.accounting_entry_id.lower(), 1), files
+        )
 
     async def _load_payloads(self, payloads: Sequence[EntryPayload]) -> None:
         columns, rows = rows_of(payloads)
