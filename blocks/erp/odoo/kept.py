@@ -16,12 +16,14 @@ from typing import Any
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, DocumentKind, Entry
 from blocks.erp.remote.compare import MOST_NAMED
+from blocks.text import one_line
 
 FILE_NAME = "pleo.json"
 _VERSION = 1
 
-WrittenLine = tuple[str, str, int, int | None, str]
-"""Account, currency, debit less credit in minor units, what that is worth in the company's, tax code (empty: none)."""
+WrittenLine = tuple[str, str, int, int | None, str, str]
+"""Account, currency, debit less credit in minor units, what that is worth in the company's, tax code (empty: none), and
+its text (empty for a vendor's own line of a bill, which Odoo renames by itself)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,11 @@ class Written:
 
     def edits(self, now: Written, units: MinorUnits) -> tuple[str, ...]:
         """What is another one now, in words."""
-        named = (("date", self.day, now.day), ("vendor", self.vendor, now.vendor), ("number", self.number, now.number))
+        named = (
+            ("date", self.day, now.day),
+            ("vendor", self.vendor, now.vendor),
+            ("reference", self.number, now.number),
+        )
         found = [f"{name} {new or 'none'} in place of {old or 'none'}" for name, old, new in named if old != new]
         before, after = Counter(self.lines), Counter(now.lines)
         found += [f"without {_shown(line, units)}" for line in (before - after).elements()]
@@ -118,11 +124,12 @@ def kept_of(entry: Entry, written: Sequence[Written]) -> Kept:
 
 
 def _line(kept: Iterable[Any]) -> WrittenLine:
-    account, currency, amount, worth, tax = kept
-    return str(account), str(currency), int(amount), None if worth is None else int(worth), str(tax)
+    account, currency, amount, worth, tax, text = kept
+    return str(account), str(currency), int(amount), None if worth is None else int(worth), str(tax), str(text)
 
 
 def _shown(line: WrittenLine, units: MinorUnits) -> str:
-    account, currency, amount, _, tax = line
+    account, currency, amount, _, tax, text = line
     side = "credit" if amount < 0 else "debit"
-    return f"{side} {units.amount(abs(amount), currency)} on {account}{f', tax {tax}' if tax else ''}"
+    told = f", {one_line(text, 60)}" if text else ""
+    return f"{side} {units.amount(abs(amount), currency)} on {account}{f', tax {tax}' if tax else ''}{told}"

@@ -179,8 +179,15 @@ class MoveReader:
     def written(self, move: Move) -> Written:
         """A move as it stands, to be compared with what was written."""
         lines = tuple(
-            (one.account, one.currency, one.amount_minor, one.company_minor, one.tax_code or "")
-            for one in self.standing_lines(move)
+            (
+                one.account,
+                one.currency,
+                one.amount_minor,
+                one.company_minor,
+                one.tax_code or "",
+                (row["name"] or "") if row["display_type"] != "payment_term" else "",
+            )
+            for one, row in zip(self.standing_lines(move), move.lines, strict=True)
         )
         return Written(move.row["date"], self.vendor(move), move.row["ref"] or "", lines)
 

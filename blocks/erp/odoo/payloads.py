@@ -160,8 +160,9 @@ class _Maker:
                 if line.company_minor is not None and self._is_foreign
                 else None,
                 line.tax_code or "",
+                cells["name"] if cells["display_type"] != "payment_term" else "",
             )
-            for line in move.meant
+            for line, cells in zip(move.meant, move.lines, strict=True)
         )
         return Written(entry.posting_date.isoformat(), vendor, move.head["ref"], lines)
 

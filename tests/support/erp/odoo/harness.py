@@ -170,6 +170,12 @@ class OdooHarness(Harness):
         until = (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
         self.server.sql("update res_company set fiscalyear_lock_date = %s where name = 'Acme ApS'", (until,))
 
+    def edit(self, accounting_entry_id: str, text: str) -> None:
+        """Give the first line of a draft another text."""
+        first = "select min(l.id) from account_move_line l join account_move m on m.id = l.move_id"
+        query = f"update account_move_line set name = %s where id = ({first} where m.invoice_origin = %s)"
+        self.server.sql(query, (text, f"pleo:{accounting_entry_id}"))
+
     def stop(self) -> None:
         """Stop the server."""
         self.server.stop()
