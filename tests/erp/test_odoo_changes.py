@@ -141,8 +141,8 @@ async def test_what_a_person_edits_in_odoo_is_told_and_not_taken_for_pleo_s(site
         (),
         (
             "date 2026-10-06 in place of 2026-10-05",
-            f"without debit 10.00 DKK on 6010, tax I25, {draft.description}",
-            f"with debit 10.00 DKK on 6110, tax I25, {draft.description}",
+            f"debit 10.00 DKK on 6110, tax I25, {draft.description} "
+            f"in place of debit 10.00 DKK on 6010, tax I25, {draft.description}",
         ),
     ]
     assert now[2] is not None

@@ -43,9 +43,13 @@ class Written:
             ("reference", self.number, now.number),
         )
         found = [f"{name} {new or 'none'} in place of {old or 'none'}" for name, old, new in named if old != new]
-        before, after = Counter(self.lines), Counter(now.lines)
-        found += [f"without {_shown(line, units)}" for line in (before - after).elements()]
-        found += [f"with {_shown(line, units)}" for line in (after - before).elements()]
+        if len(self.lines) == len(now.lines):  # they keep their order
+            pairs = zip(self.lines, now.lines, strict=True)
+            found += [f"{_shown(new, units)} in place of {_shown(old, units)}" for old, new in pairs if old != new]
+        else:
+            before, after = Counter(self.lines), Counter(now.lines)
+            found += [f"without {_shown(line, units)}" for line in (before - after).elements()]
+            found += [f"with {_shown(line, units)}" for line in (after - before).elements()]
         if len(found) > MOST_NAMED:
             found[MOST_NAMED:] = [f"and {len(found) - MOST_NAMED} more"]
         return tuple(found)
