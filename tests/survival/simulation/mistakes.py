@@ -19,7 +19,7 @@ from blocks.pleo.models import OPEN_ITEM_STATUSES, ExportJob, ItemStatus, JobIte
 from flows import rows
 from flows.job import Job
 from flows.session import Session
-from flows.steps import record
+from flows.standing import Standing
 from flows.steps.complete import FinalEvent, final_event
 from flows.steps.retrieve import JobRows
 from flows.steps.update import update_items
@@ -146,7 +146,7 @@ def _hopes_that_it_was_recorded(patch: Patch) -> None:
         return {one.accounting_entry_id: one for one in recorded}
 
     patch.setattr(SimulatedErp, "_record", hopefully)
-    patch.setattr(record._PageRecorder, "_in_the_books", no_reading_back)
+    patch.setattr(Standing, "in_the_books", no_reading_back)
 
 
 def _forgets_its_own_event(patch: Patch) -> None:
