@@ -23,7 +23,7 @@ _VERSION = 1
 
 WrittenLine = tuple[str, str, int, int | None, str, str]
 """Account, currency, debit less credit in minor units, what that is worth in the company's, tax code (empty: none), and
-its text (empty for a vendor's own line of a bill, which Odoo renames by itself)."""
+its text (empty for lines of tax and a vendor's own line of a bill, which Odoo renames by itself)."""
 
 
 @dataclass(frozen=True, slots=True)

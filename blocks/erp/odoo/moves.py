@@ -185,7 +185,7 @@ class MoveReader:
                 one.amount_minor,
                 one.company_minor,
                 one.tax_code or "",
-                (row["name"] or "") if row["display_type"] != "payment_term" else "",
+                "" if row["display_type"] == "payment_term" or row["tax_repartition_line_id"] else row["name"] or "",
             )
             for one, row in zip(self.standing_lines(move), move.lines, strict=True)
         )

@@ -37,6 +37,7 @@ LEFT_ALONE = {"mode": "update", "noupdate": True}
 Cells = dict[str, str]
 """The cells of one row, by the name of their column."""
 
+_TAX_PART = "tax_repartition_line_id/.id"
 _PAYMENTS = {DocumentKind.PAYMENT, DocumentKind.REFUND}
 
 
@@ -160,7 +161,7 @@ class _Maker:
                 if line.company_minor is not None and self._is_foreign
                 else None,
                 line.tax_code or "",
-                cells["name"] if cells["display_type"] != "payment_term" else "",
+                "" if cells["display_type"] == "payment_term" or _TAX_PART in cells else cells["name"],
             )
             for line, cells in zip(move.meant, move.lines, strict=True)
         )
@@ -274,7 +275,7 @@ class _Maker:
         part = tax_part(tax, line, cost, refund=refund)
         if part is None:
             return False
-        made["tax_repartition_line_id/.id"] = str(part.id)
+        made[_TAX_PART] = str(part.id)
         made["tax_tag_ids/.id"] = _ids(part.tags)
         made["tax_base_amount"] = self._base(line, cost)
         return True
