@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+import subprocess
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from blocks.erp.entries import Recorded
+from blocks.erp.entries import Account, AccountKind, Recorded
 from blocks.erp.ledger.handover.csv_file import DEFAULT_COLUMNS
 from blocks.erp.ledger.handover.settings import HandoverSettings
 from tests.blocks.erp.handover_samples import month, purchase, trial_balance
@@ -70,3 +73,33 @@ async def test_receipts_lie_beside_it_with_a_list(tmp_path: Path) -> None:
 def test_settings_that_make_no_csv_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="csv"):
         HandoverSettings.model_validate({"handover": ["csv"], "csv": wrong})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice (Debian's libreoffice-calc) is not installed")
+async def test_amounts_and_codes_survive_libreoffice(tmp_path: Path) -> None:
+    """Codes are imported as text, as the page for the accountant says."""
+    zeros = Account("0420", "Büro", AccountKind.EXPENSE)
+    await hand_over(tmp_path, *month(), purchase(20, 123_456_789_01, 0, account=zeros))
+    before = list(csv.DictReader(io.StringIO(content(tmp_path).decode("utf-8-sig"), newline=""), delimiter=";"))
+    numbers = {"debit", "credit", "tax_base", "tax_rate"}
+    columns = "/".join(f"{n}/{1 if name in numbers else 2}" for n, name in enumerate(DEFAULT_COLUMNS, 1))
+    (file,) = (tmp_path / "out").glob("*_000001.csv")
+    done = subprocess.run(  # noqa: ASYNC221 - nothing else is under way
+        ["soffice", f"-env:UserInstallation=file://{tmp_path}/office", "--headless", "--convert-to",
+         "csv:Text - txt - csv (StarCalc):59,34,76,1,,0,false,true,false", f"--infilter=CSV:59,34,76,1,{columns}",
+         "--outdir", str(tmp_path / "again"), str(file)],
+        capture_output=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    again = (tmp_path / "again" / file.name).read_text("utf-8-sig")
+    after = list(csv.DictReader(io.StringIO(again, newline=""), delimiter=";"))
+    assert len(after) == len(before)
+    for one, other in zip(before, after, strict=True):
+        assert {name: value for name, value in one.items() if name not in numbers} == {
+            name: value for name, value in other.items() if name not in numbers
+        }
+        assert [Decimal(one[name] or 0) for name in sorted(numbers)] == [
+            Decimal(other[name] or 0) for name in sorted(numbers)
+        ]

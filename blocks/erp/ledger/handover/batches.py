@@ -23,7 +23,7 @@ from blocks.erp.ledger.handover import csv_file, datev, sie4
 from blocks.erp.ledger.handover.encoding import Encoder
 from blocks.erp.ledger.handover.members import members
 from blocks.erp.ledger.handover.settings import HandoverFormat, HandoverSettings
-from blocks.erp.ledger.schema_3_settlement import line_currency
+from blocks.erp.ledger.schema_3_settlement import company_value, line_currency
 
 _PART = 1 << 20
 _OPEN = """
@@ -38,6 +38,12 @@ _TAKE = f"""
 """  # noqa: S608  constants of ours
 _TOTALS = f"""
     SELECT {line_currency("l", "e")} AS currency, l.account, sum(l.debit_minor), sum(l.credit_minor)
+    FROM batch_entry AS m CROSS JOIN entry AS e ON e.id = m.entry_id CROSS JOIN line AS l ON l.entry_id = e.id
+    WHERE m.format = ? AND m.number = ? GROUP BY 1, 2 ORDER BY 1, 2
+"""  # noqa: S608  constants of ours
+_COMPANY_TOTALS = f"""
+    SELECT coalesce(e.company_currency, e.currency), l.account,
+        sum(max({company_value("l")}, 0)), sum(max(-({company_value("l")}), 0))
     FROM batch_entry AS m CROSS JOIN entry AS e ON e.id = m.entry_id CROSS JOIN line AS l ON l.entry_id = e.id
     WHERE m.format = ? AND m.number = ? GROUP BY 1, 2 ORDER BY 1, 2
 """  # noqa: S608  constants of ours
@@ -257,6 +263,7 @@ class _File:
             "reversals": self._reversals,
             **self._figures,
             "totals": self._totals(),
+            "company_totals": self._totals(_COMPANY_TOTALS) if self._plan.company_currency else {},
             "sha256": sha256,
             "bytes": size,
             "replaced_characters": [
@@ -265,10 +272,11 @@ class _File:
             ],
         }
 
-    def _totals(self) -> dict[str, Any]:
+    def _totals(self, sql: str = _TOTALS) -> dict[str, Any]:
+        """Debit, credit and what each account comes to, by currency."""
         totals: dict[str, Any] = {}
         number = self._plan.units.number
-        for currency, account, debit, credit in self._connection.execute(_TOTALS, self._key):
+        for currency, account, debit, credit in self._connection.execute(sql, self._key):
             one = totals.setdefault(currency, {"debit_minor": 0, "credit_minor": 0, "accounts": {}})
             one["debit_minor"] += debit
             one["credit_minor"] += credit
