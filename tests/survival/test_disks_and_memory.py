@@ -74,7 +74,7 @@ def test_a_read_only_disk_for_the_books_is_one_line_and_status_2(
     _ends_well(troubled, wanted, books)
 
 
-@pytest.mark.parametrize("room", [250_000, 600_000])
+@pytest.mark.parametrize("room", [330_000, 600_000])  # empty books and their side files have 251,000
 def test_a_disk_that_fills_up_under_the_books_leaves_the_job_for_the_next_run(
     troubled: JobShell, wanted: Result, disk: Path, room: int
 ) -> None:
@@ -101,7 +101,10 @@ def test_no_room_for_stored_pages_is_a_warning_and_the_job_is_done_without(
     (line,) = done.stderr.splitlines()
     assert f"pages cannot be kept in {disk}/storage" in line
     assert troubled.result() == wanted
-    assert not [path for path in disk.rglob("*") if path.is_file() and path.name != "filler"]
+    notes = "pleo-export-runs"  # an empty one of each run stays until the next
+    assert not [
+        path for path in disk.rglob("*") if path.is_file() and path.name != "filler" and notes not in path.parts
+    ]
     _no_traceback(troubled)
 
 
