@@ -1,5 +1,6 @@
 """Anything that users do, in any order, beside a model of a few lines: an expense's first amount is what is booked.
 
+Here an expense that changes fails; where it is replaced or reversed, `test_changes_machine` has the model.
 The sandbox is served over HTTP and the ledger is on disk, as users have them.
 """
 
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
 
 from blocks.erp.entries import EntryState
-from blocks.erp.settings import AllFailedEvent, ErpSettings
+from blocks.erp.settings import AllFailedEvent, ChangedExpense, ErpSettings
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
 from flows.outcome import RunReport
 from flows.steps import Steps
@@ -96,7 +97,7 @@ class Exporting(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.sandbox = DOOR.behind = Sandbox(rate_limit=False)
         self.office = Office(self.sandbox, DOOR.base_url, Path(self.folder.name) / "books.sqlite")
-        self.settings = ErpSettings()
+        self.settings = ErpSettings(changed_expense=ChangedExpense.FAIL)
         self.amounts: dict[str, int] = {}
         self.booked: dict[str, int] = {}
         self.told: dict[str, str] = {}
@@ -122,7 +123,7 @@ class Exporting(RuleBasedStateMachine):
 
     @rule(posting=st.sampled_from(EntryState), event=st.sampled_from(AllFailedEvent))
     def edit_the_settings(self, posting: EntryState, event: AllFailedEvent) -> None:
-        self.settings = ErpSettings(posting=posting, all_failed_event=event)
+        self.settings = ErpSettings(posting=posting, all_failed_event=event, changed_expense=ChangedExpense.FAIL)
 
     @rule(kind=FAULTS, call=CALLS, skip=st.integers(0, 2), times=st.sampled_from([1, 2, 6]))
     def something_will_go_wrong(self, kind: Any, call: str, skip: int, times: int) -> None:
