@@ -22,6 +22,7 @@ from tests.survival.killed_export import (
     Undisturbed,
     a_scene,
     books_of,
+    history_of,
     pleo_of,
     settings_text,
     side_by_side,
@@ -81,7 +82,12 @@ async def _end_after_another_run(folder: Path, state: Path, expected: End) -> li
             page_size=PAGE_SIZE,
             update_batch_size=UPDATE_BATCH_SIZE,
         )
-        end = End(*books_of(_books(folder)), *pleo_of(sandbox, sandbox.jobs()[0].id), left_behind=())
+        end = End(
+            *books_of(_books(folder)),
+            *pleo_of(sandbox, sandbox.jobs()[0].id),
+            left_behind=(),
+            history=history_of(_books(folder)),
+        )
     return end.differences(expected)
 
 
