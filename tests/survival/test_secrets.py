@@ -84,7 +84,7 @@ def test_the_search_finds_every_canary_in_every_form_and_place(world: Traced, tm
 @pytest.mark.slow
 def test_what_a_run_shows_writes_or_tells_is_looked_at(world: Traced) -> None:
     world.office.sandbox.add_job(items=3, seed=9, failing=False)
-    planted = Canary("planted", "Pl4nted-In-Prefects-Database")  # which the session's server keeps
+    planted = Canary("planted", "Pl4ntedInPrefectsDatabase")  # which the session's server keeps
     leak = (
         "import base64, os, sys, pathlib, flows.artifacts, flows.run, prefect.artifacts\n"
         f"key = {KEY.value!r}\n"
