@@ -207,7 +207,7 @@ def test_receipts_that_do_not_come_are_told_without_their_links(world: Traced, q
         "flows.steps.record.collect_page",
         "blocks.pleo.http.client._export_page",  # in step 4
         "blocks.pleo.http.client._rows_page",  # in step 3
-        "blocks.pleo.http.client._readable",  # in step 1, before any job
+        "blocks.pleo.http.client.readable",  # in step 1, before any job
         "flows.export.export_jobs",
         "flows.steps.update.updates_of",
         "blocks.pleo.http.client._update_answer",  # in step 6
