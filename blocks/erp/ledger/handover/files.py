@@ -142,8 +142,11 @@ def _incoming(path: Path, batch: Batch) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _refuse_other(path, temporary, batch)
-        temporary.replace(path)
+        if path.exists() or path.is_symlink():
+            _refuse_other(path, temporary, batch)
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # the first error says what is the matter
             temporary.unlink(missing_ok=True)
@@ -151,7 +154,7 @@ def _incoming(path: Path, batch: Batch) -> Iterator[BinaryIO]:
 
 
 def _refuse_other(path: Path, temporary: Path, batch: Batch) -> None:
-    if (path.exists() or path.is_symlink()) and not _same(path, temporary):
+    if not _same(path, temporary):
         raise ErpConfigurationError(
             f"{path} is there already, and has other bytes than batch {batch.number} of {batch.format}: it is not "
             "overwritten, move it away"
