@@ -27,7 +27,7 @@ The modules, each of which imports only from those that stand after it (a test h
     jobs, oauth, paging, traffic    the rules; what came in, and faults on order
     store, models, items            SQLite; the contract's fields; made-up expenses
     amounts, templates              the arithmetic of lines; what expenses are to be
-    company, receipts               whose they are; the files
+    company, receipts, fields       whose they are; the files; the bodies of control calls
     wire, errors                    values and refusals on the wire
 """
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -14,6 +12,7 @@ from blocks.pleo.sandbox import pages
 from blocks.pleo.sandbox.authorization import SANDBOX_API_KEY
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.errors import SandboxError
+from blocks.pleo.sandbox.fields import is_form, read_fields, texts, whole
 from blocks.pleo.sandbox.wire import Json, json_response
 
 PAGE_ITEMS = 50
@@ -47,7 +46,7 @@ class ControlApi:
     async def job_page(self, request: Request) -> Response:
         """The items of one job, fifty a page."""
         job = self._control.job(request.path_params["job_id"])
-        start = _whole(request.query_params.get("start", "1"), "start")
+        start = whole(request.query_params.get("start", "1"), "start")
         items = self._control.items(job.id, start=max(1, start), limit=PAGE_ITEMS)
         rows = [(item, self._expense(item.accounting_entry_id)) for item in items]
         return _html(pages.job(job, rows, max(1, start), PAGE_ITEMS))
@@ -71,25 +70,25 @@ class ControlApi:
 
     async def add_job(self, request: Request) -> Response:
         """Make a job: `{items, seed, company_id, failing, vendor_based}`, all optional."""
-        asked = await _fields(request)
+        asked = await read_fields(request)
         known = {"items", "seed", "company_id", "failing", "vendor_based"}
         if set(asked) - known:
             raise SandboxError(f"a job is made of {', '.join(sorted(known))}, not {', '.join(set(asked) - known)}")
         failing = asked.get("failing", True)
         job_id = self._control.add_job(
-            items=_whole(asked.get("items", 100), "items"),
-            seed=_whole(asked.get("seed", 1), "seed"),
+            items=whole(asked.get("items", 100), "items"),
+            seed=whole(asked.get("seed", 1), "seed"),
             company_id=asked.get("company_id"),
-            failing=failing if isinstance(failing, bool) else _whole(failing, "failing"),
+            failing=failing if isinstance(failing, bool) else whole(failing, "failing"),
             vendor_based=asked.get("vendor_based") in (True, "on", "true"),
         )
         return _made(request, job_id)
 
     async def set_flags(self, request: Request) -> Response:
         """Set what a job meets: `{missing_contra_accounts: [currency], refuse: [{accounting_entry_id, times}]}`."""
-        job_id, asked = request.path_params["job_id"], await _fields(request)
+        job_id, asked = request.path_params["job_id"], await read_fields(request)
         job = self._control.job(job_id)
-        currencies = _texts(asked.get("missing_contra_accounts"), "missing_contra_accounts")
+        currencies = texts(asked.get("missing_contra_accounts"), "missing_contra_accounts")
         refusals = _refusals(asked.get("refuse", []))
         if currencies is not None:
             self._control.miss_contra_accounts(currencies, job_id=job.id)
@@ -99,8 +98,8 @@ class ControlApi:
 
     async def export_again(self, request: Request) -> Response:
         """Press Export again for the entries of a job: `{accounting_entry_ids}`, all without it."""
-        asked = await _fields(request)
-        ids = _texts(asked.get("accounting_entry_ids"), "accounting_entry_ids")
+        asked = await read_fields(request)
+        ids = texts(asked.get("accounting_entry_ids"), "accounting_entry_ids")
         return _made(request, self._control.export_again(request.path_params["job_id"], ids))
 
     async def received(self, _request: Request) -> Response:
@@ -120,36 +119,9 @@ def _html(text: str) -> Response:
 
 def _made(request: Request, job_id: str) -> Response:
     """The new job's id; a browser's form goes back to the page."""
-    if _is_form(request):
+    if is_form(request):
         return RedirectResponse("/", status_code=303)
     return json_response({"job_id": job_id}, status=201)
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-
-
-async def _fields(request: Request) -> Json:
-    body = await request.body()
-    if not body:
-        return {}
-    try:
-        if _is_form(request):
-            return dict(parse_qsl(body.decode(), strict_parsing=True))
-        fields = json.loads(body)
-    except ValueError as error:
-        raise SandboxError("the body is not JSON") from error
-    if not isinstance(fields, dict):
-        raise SandboxError("the body must be a JSON object")
-    return fields
-
-
-def _texts(value: object, name: str) -> list[str] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise SandboxError(f"{name} must be a list of texts")
-    return value
 
 
 def _refusals(value: object) -> list[tuple[str, int]]:
@@ -157,14 +129,5 @@ def _refusals(value: object) -> list[tuple[str, int]]:
     for refusal in value if isinstance(value, list) else [value]:
         if not isinstance(refusal, dict) or not isinstance(refusal.get("accounting_entry_id"), str):
             raise SandboxError("refuse must be a list of {accounting_entry_id, times}")
-        refusals.append((refusal["accounting_entry_id"], _whole(refusal.get("times", 1), "times")))
+        refusals.append((refusal["accounting_entry_id"], whole(refusal.get("times", 1), "times")))
     return refusals
-
-
-def _whole(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise SandboxError(f"{name} must be a whole number")
-    try:
-        return int(value)
-    except ValueError as error:
-        raise SandboxError(f"{name} must be a whole number, not {value}") from error

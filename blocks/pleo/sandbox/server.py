@@ -31,7 +31,11 @@ from blocks.pleo.sandbox.wire import error_response
 
 _STOP_S = 3
 _HTTP_ERRORS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
-_JOB_PATH = re.compile(r"^/v3/export-jobs/[^/]+")
+_ID_PATHS = (
+    (re.compile(r"^/v3/export-jobs/[^/]+"), "/v3/export-jobs/{jobId}"),
+    (re.compile(r"^/v1/subscriptions/[^/]+"), "/v1/subscriptions/{id}"),
+)
+_API = ("/v3/", "/v1/")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -121,10 +125,12 @@ def _build_app(control: Control) -> ASGIApp:
 
 
 def call_of(method: str, path: str) -> str:
-    """The method with the contract's path, the job's id put back to its name."""
+    """The method with the contract's path, ids put back to their names."""
     if path.startswith("/receipts/"):
         return f"{method} /receipts"
-    return f"{method} {_JOB_PATH.sub('/v3/export-jobs/{jobId}', path)}"
+    for pattern, name in _ID_PATHS:
+        path = pattern.sub(name, path)
+    return f"{method} {path}"
 
 
 async def _answer_error(_request: Request, error: Exception) -> Response:
@@ -164,7 +170,7 @@ class _Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(("/v3/", "/receipts/", "/oauth/")):
+        if scope["type"] != "http" or not path.startswith((*_API, "/receipts/", "/oauth/")):
             try:
                 await self._app(scope, receive, send)
             except Exception:  # whatever a control page does wrong is logged and never ends the server
@@ -196,7 +202,7 @@ class _Middleware:
             if fault is not None and (instead := fault.instead()) is not None:
                 await instead(scope, receive, answer.take)
                 return
-            if scope["path"].startswith("/v3/"):
+            if scope["path"].startswith(_API):
                 header = Request(scope).headers.get("authorization")
                 scope["pleo.companies"] = authenticate(control, header, scope["method"], scope["path"])
                 if self._rate_limit is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from blocks.pleo.sandbox.errors import SandboxError
 
 APPLICATION_ID = 0x504C4542
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -118,6 +118,32 @@ CREATE TABLE oauth_tokens (
 );
 """
 
+ADDED_IN_VERSION_3 = """
+CREATE TABLE subscriptions (
+    id TEXT PRIMARY KEY,
+    companies TEXT NOT NULL,     -- what the credentials see that made it, a sorted list; null for every company
+    endpoint_url TEXT NOT NULL,
+    event_types TEXT NOT NULL,
+    status TEXT NOT NULL,
+    custom_headers TEXT NOT NULL,
+    endpoint_auth TEXT NOT NULL,
+    secret TEXT NOT NULL,        -- as it is, since deliveries are signed with it
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    deleted_at REAL
+);
+CREATE TABLE subscription_activities (
+    activity INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    subscription TEXT NOT NULL REFERENCES subscriptions (id),
+    operation TEXT NOT NULL,
+    at REAL NOT NULL
+);
+"""
+
+ADDED = {2: ADDED_IN_VERSION_2, 3: ADDED_IN_VERSION_3}
+"""What each version of the state has more than the one before it."""
+
 
 class Store:
     """The open state. Any thread may use it; a lock lets one at a time in.
@@ -203,23 +229,24 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner == 0 and version == 0 and tables == 0:
-        _make(connection, SCHEMA + ADDED_IN_VERSION_2)
+        _make(connection, SCHEMA)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        version = 1
     elif owner != APPLICATION_ID:
         raise SandboxError(f"{path} is a database of something else, not a sandbox state: name another file")
-    elif version == 1:
-        _make(connection, ADDED_IN_VERSION_2)
-    elif version != SCHEMA_VERSION:
+    elif not 1 <= version <= SCHEMA_VERSION:
         raise SandboxError(
             f"{path} is a sandbox state of version {version}, this sandbox reads {SCHEMA_VERSION}: name another file"
         )
+    for added in range(version + 1, SCHEMA_VERSION + 1):
+        _make(connection, ADDED[added])
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 
 def _make(connection: sqlite3.Connection, schema: str) -> None:
     for statement in schema.split(";\n"):
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _in_words(error: sqlite3.Error) -> str:
