@@ -1,7 +1,8 @@
 """Adopts what the export recorded while this module was not there. License: MIT.
 
 Then the description alone said whose record one was: `pleo:` and the expense's id, ` payment` for a further record, and
-` draft` for a draft that counts. A draft without that was given up by whoever made it.
+` draft` for a draft that counts. A draft without that was given up by whoever made it. A move that the export reversed,
+by a posted one described ` reversal` with the first as its origin, is not in force.
 """
 
 import re
@@ -44,19 +45,30 @@ def adopt(model):
 
 
 def _candidates(model):
-    """The records that count, each as what it would be marked for, its rank (posted before drafts) and its id."""
-    table = model.__table__()
+    """The records in force, each as what it would be marked for, its rank (posted before drafts) and its id."""
+    table, taken_back = model.__table__(), set()
     where = table.description.like("pleo:%")
     if model.__name__ == "account.move":
         where &= table.origin == Null  # else the move of an invoice, or the reversal of another
+        taken_back = _taken_back(model)
     cursor = Transaction().connection.cursor()
     cursor.execute(*table.select(table.id, table.company, table.description, table.state, where=where))
     for id_, company, description, state in cursor:
         key = _KEY.fullmatch(description)
         if key is None or state == "cancelled" or not (state in _POSTED or key[3]):
             continue
+        if f"{model.__name__},{id_}" in taken_back:
+            continue
         field = "pleo_belongs_to" if key[2] else "pleo_entry_id"
         yield (field, company, key[1]), state not in _POSTED, id_
+
+
+def _taken_back(model):
+    """The moves that the export reversed, as origins name them."""
+    table, cursor = model.__table__(), Transaction().connection.cursor()
+    where = table.description.like("pleo:% reversal") & (table.state == "posted") & (table.origin != Null)
+    cursor.execute(*table.select(table.origin, where=where))
+    return {origin for (origin,) in cursor}
 
 
 def _taken(model):

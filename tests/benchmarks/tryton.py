@@ -53,7 +53,7 @@ class Site:
         await made.validate()
         await made.load_reference()
         self._open.append(made)
-        self._directory = made._desk.directory if made._desk is not None else None
+        self._directory = made._books.directory if made._books is not None else None
         return made
 
     def recording(self, erp: Tryton) -> Way:

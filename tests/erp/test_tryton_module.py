@@ -291,7 +291,9 @@ def test_what_was_recorded_without_the_module_is_adopted(tryton_module_session: 
             expected[model, id_] = gets
             return id_
 
-        posted, draft, unclaimed, twice, bill, paid, cancelled, reversed_ = (str(uuid.uuid4()) for _ in range(8))
+        posted, draft, unclaimed, twice, bill, paid, cancelled, by_hand, anew, undone, going_back = (
+            str(uuid.uuid4()) for _ in range(11)
+        )
         stock(f"pleo:{posted}", pleo.move(), post=False)
         stock(f"pleo:{posted}", pleo.move(), post=True, gets=(posted, None))
         stock(f"pleo:{posted}", pleo.move(), post=True)
@@ -305,8 +307,12 @@ def test_what_was_recorded_without_the_module_is_adopted(tryton_module_session: 
         stock(f"pleo:{paid} payment", pleo.payment(), post=True, gets=(None, paid))
         gone = stock(f"pleo:{cancelled}", pleo.bill(), post=True)
         assert pleo.ask("POST", f"{INVOICE}/{gone}/cancel", {}).status_code in {200, 204}
-        back = stock(f"pleo:{reversed_}", pleo.move(), post=True, gets=(reversed_, None))
-        stock(f"pleo:{reversed_}", {**pleo.move(), "origin": f"{MOVE},{back}"}, post=True)
+        back = stock(f"pleo:{by_hand}", pleo.move(), post=True, gets=(by_hand, None))
+        stock(f"pleo:{by_hand}", {**pleo.move(), "origin": f"{MOVE},{back}"}, post=True)
+        for id_, post in ((anew, True), (undone, True), (going_back, False)):
+            first = stock(f"pleo:{id_}", pleo.move(), post=True, gets=(None if post else id_, None))
+            stock(f"pleo:{id_} reversal", {**pleo.move(), "origin": f"{MOVE},{first}"}, post=post)
+        stock(f"pleo:{anew}", pleo.move(), post=True, gets=(anew, None))
         stock(f"pleo:{posted.upper()}", pleo.move(), post=True)
         stock(f"pleo:{posted} and more", pleo.move(), post=True)
         (ours,) = pleo.record(pleo.entry())
@@ -322,10 +328,12 @@ def test_what_was_recorded_without_the_module_is_adopted(tryton_module_session: 
                 ids = [key for key in expected if key[0] == model]
                 assert {key: told[key] for key in ids} == {key: expected[key] for key in ids}
                 assert all(told[key] == (None, None) for key in told.keys() - expected.keys())
-        found = pleo.record(*(pleo.entry(id_=id_) for id_ in (posted, draft, twice, bill, paid, reversed_)))
+        found = pleo.record(
+            *(pleo.entry(id_=id_) for id_ in (posted, draft, twice, bill, paid, by_hand, anew, going_back))
+        )
         assert all(one["found"] for one in found)
-        anew = pleo.record(*(pleo.entry(id_=id_) for id_ in (unclaimed, cancelled)))
-        assert not any(one["found"] for one in anew)
+        made = pleo.record(*(pleo.entry(id_=id_) for id_ in (unclaimed, cancelled, undone)))
+        assert not any(one["found"] for one in made)
 
 
 def test_the_module_can_be_taken_away_and_come_back(tryton_module_session: Tryton) -> None:

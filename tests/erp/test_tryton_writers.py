@@ -37,6 +37,9 @@ MOST_REQUESTS = 100
 SOON_S = 0.02
 """How soon a run looks again after others that are known to be dead."""
 
+PATIENT_S = 1.0
+"""The same after others that are alive: on a slow machine a draft would be deleted while its maker is attaching to it."""
+
 KINDS = {"password": TrytonHarness, "key": TrytonKeyHarness, "module": TrytonModuleHarness}
 USES = [(kind, state) for kind in KINDS for state in (POSTED, DRAFT)]
 
@@ -88,7 +91,8 @@ def _used(*uses: tuple[str, EntryState]) -> pytest.MarkDecorator:
 def _record_together(site: Site, count: int, how_many: int) -> None:
     """Have as many writers record the same expenses, half of them from the other end."""
     entries = site.entries(count)
-    told = writers([site.job(entries[:: 1 if n % 2 else -1], at_once=True) for n in range(how_many)])
+    jobs = [site.job(entries[:: 1 if n % 2 else -1], at_once=True, wait_s=PATIENT_S) for n in range(how_many)]
+    told = writers(jobs)
     stands = stands_once(site.harness, entries)
     for one in told:
         assert one.refused == {}
@@ -160,7 +164,7 @@ def test_a_run_may_be_killed_before_any_request(site: Site) -> None:
 @pytest.mark.slow
 @_used(("password", POSTED), *((kind, DRAFT) for kind in KINDS))  # the contract has all that are posted
 def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
-    assert _killed_at_each(site, "after", changing=True) > 2
+    assert _killed_at_each(site, "after", changing=True) >= 2  # drafts of the module: all of them, and the receipt
 
 
 def _server_killed(site: Site, fault: Fault) -> bool:
@@ -199,7 +203,7 @@ def test_the_server_may_be_killed_in_the_middle_of_whatever_it_changes(site: Sit
     n = 0
     while _server_killed(site, Fault(skip=n, when=site.harness.may_change)):
         n += 1
-    assert n > 2
+    assert n >= 2
     print(f"\n{n} requests, the server killed in each of them, {3 * n} expenses, none twice")
 
 

@@ -157,8 +157,8 @@ class Killer:
         """Kill."""
         assert self.pid is not None
         if not self.done.is_set():
+            self.done.set()  # before, as whoever sees that the process is gone asks for it
             os.kill(self.pid, signal.SIGKILL)
-            self.done.set()
 
 
 class Strike:
