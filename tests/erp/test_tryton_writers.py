@@ -38,7 +38,7 @@ SOON_S = 0.02
 """How soon a run looks again after others that are known to be dead."""
 
 PATIENT_S = 1.0
-"""The same after others that are alive: on a slow machine a draft would be deleted while its maker is attaching to it."""
+"""The same after others that are alive: on a slow machine they would delete a draft that is still given its receipt."""
 
 KINDS = {"password": TrytonHarness, "key": TrytonKeyHarness, "module": TrytonModuleHarness}
 USES = [(kind, state) for kind in KINDS for state in (POSTED, DRAFT)]
