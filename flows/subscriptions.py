@@ -39,6 +39,7 @@ class Options:
     deployment: str = DEPLOYMENT
     host: str = HOST
     port: int = PORT
+    inbox: Path | None = None
     pleo: str | None = None
     url: str = ""
     id: str = ""
@@ -68,6 +69,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--deployment", default=DEPLOYMENT, metavar="FLOW/NAME", help="what is started (%(default)s)")
     add("--host", default=HOST, help="address to listen on (%(default)s)")
     add("--port", type=_port, default=PORT, help="port to listen on, 0 for any (%(default)s)")
+    inbox = "keeps deliveries until Prefect has their runs (pleo-webhook.sqlite in PREFECT_HOME)"
+    add("--inbox", type=Path, metavar="FILE", help=inbox)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     subscribe = commands.add_parser("subscribe", help="make a subscription at Pleo", allow_abbrev=False)
     subscribe.add_argument("url", metavar="URL", type=_url, help="where Pleo is to deliver: https://HOST/pleo")

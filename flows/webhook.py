@@ -1,6 +1,6 @@
 """Receives Pleo's webhook and starts the deployment for the company and the job that it tells of.
 
-    python -m flows.webhook [--deployment FLOW/DEPLOYMENT] [--host HOST] [--port PORT]
+    python -m flows.webhook [--deployment FLOW/DEPLOYMENT] [--host HOST] [--port PORT] [--inbox FILE]
     python -m flows.webhook subscribe URL --secret-file FILE
     python -m flows.webhook list
     python -m flows.webhook delete ID
@@ -19,8 +19,8 @@ import os
 import signal
 import socket
 import sys
-from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from uuid import UUID
 
 from blocks import ground
@@ -31,7 +31,7 @@ if __name__ == "__main__":
 import uvicorn
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_HOME, temporary_settings
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -40,122 +40,60 @@ from starlette.routing import Route
 
 from blocks.text import one_line
 from flows.deliveries import Delivery, NotSigned, WebhookError, delivered, signatures, verify
+from flows.inbox import Inbox
 from flows.outcome import OK, USAGE
+from flows.starts import ANSWER_S, PrefectAway, Starts
 from flows.subscriptions import Options, administer, parse
 
 log = logging.getLogger("flows.webhook")  # by name, as this module is also run as `__main__`
 
 MAX_BODY_BYTES = 1_000_000
-ANSWER_S = 0.7
-"""How long Prefect may take before we say that it is away: whoever delivers gets an answer in less than a second."""
-
 LOOK_S = 3.0
-CALL_S = 8.0
-"""How long a call to Prefect may take by itself: what comes of it late is there when Pleo delivers again."""
+CALL_S = 30.0
+"""How long a call to Prefect may take, which nobody waits for. Not less: a call that is left behind keeps the server's
+SQLite locked for up to a minute."""
 
 BODY_S = 5.0
-AGAIN_S = 0.1
-"""Before Prefect is asked again: its server says 503 while its database is busy with somebody else."""
-
-BATCH = 20
-"""How many runs are asked for at once; the server takes 100, but not in time."""
-
-MOST_WAITING = 5_000
-"""Deliveries that Prefect has not taken yet, and ids that it has: a few megabytes of each."""
 
 MOST_AT_ONCE = 256
 """Deliveries that are being received or wait for Prefect: each holds at most `MAX_BODY_BYTES`."""
 
-
-class PrefectAway(Exception):
-    """Prefect has not taken a run in time, or refuses it; whoever delivers should come again."""
+INBOX = "pleo-webhook.sqlite"
 
 
 # -- Prefect ----------------------------------------------------------------------------------------------------------
 
 
-class Runs:
-    """Starts runs of one deployment: those that come while Prefect is asked for others are asked for together.
+class Deployment:
+    """The deployment that is started.
 
     The id of a message is the run's idempotency key, so that Prefect makes one run of it, however often it comes, and
-    whatever was started anew in between. What Prefect does not take in time is asked for all the same, as soon as it
-    answers: whoever delivers again then finds it done.
+    whatever was started anew in between.
     """
 
-    def __init__(self, server: PrefectClient, deployment: str) -> None:
+    def __init__(self, server: PrefectClient, name: str) -> None:
         self._server = server
-        self._deployment = deployment
+        self._name = name
         self._id: UUID | None = None
-        self._waiting: deque[Delivery] = deque()
-        self._taken: dict[str, asyncio.Future[None]] = {}
-        self._done: OrderedDict[str, None] = OrderedDict()
-        self._wake = asyncio.Event()
-        self._is_away = False
 
     async def look(self) -> None:
         """Look whether the deployment is there. Raises WebhookError where it is not, PrefectAway without an answer."""
         try:
             async with asyncio.timeout(LOOK_S):
-                found = await self._server.read_deployment_by_name(self._deployment)
+                found = await self._server.read_deployment_by_name(self._name)
         except ObjectNotFound:
             raise WebhookError(
-                f"--deployment {one_line(self._deployment, 100)}: Prefect has no such deployment "
+                f"--deployment {one_line(self._name, 100)}: Prefect has no such deployment "
                 "(prefect deployment ls lists them)"
             ) from None
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering
             raise PrefectAway(type(error).__name__) from None
         parameters = (found.parameter_openapi_schema or {}).get("properties", {})
         if not {"company_id", "job_id"} <= set(parameters):
-            raise WebhookError(f"--deployment {self._deployment}: it takes no company_id and job_id, so is no export")
+            raise WebhookError(f"--deployment {self._name}: it takes no company_id and job_id, so is no export")
         self._id = found.id
 
-    async def start(self, delivery: Delivery) -> None:
-        """Have a run made for the delivery, if it has none. Raises PrefectAway."""
-        id_ = delivery.message_id
-        if id_ in self._done:
-            return
-        taken = self._taken.get(id_)
-        if taken is None:
-            if len(self._taken) >= MOST_WAITING:
-                raise PrefectAway("too many wait already")
-            taken = self._taken[id_] = asyncio.get_running_loop().create_future()
-            self._waiting.append(delivery)
-            self._wake.set()
-        await asyncio.wait([taken], timeout=ANSWER_S)
-        if not taken.done():
-            raise PrefectAway("no answer in time")
-        taken.result()
-
-    async def ask(self) -> None:
-        """Hand on what waits, for ever."""
-        while True:
-            await self._wake.wait()
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if not batch:
-                self._wake.clear()
-                continue
-            try:
-                problems = await self._made(batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                if not self._is_away:
-                    log.warning("Prefect takes no runs (%s): deliveries are refused meanwhile", type(error).__name__)
-                self._is_away = True
-                self._waiting.extendleft(reversed(batch))
-                await asyncio.sleep(AGAIN_S)
-                continue
-            self._is_away = False
-            for delivery, problem in zip(batch, problems, strict=True):
-                taken = self._taken.pop(delivery.message_id)
-                if problem is None:
-                    taken.set_result(None)
-                    self._done[delivery.message_id] = None
-                    if len(self._done) > MOST_WAITING:
-                        self._done.popitem(last=False)
-                else:
-                    taken.set_exception(PrefectAway(problem))
-                    taken.exception()  # nobody may be waiting any more
-
-    async def _made(self, deliveries: Sequence[Delivery]) -> list[str | None]:
+    async def make(self, deliveries: Sequence[Delivery]) -> list[str | None]:
         """Have these runs made; says for each what is wrong with it, None where nothing is."""
         if self._id is None:
             await self.look()
@@ -178,10 +116,7 @@ class Runs:
         results = answer.json()["results"]
         if len(results) != len(deliveries):
             raise ValueError("an answer to something else")
-        problems = [None if one["status"] == "CREATED" else one_line(str(one.get("error")), 200) for one in results]
-        for problem in sorted({problem for problem in problems if problem is not None}):
-            log.warning("Prefect refuses a run of %s: %s", self._deployment, problem)
-        return problems
+        return [None if one["status"] == "CREATED" else one_line(str(one.get("error")), 100) for one in results]
 
     async def is_there(self) -> bool:
         """Whether Prefect's server answers."""
@@ -195,11 +130,11 @@ class Runs:
 # -- the server -------------------------------------------------------------------------------------------------------
 
 
-def app_of(runs: Runs, secrets: Sequence[Webhook]) -> Starlette:
+def app_of(starts: Starts, deployment: Deployment, secrets: Sequence[Webhook]) -> Starlette:
     """The webhook as an ASGI app."""
 
     async def pleo(request: Request) -> Response:
-        """204 for what is none of ours, 202 once Prefect has the run, 503 where it does not take it."""
+        """204 for what is none of ours, 202 for what Prefect has or will get, 503 where Prefect is away."""
         try:
             body = await _body_of(request)
         except ClientDisconnect:
@@ -219,14 +154,14 @@ def app_of(runs: Runs, secrets: Sequence[Webhook]) -> Starlette:
         if delivery is None:
             return Response(status_code=204)
         try:
-            await runs.start(delivery)
+            await starts.start(delivery)
         except PrefectAway:
             return Response("Prefect does not answer", status_code=503, headers={"retry-after": "2"})
-        log.info("job %s of company %s: Prefect has a run of it", delivery.job_id, delivery.company_id)
+        log.info("job %s of company %s: taken", delivery.job_id, delivery.company_id)
         return Response(status_code=202)
 
     async def health(_request: Request) -> Response:
-        if await runs.is_there():
+        if await deployment.is_there():
             return Response("ok", media_type="text/plain")
         return Response("Prefect does not answer", status_code=503, media_type="text/plain")
 
@@ -280,15 +215,20 @@ async def serve(options: Options, environment: Mapping[str, str]) -> None:
     # Prefect's client would try for minutes where a second decides.
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}), listener(options.host, options.port) as listening:
         async with get_client() as server:
-            runs = Runs(server, options.deployment)
+            deployment = Deployment(server, options.deployment)
+            inbox = Inbox(options.inbox or Path(PREFECT_HOME.value()) / INBOX, options.deployment)
+            starts = Starts(deployment.make, inbox)
             try:
-                await runs.look()
+                await deployment.look()
             except PrefectAway as error:
                 log.warning("Prefect does not answer (%s): deliveries are refused until it does", error)
+            else:
+                starts.answered()
+            await starts.resume()
             host, port = listening.getsockname()[:2]
             print(f"webhook: listening on http://{host}:{port}/pleo for {options.deployment}", flush=True)
             config = uvicorn.Config(
-                app_of(runs, secrets),
+                app_of(starts, deployment, secrets),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -299,11 +239,13 @@ async def serve(options: Options, environment: Mapping[str, str]) -> None:
                 timeout_keep_alive=30,
                 timeout_graceful_shutdown=5,
             )
-            asking = asyncio.create_task(runs.ask())
+            handing = asyncio.create_task(starts.hand_on())
             try:
                 await uvicorn.Server(config).serve(sockets=[listening])
             finally:
-                asking.cancel()
+                handing.cancel()
+                await asyncio.wait([handing])
+                await inbox.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,29 +6,23 @@ left. Then every company is exact, and no run is shown as running.
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from blocks.pleo.sandbox import Sandbox
 from tests.support.processes import until
-from tests.support.several_machines import ENDED, Site, kill, several_machines, what_is_missing
+from tests.support.several_machines import ENDED, Site, booked, kill, need_servers, several_machines
 
 COMPANIES = [f"5a4db0c5-0000-4000-8000-00000000010{number}" for number in range(8)]
 ITEMS = 500
-REQUIRED = "PLEO_EXPORT_REQUIRE_SERVERS"
 PATIENCE_S = 600.0
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    if missing := what_is_missing():
-        why = f"at scale nothing was tried: Debian's {missing} is not here"
-        pytest.fail(why) if os.environ.get(REQUIRED) == "1" else pytest.skip(why)
+    need_servers("at scale nothing was tried")
     with several_machines(tmp_path) as made:
         yield made  # type: ignore[misc]
 
@@ -38,18 +32,6 @@ def _reported(sandbox: Sandbox, job_id: str) -> dict[str, str | None]:
     items = sandbox.items(job_id)
     assert {str(item.status) for item in items} <= {"successful", "failed"}
     return {item.accounting_entry_id: item.external_id if item.status == "successful" else None for item in items}
-
-
-def _booked(ledger: Path) -> dict[str, str]:
-    """The entries of a ledger by the expense; fails where one has two, or where a ledger does not balance."""
-    with closing(sqlite3.connect(ledger)) as books:
-        rows = books.execute("SELECT DISTINCT accounting_entry_id, external_id FROM journal").fetchall()
-        by_entry = "GROUP BY external_id, currency HAVING sum(debit_minor) <> sum(credit_minor)"
-        off = books.execute(f"SELECT external_id FROM journal {by_entry}").fetchall()
-        assert books.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert off == []
-    assert len({expense for expense, _ in rows}) == len(rows)
-    return dict(rows)
 
 
 @pytest.mark.slow
@@ -94,10 +76,10 @@ def test_with_a_worker_and_a_server_killed_in_mid_run_every_company_comes_out_ex
     )
     seconds = time.monotonic() - began
     for company, job in jobs.items():
-        told, booked = _reported(site.sandbox, job), _booked(site.folder / f"{company}.sqlite")
+        told, entries = _reported(site.sandbox, job), booked(site.folder / f"{company}.sqlite")
         assert len(told) == ITEMS
-        assert {expense: id_ for expense, id_ in told.items() if id_ is not None} == booked
-        print(f"company …{company[-3:]}: {len(booked)} booked, {ITEMS - len(booked)} failed, each reported once")
+        assert {expense: id_ for expense, id_ in told.items() if id_ is not None} == entries
+        print(f"company …{company[-3:]}: {len(entries)} booked, {ITEMS - len(entries)} failed, each reported once")
     states = site.states(deployment)
     print(f"{len(COMPANIES) * ITEMS} items in {seconds:.0f} s, {ticks} ticks after the kill, {sorted(states)}")
 

@@ -71,14 +71,14 @@ class PrefectServer:
 
 
 @contextmanager
-def a_prefect_server(home: Path) -> Iterator[PrefectServer]:
-    """A real Prefect server with its own home, database and port."""
+def a_prefect_server(home: Path, **settings: str) -> Iterator[PrefectServer]:
+    """A real Prefect server with its own home, database and port, and these of Prefect's settings."""
     from blocks.ground.child import begin_database  # not before the environment is clean
 
     begin_database(home / "prefect.db", f"sqlite+aiosqlite:///{home / 'prefect.db'}")  # saves the migrations' seconds
     port = free_port()
     api_url = f"http://127.0.0.1:{port}/api"
-    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": api_url}
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_API_URL": api_url, **settings}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     log = home / "server.log"
 

@@ -9,9 +9,10 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -20,6 +21,7 @@ from typing import Any
 import asyncpg
 import httpx
 import psutil
+import pytest
 from cryptography.fernet import Fernet
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
@@ -31,12 +33,32 @@ from tests.support.processes import free_port, running, until
 POOL = "pleo-export"
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 START_S = 180.0
+REQUIRED = "PLEO_EXPORT_REQUIRE_SERVERS"
 
 
 def what_is_missing() -> str:
     """The packages of Debian's without which nothing of this can be brought up; empty where all are there."""
     redis = None if shutil.which("redis-server") else "redis-server"
     return " and ".join(name for name in (None if debian_binaries() else "postgresql", redis) if name)
+
+
+def need_servers(without: str) -> None:
+    """Skip the test where Debian's PostgreSQL or Redis is missing, fail it where they have to be there."""
+    if missing := what_is_missing():
+        why = f"{without}: Debian's {missing} is not here"
+        pytest.fail(why) if os.environ.get(REQUIRED) == "1" else pytest.skip(why)
+
+
+def booked(ledger: Path) -> dict[str, str]:
+    """The entries of a ledger by the expense; fails where one has two, or where a ledger does not balance."""
+    with closing(sqlite3.connect(ledger)) as books:
+        rows = books.execute("SELECT DISTINCT accounting_entry_id, external_id FROM journal").fetchall()
+        by_entry = "GROUP BY external_id, currency HAVING sum(debit_minor) <> sum(credit_minor)"
+        off = books.execute(f"SELECT external_id FROM journal {by_entry}").fetchall()
+        assert books.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert off == []
+    assert len({expense for expense, _ in rows}) == len(rows)
+    return dict(rows)
 
 
 @dataclass

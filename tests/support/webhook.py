@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -83,9 +85,9 @@ def runs_of(server: PrefectServer, deployment: str) -> list[dict[str, Any]]:
 def webhook(deployment: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The webhook on a free port while the context lasts; yields its address. It talks to the caller's Prefect."""
     port = free_port()
-    options = Options(None, deployment=deployment, port=port)
     given = environment if environment is not None else {"PLEO_WEBHOOK_SECRET": SECRET}
-    with asyncio.Runner() as runner:
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        options = Options(None, deployment=deployment, port=port, inbox=Path(folder) / "inbox.sqlite")
         loop, context = runner.get_loop(), contextvars.copy_context()
         serving = loop.create_task(serve(options, given), context=context)
 
