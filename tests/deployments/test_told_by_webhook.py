@@ -42,4 +42,4 @@ def test_a_job_that_pleo_tells_of_is_exported_by_the_deployment_for_it(
     outcome = installation.pleo.get(f"/sandbox/jobs/{job['id']}").json()
     assert outcome["job"]["status"] == "completed_with_errors"
     assert entries_in(installation.books) == outcome["outcome"]["successful"]
-    assert "a run of it" in log.read_text()
+    assert f"job {job['id']} of company" in log.read_text()
