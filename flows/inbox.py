@@ -48,10 +48,11 @@ class Inbox:
         Raises WebhookError where it cannot be used.
         """
         try:
-            return await self._call(self._open)
+            waiting: list[Delivery] = await self._call(self._open)
         except (OSError, sqlite3.Error) as error:
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else one_line(str(error), 100)
             raise WebhookError(f"--inbox {one_line(str(self._path), 200)}: {why}") from None
+        return waiting
 
     async def store(self, delivery: Delivery) -> None:
         """Return once it is on the disk. What comes while others are written is written together, with one wait for

@@ -31,8 +31,8 @@ from tests.support.processes import ROOT, running
 UID = 10001
 DOCKERFILE, COMPOSE = ROOT / "deployments" / "Dockerfile", ROOT / "deployments" / "compose.yaml"
 OURS = "pleo-export"
-_SETPRIV = (
-    "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups",
+_SETPRIV = (  # access(2) leaves the right to read out of account without the securebit
+    "setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--securebits=+no_setuid_fixup",
     *(f"--{name}=-all,+dac_read_search" for name in ("inh-caps", "ambient-caps", "bounding-set")),
 )  # fmt: skip
 
