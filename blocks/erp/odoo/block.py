@@ -13,6 +13,7 @@ from blocks.erp.block import ErpBlock
 from blocks.erp.codes import OptionalText, choice
 from blocks.erp.odoo.client import OdooClient, Protocol
 from blocks.erp.odoo.odoo import Odoo
+from blocks.erp.odoo.settlement import ExchangeAccounts
 from blocks.erp.remote.client import is_http_url
 from blocks.web_address import is_unencrypted, usable_base_url
 
@@ -140,5 +141,6 @@ class OdooSettings(ErpBlock, OdooServer):
             company=self.company,
             companies=self.companies,
             minor_units=self.minor_units,
+            exchange=ExchangeAccounts(self.exchange_gain_account, self.exchange_loss_account),
             max_attachment_bytes=self.max_receipt_kilobytes * 1000,
         )

@@ -274,4 +274,4 @@ def load_text(told: Row) -> str:
 
 
 def _row_key(row: Row) -> tuple[str, int, str]:
-    return row["move_type"], row["partner_id"][0] if row["partner_id"] else 0, row["ref"] or ""
+    return row["move_type"], row["partner_id"] or 0, row["ref"] or ""

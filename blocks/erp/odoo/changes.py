@@ -160,15 +160,15 @@ class Changes:
         head: Cells = {
             "id": str(name),
             "move_type": type_,
-            "journal_id/.id": str(move.row["journal_id"][0]),
+            "journal_id/.id": str(move.row["journal_id"]),
             "date": day.isoformat(),
-            "currency_id/.id": str(move.row["currency_id"][0]),
+            "currency_id/.id": str(move.row["currency_id"]),
             "ref": one_line(f"Reversal of {move.row['name'] or move.id}", 200),
             "invoice_origin": origin_of(move.name.accounting_entry_id),
             "reversed_entry_id/.id": str(move.id),
         }
         if move.row["partner_id"]:
-            head["partner_id/.id"] = str(move.row["partner_id"][0])
+            head["partner_id/.id"] = str(move.row["partner_id"])
         if type_ != "entry":
             head |= {"invoice_date": day.isoformat(), "invoice_date_due": day.isoformat()}
         rows = []
@@ -179,16 +179,16 @@ class Changes:
 
     def _turned_line(self, line: Row, type_: str, day: date) -> Cells:
         made: Cells = {
-            "account_id/.id": str(line["account_id"][0]),
-            "debit": f"{Decimal(line['credit']):f}",
-            "credit": f"{Decimal(line['debit']):f}",
-            "currency_id/.id": str(line["currency_id"][0]),
+            "account_id/.id": str(line["account_id"]),
+            "debit": f"{max(-Decimal(line['balance']), Decimal(0)):f}",
+            "credit": f"{max(Decimal(line['balance']), Decimal(0)):f}",
+            "currency_id/.id": str(line["currency_id"]),
             "amount_currency": f"{-Decimal(line['amount_currency']):f}",
             "name": line["name"] or "",
             "display_type": line["display_type"],
         }
         if line["partner_id"]:
-            made["partner_id/.id"] = str(line["partner_id"][0])
+            made["partner_id/.id"] = str(line["partner_id"])
         if line["analytic_distribution"]:
             made["analytic_distribution"] = json.dumps(
                 {key: float(share) for key, share in line["analytic_distribution"].items()}
@@ -203,7 +203,7 @@ class Changes:
                 made |= {"tax_ids/.id": str(tax.id), "tax_tag_ids/.id": ",".join(map(str, tax.base_tags[True]))}
             for refund in (False, True):
                 for place, part in enumerate(tax.parts[refund]):
-                    if line["tax_repartition_line_id"] and line["tax_repartition_line_id"][0] == part.id:
+                    if line["tax_repartition_line_id"] == part.id:
                         others = tax.parts[not refund]
                         other = others[place] if place < len(others) else part
                         made["tax_repartition_line_id/.id"] = str(other.id)
@@ -215,19 +215,19 @@ class Changes:
         lines = await self._client.search_read(
             "account.move.line",
             [["move_id", "in", list(ids)]],
-            ("move_id", "account_id", "debit", "credit", "amount_currency", "reconciled", "display_type"),
+            ("move_id", "account_id", "balance", "amount_currency", "reconciled"),
         )
-        return [(row, [line for line in lines if line["move_id"][0] == row["id"]]) for row in rows]
+        return [(row, [line for line in lines if line["move_id"] == row["id"]]) for row in rows]
 
     def _not_opposite(self, standing: Standing, made: Sequence[tuple[Row, list[Row]]]) -> str:
         """In what reversals are not the opposite of what stands, empty where they are."""
         before = Counter(
-            (line["account_id"][0], Decimal(line["amount_currency"]), Decimal(line["debit"]) - Decimal(line["credit"]))
+            (line["account_id"], Decimal(line["amount_currency"]), Decimal(line["balance"]))
             for move in standing.moves
             for line in move.lines
         )
         after = Counter(
-            (line["account_id"][0], -Decimal(line["amount_currency"]), Decimal(line["credit"]) - Decimal(line["debit"]))
+            (line["account_id"], -Decimal(line["amount_currency"]), -Decimal(line["balance"]))
             for _, lines in made
             for line in lines
         )
@@ -242,9 +242,9 @@ class Changes:
             line
             for _, several in await self._moves(ids)
             for line in several
-            if line["account_id"][0] in owing and not line["reconciled"] and Decimal(line["amount_currency"])
+            if line["account_id"] in owing and not line["reconciled"] and Decimal(line["amount_currency"])
         ]
-        if len(lines) == 2 and lines[0]["account_id"][0] == lines[1]["account_id"][0]:
+        if len(lines) == 2 and lines[0]["account_id"] == lines[1]["account_id"]:
             await self._client.call("account.move.line", "reconcile", [one["id"] for one in lines], changes=True)
 
     @staticmethod

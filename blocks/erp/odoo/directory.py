@@ -85,7 +85,9 @@ class Locks:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The names of one company. From 17 on one analytic line has values of several plans, and lines that are marked
+    """The names of one company. `codes` and `currency_codes` are those of all accounts and currencies by id, archived
+    ones too; `exchange_gain` and `exchange_loss` the codes of the accounts that Odoo itself books differences of rates
+    on, empty where it has none. From 17 on one analytic line has values of several plans, and lines that are marked
     with the same number are reconciled in the transaction in which the last of them is posted."""
 
     company_id: int
@@ -98,17 +100,13 @@ class Directory:
     partners: Mapping[str, int]
     journals: ByCode[str, Journal]
     locks: Locks
+    codes: Mapping[int, str]
+    currency_codes: Mapping[int, str]
+    exchange_gain: str
+    exchange_loss: str
     plans_share_lines: bool
     settles_on_posting: bool
     reference: Reference = field(default_factory=Reference)
-
-    def code_of(self, account_id: int) -> str:
-        """The code of an account, or its id where it is none of those that can be booked on."""
-        return self._codes.get(account_id, f"#{account_id}")
-
-    @property
-    def _codes(self) -> Mapping[int, str]:
-        return {one.id: code for code, one in self.accounts.items()}
 
 
 def in_digits(amount: Decimal, currency: Currency) -> Decimal | None:

@@ -23,7 +23,7 @@ MAX_IDS = 200
 
 _MOVE_FIELDS = ("name", "state", "move_type", "date", "ref", "partner_id", "currency_id", "create_date", "journal_id")
 _LINE_FIELDS = (
-    "move_id", "account_id", "debit", "credit", "amount_currency", "currency_id", "tax_ids", "tax_repartition_line_id",
+    "move_id", "account_id", "balance", "amount_currency", "currency_id", "tax_ids", "tax_repartition_line_id",
     "analytic_distribution", "reconciled", "partner_id", "display_type", "name",
 )  # fmt: skip
 _FILE_FIELDS = ("res_id", "name", "description", "checksum", "file_size")
@@ -96,7 +96,6 @@ class MoveReader:
         self._client = client
         self._directory = directory
         self._units = units
-        self._codes = {one.id: code for code, one in directory.accounts.items()}
         self._taxes = {one.id: code for code, one in directory.taxes.items()}
         self._parts = {
             part.id: code for code, tax in directory.taxes.items() for parts in tax.parts.values() for part in parts
@@ -140,7 +139,7 @@ class MoveReader:
         lines_of: dict[int, list[Row]] = defaultdict(list)
         for line in lines:
             if line["display_type"] not in _NOTES:
-                lines_of[line["move_id"][0]].append(line)
+                lines_of[line["move_id"]].append(line)
         files_of: dict[int, list[Row]] = defaultdict(list)
         for file in files:
             files_of[file["res_id"]].append(file)
@@ -160,21 +159,22 @@ class MoveReader:
 
     def standing_lines(self, move: Move) -> list[StandingLine]:
         """The lines of a move, to be compared."""
-        return [
-            StandingLine(
-                account=self._account(line),
-                currency=line["currency_id"][1],
-                amount_minor=self._minor(line["amount_currency"], line["currency_id"][1]),
-                company_minor=self._worth(line),
-                tax_code=self._tax_of(line),
-                dimensions=frozenset(
-                    self._dimensions.get(id_, Dimension("", f"#{id_}"))
-                    for ids in line["analytic_distribution"] or {}
-                    for id_ in ids.split(",")
-                ),
-            )
-            for line in move.lines
-        ]
+        return [self._standing_line(line) for line in move.lines]
+
+    def _standing_line(self, line: Row) -> StandingLine:
+        currency, own = self._directory.currency_codes[line["currency_id"]], self._directory.currency.code
+        return StandingLine(
+            account=self._directory.codes.get(line["account_id"], f"#{line['account_id']}"),
+            currency=currency,
+            amount_minor=self._minor(line["amount_currency"], currency),
+            company_minor=None if currency == own else self._minor(line["balance"], own),
+            tax_code=self._tax_of(line),
+            dimensions=frozenset(
+                self._dimensions.get(id_, Dimension("", f"#{id_}"))
+                for ids in line["analytic_distribution"] or {}
+                for id_ in ids.split(",")
+            ),
+        )
 
     def written(self, move: Move) -> Written:
         """A move as it stands, to be compared with what was written."""
@@ -194,7 +194,7 @@ class MoveReader:
     def vendor(self, move: Move) -> str:
         """The code of the vendor that a move is of, empty for nobody's."""
         partner = move.row["partner_id"]
-        return self._vendors.get(partner[0], f"#{partner[0]}") if partner else ""
+        return self._vendors.get(partner, f"#{partner}") if partner else ""
 
     def recorded(self, standing: Standing) -> Recorded:
         """An entry that stands, as it is reported; what it is settled with is told elsewhere."""
@@ -239,21 +239,11 @@ class MoveReader:
         currency = settling[0].currency if settling else self._directory.currency.code
         return currency, abs(sum(line.amount_minor for line in settling))
 
-    def _account(self, line: Row) -> str:
-        account = line["account_id"]
-        return self._codes.get(account[0]) or str(account[1]).partition(" ")[0]
-
     def _tax_of(self, line: Row) -> str | None:
         part = line["tax_repartition_line_id"]
         if part:
-            return self._parts.get(part[0], f"#{part[0]}")
+            return self._parts.get(part, f"#{part}")
         return ", ".join(self._taxes.get(id_, f"#{id_}") for id_ in line["tax_ids"]) or None
-
-    def _worth(self, line: Row) -> int | None:
-        own = self._directory.currency.code
-        if line["currency_id"][1] == own:
-            return None
-        return self._minor(Decimal(line["debit"]) - Decimal(line["credit"]), own)
 
     def _minor(self, amount: Decimal | int, currency: str) -> int:
         """An amount in Pleo's minor units. One between two of them was not recorded by us, and passes for neither's."""

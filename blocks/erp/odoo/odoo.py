@@ -20,7 +20,7 @@ from blocks.erp.odoo.moves import MoveReader, Standing
 from blocks.erp.odoo.names import link_to
 from blocks.erp.odoo.reference import load_directory
 from blocks.erp.odoo.server import look_at_server
-from blocks.erp.odoo.settlement import Settlements
+from blocks.erp.odoo.settlement import ExchangeAccounts, Settlements
 from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
 from blocks.erp.remote.calls import NotThere, writing
@@ -50,6 +50,7 @@ class Odoo:
 
     `connect` makes a client of it. `company` is the name of the company in Odoo, `companies` that of single Pleo
     companies, by id; where neither gives a name it is the only one that the user may enter. `base_url` makes the links.
+    Bills and payments of two rates are settled where `exchange` names the accounts that Odoo books differences on.
     `today` is the day of the clock, by UTC.
     """
 
@@ -61,6 +62,7 @@ class Odoo:
         company: str = "",
         companies: Mapping[str, str] | None = None,
         minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
+        exchange: ExchangeAccounts = ExchangeAccounts(),  # noqa: B008 - it never changes
         max_attachment_bytes: int = 20_000_000,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
@@ -69,6 +71,7 @@ class Odoo:
         self._company_setting = company
         self._companies = dict(companies or {})
         self._minor_units = minor_units
+        self._exchange = exchange
         self._max_attachment_bytes = max_attachment_bytes
         self._today = today
         self._client: OdooClient | None = None
@@ -249,7 +252,7 @@ class Odoo:
         directory = await load_directory(client, row)
         reader = MoveReader(client, directory, self._minor_units)
         books = OdooBooks(client, directory, reader, self._minor_units, self._max_attachment_bytes)
-        settlements = Settlements(client, directory, reader)
+        settlements = Settlements(client, directory, reader, self._exchange)
         most = self._max_attachment_bytes
         recorder = Recorder(books, system="Odoo", batch=BATCH, max_attachment_bytes=most)
         changes = Changes(client, directory, reader, books, self._minor_units)

@@ -86,14 +86,20 @@ class _Loader:
         self._own_or_shared = ["company_id", "in", [False, self._id]]
 
     async def load(self) -> Directory:
-        currencies = await self._currencies()
-        code = self._company["currency_id"][1]
+        known = await self._all("res.currency", [], ("name", "decimal_places", "active"), active_test=False)
+        currency_codes = {row["id"]: row["name"] for row in known}
+        currencies = {
+            row["name"]: Currency(row["id"], row["name"], row["decimal_places"]) for row in known if row["active"]
+        }
+        code = currency_codes[self._company["currency_id"]]
         if code not in currencies:
             raise ErpConfigurationError(f"currency {code} of {self._name()} is not active in Odoo: activate it there")
-        accounts = await self._accounts(currencies)
+        rows = await self._account_rows()
+        codes = {row["id"]: row["code"] for row in rows if row["code"]}
+        accounts = _accounts(rows, currency_codes)
         analytic = await self._analytic()
         journals = await self._journals()
-        taxes = await self._taxes(accounts)
+        taxes = await self._taxes(codes)
         locks = await read_locks(self._client, self._id)
         vendors, partners = await self._vendors(accounts)
         rates = await self._rates(code, currencies, locks)
@@ -124,6 +130,10 @@ class _Loader:
             partners=partners,
             journals=journals,
             locks=locks,
+            codes=codes,
+            currency_codes=currency_codes,
+            exchange_gain=codes.get(self._company["income_currency_exchange_account_id"], ""),
+            exchange_loss=codes.get(self._company["expense_currency_exchange_account_id"], ""),
             plans_share_lines=self._client.version >= 17,
             settles_on_posting=self._client.version >= 17,
             reference=reference,
@@ -141,22 +151,14 @@ class _Loader:
 
         return await all_rows(pages_after_key(read, lambda row: row["id"], size=PAGE))
 
-    async def _currencies(self) -> dict[str, Currency]:
-        rows = await self._all("res.currency", [["active", "=", True]], ("name", "decimal_places"))
-        return {row["name"]: Currency(row["id"], row["name"], row["decimal_places"]) for row in rows}
-
-    async def _accounts(self, currencies: Mapping[str, Currency]) -> ByCode[str, LedgerAccount]:
-        """What can be booked on. An account belongs to several companies from 18 on; until 17 it is called deprecated
-        where it is archived later."""
+    async def _account_rows(self) -> list[Row]:
+        """The accounts, archived ones too. One belongs to several companies from 18 on; until 17 it is called
+        deprecated where it is archived later."""
         names = ("company_ids", "active") if self._client.version >= 18 else ("company_id", "deprecated")
         fields = ("code", "name", "account_type", "reconcile", "currency_id", names[1])
-        domain = [[names[0], "in", [self._id]]]
-        rows = await self._all("account.account", domain, fields, active_test=False)
-        usable = [row for row in rows if row["code"] and row["account_type"] != "off_balance" and _is_used(row)]
-        archived = {row["code"]: "archived" for row in rows if row["code"] and not _is_used(row)}
-        return ByCode("account", _SYSTEM, ((row["code"], _account(row)) for row in usable), archived)
+        return await self._all("account.account", [[names[0], "in", [self._id]]], fields, active_test=False)
 
-    async def _taxes(self, accounts: Mapping[str, LedgerAccount]) -> ByCode[str, Tax]:
+    async def _taxes(self, codes: Mapping[int, str]) -> ByCode[str, Tax]:
         """The taxes on purchases by their names, those for nothing in particular too."""
         domain = [self._own, ["type_tax_use", "in", ["purchase", "none"]]]
         rows = await self._all("account.tax", domain, ("name", "active", "children_tax_ids"), active_test=False)
@@ -165,10 +167,9 @@ class _Loader:
             [self._own],
             ("tax_id", "document_type", "repartition_type", "factor_percent", "account_id", "tag_ids"),
         )
-        codes = {one.id: code for code, one in accounts.items()}
         by_tax: dict[int, list[Row]] = defaultdict(list)
         for part in parts:
-            by_tax[part["tax_id"][0]].append(part)
+            by_tax[part["tax_id"]].append(part)
         in_groups = {child for row in rows for child in row["children_tax_ids"]}
         made = (
             (
@@ -188,13 +189,18 @@ class _Loader:
         fields = ("code", "name", "active", "root_plan_id")
         try:
             rows = await self._all("account.analytic.account", [self._own_or_shared], fields, active_test=False)
+            plans = {row["id"]: row["name"] for row in await self._all("account.analytic.plan", [], ("name",))}
         except NotAllowed:
-            rows = []
-        named = [((row["root_plan_id"][1], row["code"] or row["name"]), row) for row in rows if row["root_plan_id"]]
+            rows, plans = [], {}
+        named = [
+            ((plans[row["root_plan_id"]], row["code"] or row["name"]), row)
+            for row in rows
+            if row["root_plan_id"] in plans
+        ]
         return ByCode(
             "dimension",
             _SYSTEM,
-            ((key, AnalyticAccount(row["id"], row["root_plan_id"][0])) for key, row in named if row["active"]),
+            ((key, AnalyticAccount(row["id"], row["root_plan_id"])) for key, row in named if row["active"]),
             {key: "archived" for key, row in named if not row["active"]},
         )
 
@@ -213,7 +219,7 @@ class _Loader:
         domain = [self._own_or_shared, ["supplier_rank", ">", 0]]
         fields = ("ref", "name", "vat", "active", "commercial_partner_id", "property_account_payable_id")
         rows = await self._all("res.partner", domain, fields, active_test=False)
-        own = [row for row in rows if not row["commercial_partner_id"] or row["commercial_partner_id"][0] == row["id"]]
+        own = [row for row in rows if row["commercial_partner_id"] in (False, row["id"])]
         partners = ByCode("vendor", _SYSTEM, ((row["ref"] or str(row["id"]), row["id"]) for row in own))
         by_id = {one.id: one.account for one in accounts.values()}
         found = []
@@ -221,10 +227,8 @@ class _Loader:
             code = row["ref"] or str(row["id"])
             if partners.get(code) != row["id"]:
                 continue  # two have this reference: nobody could say which one is meant
-            payable = row["property_account_payable_id"]
-            vendor = Vendor(
-                code, one_line(row["name"] or "", _MAX_NAME) or code, by_id.get(payable[0]) if payable else None
-            )
+            name = one_line(row["name"] or "", _MAX_NAME) or code
+            vendor = Vendor(code, name, by_id.get(row["property_account_payable_id"]))
             found.append(
                 KnownVendor(vendor, external_id=str(row["id"]), tax_number=row["vat"] or "", blocked=not row["active"])
             )
@@ -248,16 +252,16 @@ class _Loader:
         since = first - timedelta(days=_RATES_DAYS)
         domain = [self._own_or_shared, ["name", ">=", since.isoformat()]]
         rows = await self._all(model, domain, fields)
-        told = {row["currency_id"][0] for row in rows if date.fromisoformat(row["name"]) <= first}
+        told = {row["currency_id"] for row in rows if date.fromisoformat(row["name"]) <= first}
         for currency in currencies.values():
             if currency.id not in told and currency.code != own:
                 older = [self._own_or_shared, ["currency_id", "=", currency.id], ["name", "<", since.isoformat()]]
                 rows += await self._client.search_read(model, older, fields, order="name desc", limit=1)
         codes = {one.id: one.code for one in currencies.values()}
         table = rates_by_date(
-            (codes[row["currency_id"][0]], date.fromisoformat(row["name"]), _rate(row["inverse_company_rate"]))
+            (codes[row["currency_id"]], date.fromisoformat(row["name"]), _rate(row["inverse_company_rate"]))
             for row in rows
-            if row["currency_id"][0] in codes
+            if row["currency_id"] in codes
         )
         return lambda currency, day: Decimal(1) if currency == own else table(currency, day)
 
@@ -267,7 +271,14 @@ def _rate(number: Decimal | int) -> Decimal:
     return Decimal(f"{Decimal(number):.12g}").normalize() + 0
 
 
-def _account(row: Row) -> LedgerAccount:
+def _accounts(rows: Sequence[Row], currency_codes: Mapping[int, str]) -> ByCode[str, LedgerAccount]:
+    """What can be booked on."""
+    usable = [row for row in rows if row["code"] and row["account_type"] != "off_balance" and _is_used(row)]
+    archived = {row["code"]: "archived" for row in rows if row["code"] and not _is_used(row)}
+    return ByCode("account", _SYSTEM, ((row["code"], _account(row, currency_codes)) for row in usable), archived)
+
+
+def _account(row: Row, currency_codes: Mapping[int, str]) -> LedgerAccount:
     kind = row["account_type"]
     name = one_line(row["name"] or "", _MAX_NAME) or row["code"]
     return LedgerAccount(
@@ -275,7 +286,7 @@ def _account(row: Row) -> LedgerAccount:
         account=Account(row["code"], name, _KINDS[kind.partition("_")[0]]),
         payable=kind == "liability_payable",
         reconcile=bool(row["reconcile"]),
-        currency=row["currency_id"][1] if row["currency_id"] else None,
+        currency=currency_codes.get(row["currency_id"]),
     )
 
 
@@ -291,7 +302,7 @@ def _tax(id_: int, parts: Iterable[Row], codes: Mapping[int, str]) -> Tax:
         if row["repartition_type"] == "base":
             of_base[refund] += row["tag_ids"]
         else:
-            account = codes.get(row["account_id"][0], "") if row["account_id"] else ""
+            account = codes.get(row["account_id"], "")
             of_tax[refund].append(TaxPart(row["id"], row["factor_percent"] < 0, account, tuple(row["tag_ids"])))
     return Tax(
         id_,

@@ -39,7 +39,9 @@ async def look_at_server(client: OdooClient, company_name: str) -> Row:
 
 
 async def _company(client: OdooClient, name: str) -> Row:
-    fields = ("name", "currency_id")
+    fields = (
+        "name", "currency_id", "income_currency_exchange_account_id", "expense_currency_exchange_account_id"
+    )  # fmt: skip
     rows = await client.search_read("res.company", [], fields, limit=_MOST_COMPANIES)
     named = [row for row in rows if row["name"] == name] if name else rows
     if len(named) == 1:

@@ -1,9 +1,12 @@
 """Bills and payments in Odoo that belong together, and settling them: their payable lines are reconciled.
 
 Those of one expense belong together. Of several expenses they find each other by vendor, currency, payable account and
-invoice number, which both have as their reference. Only moves of ours are ever settled, and only where what is open is
-exactly opposite, in the company's currency too (Odoo would book an exchange difference of its own otherwise), and there
-is no second one that it could be.
+invoice number, which both have as their reference. Only moves of ours are ever settled, and only where what is open
+comes to nothing, and does so in one way only (`blocks.erp.settlement`).
+
+Where they were booked at two rates, Odoo itself books what is left in the company's currency when it reconciles: in its
+journal for exchange differences, on its account for gains or for losses, at the end of the later one's month. It does
+so here where the settings name that very account; else they stay open, and it is told why.
 """
 
 from __future__ import annotations
@@ -14,21 +17,30 @@ from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind, EntryState, Recorded
 from blocks.erp.odoo.client import OdooClient, Row
-from blocks.erp.odoo.directory import Directory
+from blocks.erp.odoo.directory import Directory, in_digits
 from blocks.erp.odoo.moves import Move, MoveReader, Standing
 from blocks.erp.odoo.names import external_id
 from blocks.erp.remote.calls import CallRefused
-from blocks.erp.settlement import SETTLED_BY, settled_pairs
+from blocks.erp.settlement import SETTLED_BY, settled_together
 
 OTHER_SIDE = {**SETTLED_BY, **{payment: bill for bill, payment in SETTLED_BY.items()}}
 """The kind of document on the other side of each: payments for bills, bills for payments."""
 
 _MAX_COUNTERPARTS = 20
+_LINES = "account.move.line"
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeAccounts:
+    """The codes of the accounts that the settings name for differences of rates, empty where they name none."""
+
+    gain: str = ""
+    loss: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a bill and a payment share that may settle each other; `number` is the invoice's, empty without one."""
+    """What bills and payments share that may settle each other; `number` is the invoice's, empty without one."""
 
     partner: int | None
     currency: int
@@ -61,19 +73,32 @@ class Payable:
         return self.posted and not self.settled and self.line is not None and self.owed != 0
 
 
+Together = tuple[Payable, ...]
+
+
 class Settlements:
     """Settles one company's bills and payments, and tells how they stand."""
 
-    def __init__(self, client: OdooClient, directory: Directory, reader: MoveReader) -> None:
+    def __init__(
+        self, client: OdooClient, directory: Directory, reader: MoveReader, exchange: ExchangeAccounts
+    ) -> None:
         self._client = client
+        self._directory = directory
         self._reader = reader
+        self._exchange = exchange
         self._owing = {one.id for one in directory.accounts.values() if one.payable or one.reconcile}
 
     async def told(self, standing: Mapping[str, Standing]) -> dict[str, Recorded]:
         """The entries as they are reported, with their counterparts."""
         own = {id_: self._payables(one) for id_, one in standing.items()}
         others = await self._of_groups({one.group for several in own.values() for one in several if one.group.number})
-        return {id_: self._told(one, own[id_], others) for id_, one in standing.items()}
+        why = {
+            payable.entry: text
+            for together in self._together(list(own.values()), others)
+            if (text := self._obstacle(together))
+            for payable in together
+        }
+        return {id_: self._told(one, own[id_], others, why.get(id_, "")) for id_, one in standing.items()}
 
     async def settle(self, standing: Collection[Standing]) -> None:
         """Reconcile the posted bills and payments among these, with each other or with what was recorded before.
@@ -81,18 +106,45 @@ class Settlements:
         What Odoo refuses to reconcile stays open, and `told` tells so.
         """
         own = [self._payables(one) for one in standing if one.state is EntryState.POSTED]
-        couples = [(one[0], one[1]) for one in own if len(one) == 2 and _fit(one)]
         waiting = {one.group for several in own if len(several) == 1 for one in several if one.group.number}
-        candidates = [one for one in await self._of_groups(waiting) if one.is_open and not one.stays_open]
-        for group in waiting:
-            pairs = settled_pairs((one, one.kind, one.owed) for one in candidates if one.group == group)
-            couples += [(one, other) for one, other in pairs if _fit((one, other))]
-        for one, other in couples:
-            lines = [line for line in (one.line, other.line) if line is not None]
-            try:
-                await self._client.call("account.move.line", "reconcile", lines, changes=True)
-            except CallRefused:  # another writer was faster, or somebody settled it otherwise: `told` says what is open
-                continue
+        for together in self._together(own, await self._of_groups(waiting)):
+            if not self._obstacle(together):
+                await self._reconcile(together)
+
+    def _together(self, own: Sequence[Sequence[Payable]], others: Sequence[Payable]) -> list[Together]:
+        """What comes to nothing together and is open: the documents of one entry, else those of one group."""
+        sets = [several for several in own if len(several) > 1 and len({one.group.account for one in several}) == 1]
+        for group in {one.group for one in others}:
+            sets.append([one for one in others if one.group == group and one.is_open and not one.stays_open])
+        return [
+            together
+            for several in sets
+            if all(one.is_open for one in several)
+            for together in settled_together((one, one.kind, one.owed) for one in several)
+        ]
+
+    def _obstacle(self, together: Together) -> str:
+        """Why they cannot be settled; empty where they can."""
+        left = sum((one.worth for one in together), Decimal(0))
+        if not left:
+            return ""
+        kind, named, odoos = "gain", self._exchange.gain, self._directory.exchange_gain
+        if left < 0:
+            kind, named, odoos = "loss", self._exchange.loss, self._directory.exchange_loss
+        if named and named == odoos:
+            return ""
+        own = self._directory.currency
+        text = f"{in_digits(abs(left), own)} {own.code} of exchange {kind} would be left"
+        if not odoos:
+            return f"{text}, for which Odoo has no account: choose one in its settings of accounting"
+        return f"{text}, which Odoo books on {odoos}: set exchange_{kind}_account to that, or choose another in Odoo"
+
+    async def _reconcile(self, together: Together) -> None:
+        lines = [one.line for one in together if one.line is not None]
+        try:
+            await self._client.call(_LINES, "reconcile", lines, changes=True)
+        except CallRefused:  # another writer was faster, or somebody settled it otherwise: `told` says what is open
+            return
 
     async def _of_groups(self, groups: Collection[Group]) -> list[Payable]:
         """All bills and payments of ours that are alone in their entry and belong to one of these groups."""
@@ -124,19 +176,14 @@ class Settlements:
         if not lines:
             return None
         first = lines[0]
-        partner = first["partner_id"]
+        partner = first["partner_id"] or None
         return Payable(
             entry=move.name.accounting_entry_id,
             external_id=external_id(move.id),
             kind=kind,
             owed=-sum((Decimal(line["amount_currency"]) for line in lines), Decimal(0)),
-            worth=sum((Decimal(line["credit"]) - Decimal(line["debit"]) for line in lines), Decimal(0)),
-            group=Group(
-                partner[0] if partner else None,
-                first["currency_id"][0],
-                first["account_id"][0],
-                number if partner else "",
-            ),
+            worth=-sum((Decimal(line["balance"]) for line in lines), Decimal(0)),
+            group=Group(partner, first["currency_id"], first["account_id"], number if partner else ""),
             posted=move.state is EntryState.POSTED,
             settled=move.state is EntryState.POSTED and all(line["reconciled"] for line in lines),
             line=first["id"] if len(lines) == 1 else None,
@@ -146,16 +193,17 @@ class Settlements:
     def _owing_lines(self, move: Move) -> list[Row]:
         """The lines on the account that is owed on: the vendor's own line of a bill, else those that are reconciled."""
         terms = [line for line in move.lines if line["display_type"] == "payment_term"]
-        return terms or [line for line in move.lines if line["account_id"][0] in self._owing]
+        return terms or [line for line in move.lines if line["account_id"] in self._owing]
 
-    def _told(self, standing: Standing, own: Sequence[Payable], others: Sequence[Payable]) -> Recorded:
+    def _told(self, standing: Standing, own: Sequence[Payable], others: Sequence[Payable], why: str) -> Recorded:
         recorded = self._reader.recorded(standing)
         if not own:
             return recorded
         settled = all(one.settled or (one.posted and not one.owed) for one in own)
+        recorded = replace(recorded, settled=settled, open_because="" if settled else why)
         if len(own) > 1:
             stuck = not settled and all(one.posted for one in own)
-            return replace(recorded, counterparts=(own[1].external_id,) if stuck else (), settled=settled)
+            return replace(recorded, counterparts=(own[1].external_id,) if stuck else ())
         first = own[0]
         names = {
             one.external_id
@@ -163,10 +211,4 @@ class Settlements:
             if first.group.number and one.group == first.group and one.kind is OTHER_SIDE[first.kind]
         }
         ordered = sorted(names, key=lambda name: (len(name), name))
-        return replace(recorded, counterparts=tuple(ordered[:_MAX_COUNTERPARTS]), settled=settled)
-
-
-def _fit(couple: Sequence[Payable]) -> bool:
-    one, other = couple
-    opposite = one.owed + other.owed == 0 and one.worth + other.worth == 0
-    return one.is_open and other.is_open and opposite and one.group.account == other.group.account
+        return replace(recorded, counterparts=tuple(ordered[:_MAX_COUNTERPARTS]))

@@ -72,7 +72,7 @@ def shown(page: Page, link: str, *, journal_items: bool = True) -> Form:
     if journal_items:
         page.wait_for(f"Boolean({_ITEMS})")
         page.run(f"{_ITEMS}.click()")
-        page.wait_for("document.querySelector('.o_form_view .tab-pane.active td[name=account_id]') !== null")
+        page.wait_for("document.querySelector('.o_form_view .tab-pane.active td[name=debit]') !== null")
     return Form(**page.run(_READ))
 
 
