@@ -28,7 +28,7 @@ from flows.console import ConsoleProgress, prepare_streams, print_report
 from flows.demo import SETTINGS_FILE, RunningSandbox, running_sandbox
 from flows.files import PAGE, RESULTS, FileError, check_file
 from flows.monitoring import quiet_prefect
-from flows.outcome import JOB_FAILED, OK, USAGE, RunReport
+from flows.outcome import JOB_FAILED, OK, USAGE
 from flows.run import Run
 from flows.settings import SettingsError, ledger_settings
 from flows.stop import Stopped, stop_of_this_command
@@ -175,7 +175,8 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
                 raise
             log.debug("stopped outside the run", exc_info=True)  # Prefect's own way of hearing of SIGTERM
     print_report(report, books, as_json=options.json, dry_run=options.dry_run)
-    return ground.leave(128 + run.stop.signal if run.stop.signal is not None else report.exit_status)
+    status = 128 + run.stop.signal if run.stop.signal is not None else report.exit_status
+    return ground.leave(status, server_is_away=run.server_is_away)
 
 
 def _books_of(options: Options) -> Path | None:
@@ -197,10 +198,11 @@ def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: Run
 
 async def _flow(options: Options, run: Run, export: Any) -> None:
     with run.stop.on_signals():  # from before Prefect's first call to after its last
-        await _exported(options, run.report, export)
+        await _exported(options, run, export)
 
 
-async def _exported(options: Options, report: RunReport, export: Any) -> None:
+async def _exported(options: Options, run: Run, export: Any) -> None:
+    report = run.report
     ledger, settings, results, page = _texts(options.ledger, options.settings, options.results, options.report)
     try:
         state = await export(
@@ -217,7 +219,7 @@ async def _exported(options: Options, report: RunReport, export: Any) -> None:
             return_state=True,
         )
     except Exception as error:
-        if not ground.server_has_gone() or not (report.jobs or report.lines):
+        if not (run.server_is_away or ground.server_has_gone()) or not (report.jobs or report.lines):
             raise
         log.warning("Prefect was not told how the run ended (%s)", type(error).__name__)
         return

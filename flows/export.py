@@ -91,14 +91,25 @@ async def seven_steps(job: Job) -> None:
 
 
 class _Shown:
-    """What a run has at hand to be seen by in Prefect; `patience_s` is how long it waits for a server that is away."""
+    """What a run has at hand to be seen by in Prefect."""
 
     def __init__(self, run: Run, note: Note) -> None:
         self.note = note
         self.run_id = flow_run.id
-        self.patience_s = WAIT_FOR_SERVER_S if run.show_on_console is None else WITH_SOMEBODY_WAITING_S
+        self._run = run
         self.jobs_are_runs = True
         self.under_way: list[asyncio.Future[State[Any]]] = []
+
+    async def server_is_there(self) -> bool:
+        """Whether Prefect's server is there to be told of an end. It is waited for once: where it did not come back for
+        one of the run's jobs, the others look, and go."""
+        run, somebody_waits = self._run, self._run.show_on_console is not None
+        patience_s = WITH_SOMEBODY_WAITING_S if somebody_waits else WAIT_FOR_SERVER_S
+        is_there = await until_server_answers(0.0 if run.server_is_away else patience_s, run.stop)
+        run.server_is_away = not is_there
+        if somebody_waits and not is_there:
+            ground.without_retries()
+        return is_there
 
 
 class _JobRun:
@@ -128,7 +139,7 @@ class _JobRun:
             with session.stop.on_signals(), TagsContext(current_tags=set()):
                 self.report = await carry_out(session, self._job, seven_steps)
         self.is_over.set()
-        is_there = await until_server_answers(shown.patience_s, session.stop)
+        is_there = await shown.server_is_there()
         if is_there:
             await mark_as_interrupted(session.stop)
             await publish(self.report)
@@ -298,7 +309,7 @@ async def _ended(report: RunReport, stop: Stop, shown: _Shown) -> State[Any]:
     for told in await asyncio.gather(*shown.under_way, return_exceptions=True):
         if isinstance(told, Exception):  # of telling Prefect, and not of the job
             log.warning("Prefect was not told how a job's run ended (%s)", type(told).__name__)
-    is_there = await until_server_answers(shown.patience_s, stop)
+    is_there = await shown.server_is_there()
     if report.jobs and is_there:  # an idle run leaves nothing behind, as there is one every few minutes
         await publish_run(report)
     run_id = shown.run_id if is_there else None

@@ -47,6 +47,8 @@ class Run:
         self.show_on_console = show_on_console
         self.report = RunReport()
         self.stop = stop or Stop()
+        self.server_is_away = False
+        """Whether Prefect's server was away, and not waited for any longer, when it was last to be told of an end."""
 
 
 ExportOneJob = Callable[[Session, ExportJob], Awaitable[JobReport]]

@@ -20,7 +20,16 @@ from blocks.ground.proxies import UnusableProxy, settle_proxies
 from blocks.ground.server import NoServer, OwnServer
 from blocks.tls import CannotVerify, verifying_tls
 
-__all__ = ["GroundError", "check_environment", "leave", "leave_at_once", "prepare", "ready", "server_has_gone"]
+__all__ = [
+    "GroundError",
+    "check_environment",
+    "leave",
+    "leave_at_once",
+    "prepare",
+    "ready",
+    "server_has_gone",
+    "without_retries",
+]
 
 USAGE = 2
 
@@ -92,12 +101,12 @@ def ready(given_up: Callable[[], bool] = lambda: False) -> None:
     os.environ["PREFECT_API_URL"] = _ground.server.api_url
     refresh_global_settings_context()
     try:
-        _ground.server.wait(settings.server.ephemeral.startup_timeout_seconds, given_up, _without_retries)
+        _ground.server.wait(settings.server.ephemeral.startup_timeout_seconds, given_up, without_retries)
     except NoServer as error:
         raise GroundError(str(error)) from None
 
 
-def _without_retries() -> None:
+def without_retries() -> None:
     """Have Prefect's client try each call once: for a server that has gone for good, it would wait a minute a call."""
     from prefect.context import refresh_global_settings_context
 
@@ -105,13 +114,13 @@ def _without_retries() -> None:
     refresh_global_settings_context()
 
 
-def leave(status: int) -> int:
+def leave(status: int, *, server_is_away: bool = False) -> int:
     """The exit status, for a command that has said all it has to say.
 
-    Where the server of this process has gone for good, the process ends here: what Prefect still wants to tell it as
-    the interpreter ends would be tried for minutes.
+    Where the server of this process has gone for good, or one that somebody named is away, the process ends here: what
+    Prefect still wants to tell it as the interpreter ends would be tried for minutes.
     """
-    if server_has_gone():
+    if server_is_away or server_has_gone():
         leave_at_once(status)
     return status
 

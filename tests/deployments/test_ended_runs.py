@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 from typing import Any
 
 import httpx
@@ -231,6 +233,30 @@ def test_a_worker_that_is_asked_to_end_leaves_no_job_half_done_for_good(stage: S
     assert _state(stage.run(run)) == ("CRASHED", "ClosedLater")
     assert _state(stage.job_run(run)) == ("CRASHED", "ClosedLater")
     assert stage.pleo.sandbox.outcome(job_id) == {"successful": ITEMS}
+
+
+def test_a_command_whose_server_goes_away_reports_all_the_same_and_the_next_run_says_how_it_ended(
+    stage: Stage, servers: ExitStack
+) -> None:
+    job_id = stage.job_half_done(held_s=6)
+    command = [sys.executable, "-m", "flows.export", "--json", "--ledger", str(stage.pleo.books)]
+    run = Popen(command, env=stage.environment, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
+    stage.until_half_done(job_id)
+    servers.close()
+    until(lambda: stage.pleo.sandbox.job(job_id).status == "completed", within_s=60, otherwise="the job did not end")
+    over = time.monotonic()
+    out, said = run.communicate(timeout=120)
+    assert time.monotonic() - over < 40  # ten seconds are waited for the server
+    assert (run.returncode, "Traceback" in said) == (0, False), said
+    (job,) = json.loads(out)["jobs"]
+    assert (job["event"], job["successful"]) == ("completed", ITEMS)
+    servers.enter_context(stage.server())
+    (of_job,) = stage.post("flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"job:{job_id}"]}}})
+    assert of_job["state_type"] == "RUNNING"
+    later = subprocess.run(command, env=stage.environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert later.returncode == 0, later.stderr
+    assert later.stderr.count("it is closed as Completed") == 2, later.stderr
+    assert _state(stage.run(of_job["id"])) == ("COMPLETED", "Completed")
 
 
 @pytest.mark.parametrize("away_s", [100])
