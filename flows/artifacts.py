@@ -82,8 +82,7 @@ async def publish(job: JobReport, only_for_show: OnlyForShow | None = None) -> N
 
 
 async def _publish(job: JobReport) -> None:
-    what = "What this dry run found: nothing was changed." if job.dry_run else "What the export did for the job."
-    await acreate_markdown_artifact(summary_markdown(job), key=key_of(job), description=what)
+    await acreate_markdown_artifact(summary_markdown(job), key=key_of(job), description=_in_a_line(job))
     if job.failed:
         will = "would fail" if job.dry_run else "failed"
         most = f" The first {MAX_ARTIFACT_ROWS} of {job.failed}." if job.failed > MAX_ARTIFACT_ROWS else ""
@@ -91,6 +90,12 @@ async def _publish(job: JobReport) -> None:
         await acreate_table_artifact(failure_table(job), description=of)
     if job.preview:
         await acreate_table_artifact(posting_table(job), description=_of_postings(job))
+
+
+def _in_a_line(job: JobReport) -> str:
+    """How the job ended: the card of its company shows this and no more."""
+    what = "Dry run, nothing was changed" if job.dry_run else f"Job {short(job.job_id)} {job.ending.value}"
+    return f"{what}: {whole_job(job) or counts(job)}."
 
 
 def failure_table(job: JobReport) -> list[dict[str, str]]:

@@ -193,13 +193,13 @@ async def state_of_run(report: RunReport, stop: Stop, run_id: str | None, *, job
     message = one_line("; ".join([*jobs, *report.lines]), 1000)
     if stop.is_requested and await is_being_cancelled(run_id):
         return Cancelled(message=message)
-    if report.exit_status in {OK, WITH_ERRORS} and report.jobs and all(job.dry_run for job in report.jobs):
-        return Completed(name=DRY_RUN, message=message)
+    of_jobs_alone = bool(report.jobs) and report.status in {OK, WITH_ERRORS}
+    if of_jobs_alone and all(job.dry_run and job.ending in _ENDED for job in report.jobs):
+        return Completed(name=DRY_RUN, message=message)  # also where the real run would fail
     if report.exit_status == OK:
         return Completed(message=message) if report.jobs else Completed(name=NOTHING_TO_DO, message=message)
     if report.exit_status == WITH_ERRORS:
         return Completed(name="CompletedWithErrors", message=message)
     if stop.is_requested and not report.jobs:
         return Failed(name="Interrupted", message=message)
-    of_jobs_alone = jobs_are_runs and report.status in {OK, WITH_ERRORS}
-    return Failed(name="JobsFailed" if report.jobs and of_jobs_alone else None, message=message)
+    return Failed(name="JobsFailed" if of_jobs_alone and jobs_are_runs else None, message=message)

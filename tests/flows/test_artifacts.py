@@ -16,8 +16,10 @@ from markdown_it import MarkdownIt
 
 from flows import artifacts
 from flows.artifacts import MAX_ARTIFACT_ROWS, OnlyForShow, table_cell
-from flows.outcome import JobReport, RunReport
+from flows.monitoring import state_of_run
+from flows.outcome import JOB_FAILED, Ending, JobReport, RunReport
 from flows.pictures import WIDTH
+from flows.stop import Stop
 from tests.support.pleo.hostile_json import TEXTS
 from tests.support.pleo.hostile_pleo import assert_presentable
 from tests.support.pleo.pleo_items import entry_id
@@ -118,6 +120,7 @@ async def test_a_job_has_a_card_of_its_company_and_all_else_stands_with_the_run(
     assert [key for key, _ in server.published] == [f"pleo-export-{COMPANY_ID[:8]}", None, None]
     assert card == f"pleo-export-{COMPANY_ID[:8]}"
     assert len(table) == MAX_ARTIFACT_ROWS
+    assert server.told[0] == f"Job {job.job_id[:8]} completed with errors: 0 booked, {MAX_ARTIFACT_ROWS + 1} failed."
     assert "**completed with errors**" in run
 
 
@@ -128,6 +131,7 @@ async def test_a_dry_run_has_a_card_of_its_own_and_every_posting_in_a_table(serv
     await artifacts.publish(job)
     (key, summary), (_, failures), (_, postings) = server.published
     assert key == f"pleo-export-{COMPANY_ID[:8]}-dry-run"
+    assert server.told[0] == "Dry run, nothing was changed: 2 would be booked, 1 would fail."
     told = summary.replace("\\", "")
     assert "Nothing was changed, in Pleo or in the books" in told
     assert "| Currency | Would be booked |" in told
@@ -144,6 +148,17 @@ async def test_a_dry_run_has_a_card_of_its_own_and_every_posting_in_a_table(serv
     }  # fmt: skip
     assert postings[-1]["document"] == "payment · V1 DSB A/S · INV-7"
     assert (postings[-1]["debit"], postings[-1]["credit"]) == ("", "89.95")
+
+
+async def test_a_dry_run_of_a_job_that_would_fail_is_no_run_that_failed_but_one_that_broke_is() -> None:
+    stop = Stop()
+    states = {}
+    for ending in (Ending.FAILED, Ending.UNFINISHED):
+        report = run_of(job_of([unbooked(1)], dry_run=True, ending=ending))
+        assert report.exit_status == JOB_FAILED
+        states[ending] = await state_of_run(report, stop, None, jobs_are_runs=True)
+    assert (states[Ending.FAILED].type.value, states[Ending.FAILED].name) == ("COMPLETED", "DryRun")
+    assert (states[Ending.UNFINISHED].type.value, states[Ending.UNFINISHED].name) == ("FAILED", "JobsFailed")
 
 
 async def test_of_a_large_dry_run_the_first_lines_are_shown_and_it_says_where_all_are(
