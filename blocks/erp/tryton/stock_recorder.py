@@ -114,7 +114,7 @@ class StockRecorder:
         troubles = 0
         for round_ in range(ROUNDS):
             open_ = [one for one in pending if not one.is_done]
-            left_behind = [one for one in pending if troubles and one.refused is not None and one.own]
+            left_behind = [one for one in pending if troubles and (one.refused is not None or one.found) and one.own]
             if not open_ and not left_behind:
                 return
             try:

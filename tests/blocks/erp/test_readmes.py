@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from blocks.erp.base import Erp
+from tests.support.erp.acme.adapter import AcmeErp
 from tests.support.erp.contract.subscribers import SUBSCRIBED
 from tests.support.erp.ledger_samples import opened, rows
 
@@ -36,6 +37,12 @@ def test_a_subscription_has_the_form_that_is_told() -> None:
     form = re.compile(r"[\w.]+:\w+Harness")
     assert form.fullmatch(told.split('"')[3])
     assert all(form.fullmatch(path) for path in SUBSCRIBED.values())
+
+
+def test_the_example_of_an_adapter_answers_every_call_as_the_contract_says() -> None:
+    calls = {name: call for name, call in inspect.getmembers(Erp, inspect.isfunction) if not name.startswith("_")}
+    answers = {name: inspect.signature(call).return_annotation for name, call in calls.items()}
+    assert {name: inspect.signature(getattr(AcmeErp, name)).return_annotation for name in calls} == answers
 
 
 def test_the_example_of_an_adapter_is_the_one_that_the_tests_run() -> None:

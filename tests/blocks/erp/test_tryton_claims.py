@@ -79,6 +79,10 @@ def test_each_expense_counts_once_whatever_the_order(mode: Mode, tmp_path: Path)
     assert trouble["made"] > trouble["counting"] + 100
 
 
+def test_drafts_beside_what_others_made_go_though_trouble_came_in_between(tmp_path: Path) -> None:
+    _played(range(1277, 1278), MODES[0], tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_each_expense_counts_once_in_thousands_of_orders(mode: Mode, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from blocks.erp.entries import (
     account_codes,
 )
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpLoginRefused, RefusalKind, Refused
+from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Chart, JournalUse, Period, Periods, Reference, rates_by_date
 from blocks.erp.remote import receipts
 from blocks.erp.remote.calls import Answer as HttpAnswer
@@ -108,6 +109,9 @@ class AcmeErp:
         found = await self._books.look_up(accounting_entry_ids)
         return {id_: self._books.recorded(row) for id_, row in found.items()}
 
+    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
+        return NO_PRECEDENTS
+
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         self._must_write()
         return await self._recorder.record(entries, self.check)
@@ -142,8 +146,8 @@ class AcmeErp:
     def link(self, external_id: str) -> str:
         return _link(self._client, external_id)
 
-    async def finish_job(self) -> None:
-        """Nothing is derived here."""
+    async def finish_job(self) -> Sequence[str]:
+        return ()
 
     async def close(self) -> None:
         await self._client.aclose()

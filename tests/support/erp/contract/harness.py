@@ -139,6 +139,8 @@ class Harness(ABC):
     """Whether its ERP says that a draft cannot become another kind of record: a bill in place of a journal entry."""
     reverses_bills: bool = True
     """Whether its ERP, where it reverses at all, reverses a bill with its payment; if not it says so, and refuses."""
+    late_files_stay: bool = False
+    """Whether a file that a run sent before it was killed, and that arrives after another run's, hangs there twice."""
     secrets: Collection[str] = ()
     """What is logged in with, good or wrong, and must never be shown."""
     troubles: Sequence[Answer] = ()

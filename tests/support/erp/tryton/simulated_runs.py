@@ -169,6 +169,8 @@ class World:
     writers: list[Writer] = field(default_factory=list)
     broken_off: set[str] = field(default_factory=set)
     """The runs that did not come to their end."""
+    unanswered: list[Transaction] = field(default_factory=list)
+    """Of the calls whose answer never came: whoever sent one may never know what it made, or when."""
     reports: dict[str, set[str]] = field(default_factory=dict)
     refusals: dict[str, list[Refused]] = field(default_factory=dict)
     steps: int = 0
@@ -317,6 +319,7 @@ class World:
         return bool(lost)
 
     def _fails(self, writer: Writer, call: Call) -> None:
+        self.unanswered.append(call.transaction)
         wrong: ErpError = ErpOutcomeUnknown("no answer") if call.changes else ErpUnavailable("no answer")
         assert writer.running is not None
         try:

@@ -117,6 +117,11 @@ class Transaction:
             self._database.watch(before, now)
         return True
 
+    @property
+    def made(self) -> set[Key]:
+        """The rows that were not there before it."""
+        return {key for key, now in self._changed.items() if now is not None and key not in self.seen}
+
     def row(self, model: str, id_: int) -> Stored | None:
         """A row as this transaction sees it, its own changes among them."""
         key = model, id_
