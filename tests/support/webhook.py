@@ -82,9 +82,9 @@ def runs_of(server: PrefectServer, deployment: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def webhook(deployment: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def webhook(deployment: str, environment: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[str]:
     """The webhook on a free port while the context lasts; yields its address. It talks to the caller's Prefect."""
-    port = free_port()
+    port = port or free_port()
     given = environment if environment is not None else {"PLEO_WEBHOOK_SECRET": SECRET}
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         options = Options(None, deployment=deployment, port=port, inbox=Path(folder) / "inbox.sqlite")

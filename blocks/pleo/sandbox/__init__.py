@@ -15,15 +15,18 @@ It is a second reading of Pleo's published contract, made apart from the client,
 What goes wrong on demand: `refuse_item` (an error in a PUT's `errors[]`), `miss_contra_accounts` (400), `inject`
 (statuses, web pages, cut and lost answers), `add_credential` (a key that sees some companies only, 403 for others),
 `failing` in `add_job` (items that cannot be booked), and `clock` (expiry, links, the rate limit). As an authorisation
-server: `add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_access`.
+server: `add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_access`. Deliveries of the webhook:
+`sandbox.webhooks` (`webhooks.Manner` says how they can go wrong).
 
 The modules, each of which imports only from those that stand after it (a test holds it):
 
     __main__                        the command line
     server                          Sandbox, serve; what stands before the routes
-    api, control_api                Pleo's paths, and the sandbox's own
+    api, subscription_api           Pleo's paths
+    control_api, fault_api          the sandbox's own
     authorization                   who may call, and the endpoints of OAuth
     control, pages                  all that is asked from Python; HTML for people
+    webhooks, subscriptions         who is told of new jobs, and how
     jobs, oauth, paging, traffic    the rules; what came in, and faults on order
     store, models, items            SQLite; the contract's fields; made-up expenses
     amounts, templates              the arithmetic of lines; what expenses are to be

@@ -143,7 +143,9 @@ class Api:
                 is_interactive=interactive,
             )
         request.scope["pleo.detail"] = f"{len(wanted)} entries"
-        return json_response({"data": Job.of(self._job(request, job_id)).wire()}, status=201)
+        made = Job.of(self._job(request, job_id))
+        self._control.webhooks.announce(made)
+        return json_response({"data": made.wire()}, status=201)
 
     async def get_job(self, request: Request) -> Response:
         """`getExportJobByIdV3`."""

@@ -24,6 +24,7 @@ from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGran
 from blocks.pleo.sandbox.store import Store
 from blocks.pleo.sandbox.templates import MIN_SHOWCASE, default_failing, job_templates, showcase_templates
 from blocks.pleo.sandbox.traffic import Fault, FaultKind, Faults, Received, RequestLog
+from blocks.pleo.sandbox.webhooks import Webhooks
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps, is_uuid
 
 
@@ -56,11 +57,13 @@ class Control:
         self.log = RequestLog()
         self.faults = Faults()
         self.oauth = AuthorizationServer(self.store)
+        self.webhooks = Webhooks(self.store, lambda: self.clock())
         jobs.ensure_company(self.store, SANDBOX_COMPANY_ID)
         self.add_oauth_client(oauth.SANDBOX_CLIENT_ID, oauth.SANDBOX_CLIENT_SECRET)
 
     def close(self) -> None:
-        """Release the state."""
+        """Release the state; nothing more is delivered."""
+        self.webhooks.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -132,6 +135,7 @@ class Control:
         while jobs.find_job(self.store, new_id) is not None:
             new_id = draw_uuid(rng)
         self._add_job(new_id, job["company_id"], ids, "again", bool(job["vendor_based"]))
+        self.webhooks.announce(self.job(new_id))
         return new_id
 
     def jobs(self) -> list[Job]:
@@ -253,18 +257,24 @@ class Control:
 
     def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = oauth.SCOPES) -> TokenPair:
         """Tokens for an OAuth client, as if a user had just pressed Allow."""
+        self.oauth.require_client(client_id)
+        if strange := sorted(set(scopes) - set(oauth.SCOPES)):
+            raise SandboxError(f"scopes can be {', '.join(oauth.SCOPES)}, not {', '.join(strange)}")
         return self.oauth.grant(client_id, scopes, self.clock())
 
     def oauth_grants(self) -> list[OAuthGrant]:
         """What users allowed OAuth clients so far, the oldest first."""
         return self.oauth.grants()
 
-    def expire_access_tokens(self) -> None:
-        """Let every access token of OAuth be over now; refresh tokens stay."""
-        self.oauth.expire_access_tokens()
+    def expire_access_tokens(self, client_id: str | None = None, *, refresh_tokens: bool = False) -> None:
+        """Let every access token of OAuth be over now, or those of one client; with `refresh_tokens` these too."""
+        if client_id is not None:
+            self.oauth.require_client(client_id)
+        self.oauth.expire(client_id, ("access", "refresh") if refresh_tokens else ("access",))
 
     def revoke_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID) -> None:
         """Take back what users allowed an OAuth client, as an administrator does in Pleo."""
+        self.oauth.require_client(client_id)
         self.oauth.revoke(client_id)
 
     def inject(
@@ -279,8 +289,9 @@ class Control:
     ) -> None:
         """Have requests go wrong: the next `times` of this `call`, after letting `skip` of them pass.
 
-        `call` is a method and a path of the contract, `PUT /v3/export-jobs/{jobId}/items`, or `*`. The kinds are
-        told in `blocks.pleo.sandbox.traffic.FaultKind`.
+        `call` is a method and a path, with the contract's name for an id or the id itself:
+        `PUT /v3/export-jobs/{jobId}/items`. A `*` stands for anything: `GET *`, `* /v1/*`. The kinds are told in
+        `blocks.pleo.sandbox.traffic.FaultKind`. Raises `SandboxError` for what no request can meet.
         """
         self.faults.add(Fault(call, kind, status, retry_after, times, skip))
 
@@ -293,6 +304,7 @@ class Control:
             jobs.ensure_company(self.store, company_id)
             ids = jobs.add_entries(self.store, company_id, entries)
             self._add_job(job_id, company_id, ids, origin, vendor_based)
+        self.webhooks.announce(self.job(job_id))
         return job_id
 
     def _add_job(self, job_id: str, company_id: str, ids: Sequence[str], origin: str, vendor_based: bool) -> None:

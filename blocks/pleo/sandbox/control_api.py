@@ -12,6 +12,7 @@ from blocks.pleo.sandbox import pages
 from blocks.pleo.sandbox.authorization import SANDBOX_API_KEY
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.errors import SandboxError
+from blocks.pleo.sandbox.fault_api import FaultApi
 from blocks.pleo.sandbox.fields import is_form, read_fields, texts, whole
 from blocks.pleo.sandbox.wire import Json, json_response
 
@@ -36,6 +37,7 @@ class ControlApi:
             Route("/sandbox/jobs/{job_id}/export-again", self.export_again, methods=["POST"]),
             Route("/sandbox/received", self.received, methods=["GET"]),
             Route("/sandbox/received", self.forget, methods=["DELETE"]),
+            *FaultApi(self._control).routes(),
         ]
 
     async def page(self, _request: Request) -> Response:

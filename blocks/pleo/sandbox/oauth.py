@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from blocks.pleo.sandbox.errors import NotInSandbox
 from blocks.pleo.sandbox.store import Store
 
 SANDBOX_CLIENT_ID = "sandbox-client"
@@ -104,6 +105,11 @@ class AuthorizationServer:
                 " access_life_s = excluded.access_life_s, refresh_life_s = excluded.refresh_life_s",
                 (*values, access_life_s, refresh_life_s),
             )
+
+    def require_client(self, client_id: str) -> None:
+        """Raise `NotInSandbox` where there is no such client."""
+        if self._client(client_id) is None:
+            raise NotInSandbox(f"there is no OAuth client {client_id}")
 
     def redirect_allowed(self, client_id: str, redirect_uri: str) -> bool:
         """Whether this client may be sent its answer there: the address is compared to the letter."""
@@ -223,10 +229,14 @@ class AuthorizationServer:
         )
         return None if row is None else (frozenset(json.loads(row["companies"])), frozenset(json.loads(row["scopes"])))
 
-    def expire_access_tokens(self) -> None:
-        """Let every access token be over now; refresh tokens stay."""
+    def expire(self, client_id: str | None, kinds: Sequence[Literal["access", "refresh"]]) -> None:
+        """Let every token of these kinds be over now, of one client or of all."""
         with self._store.transaction() as connection:
-            connection.execute("UPDATE oauth_tokens SET expires_at = 0 WHERE kind = 'access'")
+            connection.executemany(
+                "UPDATE oauth_tokens SET expires_at = 0 WHERE kind = ? AND grant_no IN"
+                " (SELECT grant_no FROM oauth_grants WHERE ? IS NULL OR client = ?)",
+                [(kind, client_id, client_id) for kind in kinds],
+            )
 
     def revoke(self, client_id: str) -> None:
         """Take back all that users allowed this client, as an administrator does in Pleo."""

@@ -26,6 +26,7 @@ from blocks.pleo.sandbox.authorization import AuthorizationEndpoints, RateLimit,
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.control_api import ControlApi
 from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, SandboxError, bad_request
+from blocks.pleo.sandbox.subscription_api import SubscriptionApi
 from blocks.pleo.sandbox.traffic import Fault, ReceivedRequest
 from blocks.pleo.sandbox.wire import error_response
 
@@ -119,7 +120,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _build_app(control: Control) -> ASGIApp:
     """Everything that answers requests, with errors in Pleo's form."""
-    routes = [*Api(control).routes(), *AuthorizationEndpoints(control).routes(), *ControlApi(control).routes()]
+    routes = [
+        *Api(control).routes(),
+        *SubscriptionApi(control).routes(),
+        *AuthorizationEndpoints(control).routes(),
+        *ControlApi(control).routes(),
+    ]
     handlers = {ApiError: _answer_error, SandboxError: _answer_error, HTTPException: _answer_error}
     return _Middleware(Starlette(routes=routes, exception_handlers=handlers), control)
 
@@ -178,7 +184,7 @@ class _Middleware:
             return
         began = time.perf_counter()
         call = call_of(scope["method"], path)
-        fault = self._control.faults.next_for(call)
+        fault = self._control.faults.next_for(call, f"{scope['method']} {path}")
         answer = _HeldResponse()
         await self._answer(scope, receive, answer, fault)
         # Of an authorisation no more is kept than that it came by.
@@ -221,9 +227,14 @@ class _Middleware:
 
 
 async def _send(answer: _HeldResponse, send: Send, fault: Fault | None) -> None:
-    """Hand the answer over; half of it, or only the promise of one, when a fault says so."""
+    """Hand the answer over; half of it, or none, when a fault says so."""
     if fault is not None and fault.breaks_connection:
-        # A length is announced and nothing follows: the server then closes the connection.
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+            await asyncio.sleep(0)  # the server learns of it, and does not ask for an answer any more
+            return
+        # Somebody stands before the server. A length is announced and nothing follows, which closes the connection.
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         return
     start, body = answer.start, answer.body

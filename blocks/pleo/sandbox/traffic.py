@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from starlette.responses import HTMLResponse, Response
 
-from blocks.pleo.sandbox.errors import ApiError
+from blocks.pleo.sandbox.errors import ApiError, SandboxError
 from blocks.pleo.sandbox.models import Event
 from blocks.pleo.sandbox.wire import error_response
 
@@ -87,10 +88,16 @@ page and 200. `cut`: carried out, and half of the answer comes. `drop`: not carr
 `lost`: carried out, and the connection breaks before the answer.
 """
 
+FAULT_KINDS: tuple[str, ...] = get_args(FaultKind)
+_CALL = re.compile(r"(\*|[A-Z]+) [/*]\S*")
+
 
 @dataclass(slots=True)
 class Fault:
-    """A fault and how often it is still to happen. `call` is as in `ReceivedRequest.call`, or `*` for any."""
+    """A fault and how often it is still to happen, after letting `skip` requests pass.
+
+    `call` is as in `ReceivedRequest.call`, or the method with the path as it came; `*` stands for anything in it.
+    """
 
     call: str
     kind: FaultKind
@@ -98,6 +105,25 @@ class Fault:
     retry_after: str | None = None
     times: int = 1
     skip: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAULT_KINDS:
+            raise SandboxError(f"kind must be one of {', '.join(FAULT_KINDS)}, not {self.kind}")
+        if self.call != "*" and not _CALL.fullmatch(self.call):
+            raise SandboxError(f"call must be a method and a path, such as GET /v3/export-jobs, or *, not {self.call}")
+        if not 400 <= self.status <= 599:
+            raise SandboxError(f"status must be an error's, from 400 to 599, not {self.status}")
+        if self.times < 1 or self.skip < 0:
+            raise SandboxError(f"a fault cannot happen {self.times} times after {self.skip} requests")
+        if self.retry_after is not None and not (self.retry_after.isascii() and self.retry_after.isprintable()):
+            raise SandboxError("retry_after must be a number of seconds, or a date as HTTP writes it")
+
+    def meets(self, *names: str) -> bool:
+        """Whether it is for the request that has these names."""
+        if "*" not in self.call:
+            return self.call in names
+        pattern = ".*".join(re.escape(part) for part in self.call.split("*"))
+        return any(re.fullmatch(pattern, name, re.DOTALL) for name in names)
 
     @property
     def breaks_connection(self) -> bool:
@@ -130,14 +156,20 @@ class Faults:
         """Take all orders back."""
         self._faults.clear()
 
-    def next_for(self, call: str) -> Fault | None:
-        """The fault that this request meets, if any; it is counted."""
+    def waiting(self) -> list[Fault]:
+        """Those that are still to happen."""
+        return [replace(fault) for fault in self._faults]
+
+    def next_for(self, *names: str) -> Fault | None:
+        """The fault that the request of these names meets, if any; it is counted."""
         for fault in self._faults:
-            if fault.call not in ("*", call) or fault.times < 1:
+            if not fault.meets(*names):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1
                 continue
             fault.times -= 1
+            if fault.times < 1:
+                self._faults.remove(fault)
             return fault
         return None

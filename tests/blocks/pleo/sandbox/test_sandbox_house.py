@@ -10,6 +10,7 @@ import blocks.pleo.sandbox
 from blocks.pleo.sandbox import Sandbox
 from blocks.pleo.sandbox.api import Api
 from blocks.pleo.sandbox.control_api import ControlApi
+from blocks.pleo.sandbox.subscription_api import SubscriptionApi
 
 ROOM = Path(blocks.pleo.sandbox.__file__).parent
 PACKAGE = "blocks.pleo.sandbox"
@@ -49,8 +50,8 @@ def test_imports_go_one_way_as_the_drawing_has_them():
 def test_the_readme_names_every_path_of_the_control_api_and_only_paths_there_are():
     text = (ROOM / "README.md").read_text(encoding="utf-8")
     with Sandbox() as sandbox:
-        routes = [*ControlApi(sandbox).routes(), *Api(sandbox).routes()]
+        routes = [*ControlApi(sandbox).routes(), *Api(sandbox).routes(), *SubscriptionApi(sandbox).routes()]
     calls = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
     told = set(re.findall(r"^\| `([A-Z]+ /sandbox/\S+)` \|", text, re.MULTILINE))
     assert told == {call for call in calls if " /sandbox/" in call}
-    assert set(re.findall(r"`([A-Z]+ /v3/\S+)`", text)) <= calls
+    assert set(re.findall(r"`([A-Z]+ /v[13]/\S+)`", text)) <= calls

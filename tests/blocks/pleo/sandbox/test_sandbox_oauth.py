@@ -272,3 +272,58 @@ def test_faults_can_be_ordered_for_it(sandbox, web):
     with pytest.raises(httpx.RemoteProtocolError):
         renew(web, pair.refresh_token)
     assert sandbox.oauth_grants()[0].renewals == 1
+
+
+def test_tokens_are_granted_run_out_and_are_taken_back_by_control_calls(sandbox, anyone):
+    client = {"client_id": "acme", "secret": "s3", "redirect_uris": ["http://127.0.0.1:1/back"], "access_life_s": 60}
+    assert anyone.post("/sandbox/oauth/clients", json=client).status_code == 204
+    granted = anyone.post("/sandbox/oauth/grants", json={"client_id": "acme", "scopes": ["export-jobs:read"]})
+    assert granted.status_code == 201
+    other = anyone.post("/sandbox/oauth/grants").json()["access_token"]
+    assert (granted.json()["expires_in"], granted.json()["scope"]) == (60, "export-jobs:read")
+
+    def status(token):
+        return anyone.get("/v3/export-jobs", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    def renewed(refresh_token):
+        form = {"grant_type": "refresh_token", "client_id": "acme", "client_secret": "s3"}
+        return anyone.post("/oauth/token", data={**form, "refresh_token": refresh_token})
+
+    assert [status(granted.json()["access_token"]), status(other)] == [200, 200]
+    assert anyone.post("/sandbox/oauth/expire", json={"client_id": "acme"}).status_code == 204
+    assert [status(granted.json()["access_token"]), status(other)] == [401, 200]
+    pair = renewed(granted.json()["refresh_token"]).json()
+    assert status(pair["access_token"]) == 200
+    anyone.post("/sandbox/oauth/expire", json={"refresh_tokens": True})
+    assert [status(pair["access_token"]), status(other)] == [401, 401]
+    assert renewed(pair["refresh_token"]).json()["error"] == "invalid_grant"
+    third = anyone.post("/sandbox/oauth/grants", json={"client_id": "acme"}).json()
+    assert anyone.post("/sandbox/oauth/revoke", json={"client_id": "acme"}).status_code == 204
+    assert status(third["access_token"]) == 401
+    assert renewed(third["refresh_token"]).json()["error"] == "invalid_grant"
+    shown = anyone.get("/sandbox/oauth/grants").json()["grants"]
+    assert [(grant["client_id"], grant["renewals"], bool(grant["revoked"])) for grant in shown] == [
+        ("acme", 1, True),
+        ("sandbox-client", 0, False),
+        ("acme", 0, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "status"),
+    [
+        ("clients", {}, 400),
+        ("clients", {"client_id": "a", "client_auth": "never"}, 400),
+        ("clients", {"client_id": "a", "companies": ["acme"]}, 400),
+        ("clients", {"client_id": "a", "access_life_s": "1"}, 400),
+        ("grants", {"client_id": "nobody"}, 404),
+        ("grants", {"scopes": ["everything"]}, 400),
+        ("grants", {"scope": "x"}, 400),
+        ("expire", {"client_id": "nobody"}, 404),
+        ("expire", {"refresh_tokens": "yes"}, 400),
+        ("revoke", {"client_id": "nobody"}, 404),
+    ],
+)
+def test_a_control_call_on_tokens_that_is_none_is_refused_in_a_line(anyone, call, body, status):
+    answer = anyone.post(f"/sandbox/oauth/{call}", json=body)
+    assert (answer.status_code, answer.json()["type"]) == (status, "SANDBOX_ERROR")
