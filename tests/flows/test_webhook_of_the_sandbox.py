@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,13 @@ class Wired:
 
 
 @pytest.fixture
-async def wired(prefect_api: PrefectServer, tmp_path: Path) -> AsyncIterator[Wired]:
+def wired(prefect_api: PrefectServer, tmp_path: Path) -> Iterator[Wired]:
     """Subscribed by the command for it; the webhook comes up after the first job was made."""
     port, file = free_port(), tmp_path / "secret"
     with Sandbox(rate_limit=False) as sandbox, serve(sandbox) as url:
         environment = {"PLEO_API_KEY": SANDBOX_API_KEY, "PLEO_BASE_URL": url}
         subscribe = ["subscribe", f"http://127.0.0.1:{port}/pleo", "--secret-file", str(file)]
-        assert await administer(parse(subscribe), environment) == OK
+        assert asyncio.run(administer(parse(subscribe), environment)) == OK
         sandbox.webhooks.retry([0.2] * 150)
         sandbox.add_job(2)
         deployment = a_deployment(prefect_api)
@@ -59,7 +60,7 @@ async def wired(prefect_api: PrefectServer, tmp_path: Path) -> AsyncIterator[Wir
             yield Wired(sandbox, prefect_api, deployment)
 
 
-async def test_a_new_job_becomes_one_run_though_nobody_listened_at_first_and_what_is_not_pleos_becomes_none(
+def test_a_new_job_becomes_one_run_though_nobody_listened_at_first_and_what_is_not_pleos_becomes_none(
     wired: Wired,
 ) -> None:
     [first] = [job.id for job in wired.sandbox.jobs()]
