@@ -37,6 +37,11 @@ _SETPRIV = (  # access(2) leaves the right to read out of account without the se
 )  # fmt: skip
 
 
+def may_run_as_another() -> bool:
+    """Whether we are not root, or can be somebody else who may read."""
+    return os.geteuid() != 0 or subprocess.run([*_SETPRIV, "true"], capture_output=True).returncode == 0
+
+
 def instructions(dockerfile: Path = DOCKERFILE) -> list[list[tuple[str, str]]]:
     """Each stage's instructions: the word and what follows it."""
     stages: list[list[tuple[str, str]]] = []
