@@ -28,12 +28,21 @@ from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, Maker
 from tests.support.erp.contract.runner import bring_to_an_end, ready
 from tests.support.erp.odoo.harness import NAMES, OdooHarness, the_last_day
 from tests.support.erp.odoo.server import OdooServer
+from tests.support.erp.tryton.cluster import SqlError
 from tests.support.network.fault_proxy import Answer, Fault, FaultProxy, proxying
 
 pytestmark = pytest.mark.slow
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [Protocol.AUTO, Protocol.XMLRPC], ids=["json", "xml"])
 HTML = {"content-type": "text/html"}
+WITHOUT_ACCOUNTING = """
+    update ir_module_module set state = 'uninstalled' where name in (
+        with recursive needing(name) as (
+            select 'account'::varchar
+            union select m.name from ir_module_module m join ir_module_module_dependency d on d.module_id = m.id
+                join needing on needing.name = d.name)
+        select name from needing)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +95,9 @@ async def test_a_database_that_is_not_there(shared_odoo: OdooServer, protocol: P
 @pytest.mark.parametrize(
     ("otherwise", "problem", "said"),
     [
-        ({"company": ""}, ConfigurationProblem.INVALID, "several companies in Odoo (Acme"),
-        ({"company": "Nobody ApS"}, ConfigurationProblem.MISSING, "may enter no company Nobody ApS"),
-        ({"company": "Fremmed ApS"}, ConfigurationProblem.MISSING, "may enter no company Fremmed ApS"),
+        ({"company": ""}, ConfigurationProblem.MISSING, "several companies in Odoo (Acme"),
+        ({"company": "Nobody ApS"}, ConfigurationProblem.INVALID, "may enter no company Nobody ApS"),
+        ({"company": "Fremmed ApS"}, ConfigurationProblem.INVALID, "may enter no company Fremmed ApS"),
         ({"user": "guest"}, ConfigurationProblem.PERMISSION, "Accounting: Bookkeeper"),
     ],
     ids=["several", "unknown", "of others", "no rights"],
@@ -104,6 +113,21 @@ async def test_a_company_or_a_user_that_cannot_be_used(
     assert isinstance(error, ErpConfigurationError)
     assert error.problem is problem
     assert said in str(error)
+
+
+def test_of_one_name_odoo_has_no_two_companies(shared_odoo: OdooServer) -> None:
+    with pytest.raises(SqlError, match="unique"):
+        shared_odoo.sql("update res_company set name = 'Acme ApS' where name = 'Acme Sverige AB'")
+
+
+@PROTOCOLS
+async def test_an_odoo_without_accounting(odoo: OdooServer, protocol: Protocol) -> None:
+    odoo.stop()
+    odoo.sql(WITHOUT_ACCOUNTING)
+    odoo.start()
+    error = await step_2(an_odoo(odoo, protocol))
+    assert isinstance(error, ErpConfigurationError), error
+    assert "install its app Invoicing" in str(error)
 
 
 @pytest.mark.parametrize(

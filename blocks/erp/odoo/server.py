@@ -44,19 +44,17 @@ async def _company(client: OdooClient, name: str) -> Row:
     )  # fmt: skip
     rows = await client.search_read("res.company", [], fields, limit=_MOST_COMPANIES)
     named = [row for row in rows if row["name"] == name] if name else rows
-    if len(named) == 1:
+    if len(named) == 1:  # of one name Odoo has no two
         return named[0]
     there = ", ".join(one_line(str(row["name"]), _MAX_NAME) for row in rows[:10]) or "none"
-    if named and name:
-        text = f"Odoo has {len(named)} companies of the name {name}: give them different names there"
-    elif name:
+    if name:
         text = (
             f"the user may enter no company {name} in Odoo, but these: {there}. Check the company in the settings, or "
         )
         text += "add it to the user's allowed companies in Odoo"
     else:
         text = f"the user may enter several companies in Odoo ({there}): name one in the settings"
-    raise ErpConfigurationError(text, ConfigurationProblem.MISSING if name else ConfigurationProblem.INVALID)
+    raise ErpConfigurationError(text, ConfigurationProblem.INVALID if name else ConfigurationProblem.MISSING)
 
 
 async def _require(client: OdooClient, model: str, operation: str) -> None:

@@ -1,6 +1,6 @@
 """One record an expense on a stock Tryton, in thousands of orders of events, each chosen by a seed.
 
-`tests/erp/test_tryton_writers.py` does the same with few orders on a real server.
+`tests/erp/test_server_writers.py` does the same with few orders on a real server.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A transaction sees the database as it was when it began (*repeatable read*) and gives out its ids then; what it wrote is
 seen once it commits, however much later. Where one that committed meanwhile has changed or deleted a row that it
 changes too, it is begun anew, a few times. What may be changed of a row is what a stock Tryton 8.0 lets be changed:
-`tests/erp/test_tryton_writers.py` asks a real one for the same.
+`tests/erp/test_server_writers.py` asks a real one for the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writers in processes of their own, who record the same expenses in one Tryton, and what stands there in the end."""
+"""Writers in processes of their own, who record the same expenses on one real server, and what stands there at last."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
-from threading import Event, Thread
+from threading import Event, Thread, Timer
+from typing import Any
 
 import pytest
 
 from blocks.erp.base import Erp
 from blocks.erp.entries import Bill, Entry, Recorded
 from blocks.erp.errors import ErpOutcomeUnknown, ErpUnavailable
-from blocks.erp.tryton import stock_recorder
 from tests.support.erp.contract.books import books_hold, hashes_of
+from tests.support.erp.contract.harness import Harness, Names
 from tests.support.erp.contract.runner import _once_more as run_once
 from tests.support.erp.contract.runner import ready
-from tests.support.erp.tryton.harness import TrytonHarness, TrytonModuleHarness
-from tests.support.erp.tryton.server import TrytonServer
+from tests.support.erp.server_process import ServedDatabase
 from tests.support.processes import until
 
 WITHIN_S = 90.0
 MOST_RUNS = 12
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.support.erp.tryton.writers"])
+_PROCESSES.set_forkserver_preload(["tests.support.erp.contract.writers"])
 
 
 def _prepare() -> None:
@@ -46,15 +47,41 @@ def _prepare() -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """A kind of server in whose database it is looked what becomes of expenses.
+
+    `server` is the fixture that runs one. `written` are the tables that recording writes to. `records` asks for a row
+    with expense and part (`main`, `payment`) of whatever there is of `%(ids)s`, `strays` for what belongs to nothing.
+    `waits` names the constant that says how long an adapter waits for others, where it does.
+    """
+
+    harness: Callable[[Any], Harness]
+    names: Names
+    server: str
+    written: tuple[str, ...]
+    records: str
+    strays: str
+    waits: str = ""
+
+
+def server_of(harness: Harness) -> ServedDatabase:
+    """The server that a harness of such a kind is of."""
+    server = vars(harness)["server"]
+    assert isinstance(server, ServedDatabase)
+    return server
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """What a writer is to record. `wait_s` is how long it waits before it looks again at what others do, `pause_s` how
-    long before it runs again after trouble. With `at_once` it first records everything without looking, as somebody
-    does who has looked just before."""
+    """What a writer is to record. `wait_s` is how long it waits before it looks again at what others do (the constant
+    `waits`, None: as it is), `pause_s` how long before it runs again after trouble. With `at_once` it first records
+    everything without looking, as somebody does who has looked just before."""
 
     connection: partial[Erp]
     company_id: str
     entries: Sequence[Entry]
-    wait_s: float = stock_recorder.WAIT_S
+    waits: str = ""
+    wait_s: float | None = None
     pause_s: float = 0.0
     at_once: bool = False
 
@@ -165,8 +192,9 @@ class Strike:
     """Kills the server while it carries out a request, as `before` of a fault: in a transaction that has begun, and
     waits for a lock. Then it is started again."""
 
-    def __init__(self, server: TrytonServer) -> None:
+    def __init__(self, server: ServedDatabase, written: Sequence[str]) -> None:
         self._server = server
+        self._written = written
         self._thread = Thread(target=self._kill)
         self._locked = Event()
         self.met = False
@@ -184,20 +212,42 @@ class Strike:
             assert not self._thread.is_alive()
 
     def _kill(self) -> None:
-        with self._server.holding(f"lock table {', '.join(_WRITTEN)} in exclusive mode"):
+        with self._server.holding(f"lock table {', '.join(self._written)} in exclusive mode"):
             self._locked.set()
             waiting_for_a_lock(self._server)
             self._server.kill()
         self._server.start()
 
 
-def waiting_for_a_lock(server: TrytonServer) -> None:
-    """Wait until Tryton waits for a lock of PostgreSQL's."""
+class Hang:
+    """Has the server hang when it is called, as `before` of a fault, and go on after so many seconds."""
+
+    def __init__(self, server: ServedDatabase, for_s: float) -> None:
+        self._server = server
+        self._timer = Timer(for_s, server.resume)
+        self.met = False
+
+    def __call__(self) -> None:
+        """Let it hang."""
+        self.met = True
+        self._server.pause()
+        self._timer.start()
+
+    def over(self) -> None:
+        """Wait until it goes on."""
+        if self.met:
+            self._timer.join(WITHIN_S)
+
+
+def waiting_for_a_lock(server: ServedDatabase) -> None:
+    """Wait until the server waits for a lock of PostgreSQL's."""
     until(lambda: server.sql(_WAITING)[0][0], within_s=WITHIN_S, every_s=0.02)
 
 
 def _work(job: Job, pipe: Connection) -> None:
-    stock_recorder.WAIT_S = job.wait_s
+    module, _, constant = job.waits.rpartition(".")
+    if module and job.wait_s is not None:
+        setattr(import_module(module), constant, job.wait_s)
     try:
         pipe.send(asyncio.run(_recorded(job, pipe)))
     except Exception:  # for the test to show
@@ -242,10 +292,10 @@ async def _first(erp: Erp, entries: Sequence[Entry], told: Told) -> None:
             told.refused[one.accounting_entry_id] = one.message
 
 
-def stands_once(harness: TrytonHarness, entries: Sequence[Entry]) -> dict[str, str]:
+def stands_once(watched: Watched, harness: Harness, entries: Sequence[Entry]) -> dict[str, str]:
     """The external id of each entry, once it is shown in PostgreSQL that it stands once and whole, each part of it,
     with its receipts, and that there is nothing else of it: no draft that does not count, no file of nobody's."""
-    parts = records_of(harness, [entry.accounting_entry_id for entry in entries])
+    parts = records_of(watched, harness, [entry.accounting_entry_id for entry in entries])
     expected = Counter({(entry.accounting_entry_id, "main"): 1 for entry in entries})
     expected += Counter(
         (entry.accounting_entry_id, "payment")
@@ -257,32 +307,13 @@ def stands_once(harness: TrytonHarness, entries: Sequence[Entry]) -> dict[str, s
     for entry in entries:
         if entry.attachments:
             assert booked[entry.accounting_entry_id].files == hashes_of(entry.attachments)
-    assert harness.server.sql(_FILES_OF_NOBODY) == []
+    assert server_of(harness).sql(watched.strays) == []
     return {id_: one.external_id for id_, one in booked.items()}
 
 
-def records_of(harness: TrytonHarness, ids: Sequence[str]) -> Counter[tuple[str, str]]:
+def records_of(watched: Watched, harness: Harness, ids: Sequence[str]) -> Counter[tuple[str, str]]:
     """How many records PostgreSQL holds of each expense and part, whatever their state."""
-    by_module = isinstance(harness, TrytonModuleHarness)
-    found: Counter[tuple[str, str]] = Counter()
-    for table in ("account_move", "account_invoice"):
-        query = (_BY_MODULE if by_module else _BY_DESCRIPTION).format(table=table)
-        found.update((id_, part) for id_, part in harness.server.sql(query, (list(ids),)))
-    return found
+    return Counter((id_, part) for id_, part in server_of(harness).sql(watched.records, {"ids": list(ids)}))
 
 
-_WRITTEN = ("account_move", "account_invoice", "ir_attachment", "account_move_reconciliation")
 _WAITING = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-_BY_MODULE = """
-    select coalesce(pleo_entry_id, pleo_belongs_to), case when pleo_entry_id is null then 'payment' else 'main' end
-    from {table} where coalesce(pleo_entry_id, pleo_belongs_to) = any(%s)
-"""
-_BY_DESCRIPTION = """
-    select substr(description, 6, 36), case when description like '%% payment%%' then 'payment' else 'main' end
-    from {table} where description like 'pleo:%%' and substr(description, 6, 36) = any(%s)
-"""
-_FILES_OF_NOBODY = """
-    select id, resource from ir_attachment
-    where resource like 'account.%' and resource not in (
-        select 'account.move,' || id from account_move union select 'account.invoice,' || id from account_invoice)
-"""
