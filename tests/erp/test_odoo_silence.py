@@ -1,7 +1,7 @@
 """What Odoo would do in silence: refused before, or seen when it is read back; and adapters that do not look.
 
-Each mutant lacks one of the adapter's guards. The same scenario is played with it: it has to come to another end, or
-the scenario would prove nothing.
+Each of `MUTANTS` lacks one of the adapter's guards. The scenario of a test here is played with it once more: it has to
+come to another end, or that test would prove nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +18,10 @@ import pytest
 
 from blocks.erp.base import Outcome
 from blocks.erp.entries import Entry, Recorded, Vendor
-from blocks.erp.errors import RefusalKind
-from blocks.erp.odoo import books, payloads
+from blocks.erp.errors import RefusalKind, Refused
+from blocks.erp.odoo import books, moves, payloads
 from blocks.erp.odoo.directory import Locks
-from blocks.erp.odoo.names import MoveName
+from blocks.erp.odoo.names import MODEL, MoveName
 from blocks.erp.odoo.odoo import Odoo
 from tests.support.erp.contract.books import books_hold, books_lack, is_recorded, is_refused
 from tests.support.erp.contract.entries import BILL, DRAFT, Maker
@@ -168,15 +168,6 @@ async def test_what_stands_otherwise_than_it_was_sent_fails_and_leaves_nothing(
         assert harness.footprint() == before
 
 
-@pytest.mark.parametrize("name", SILENT_CHANGES)
-async def test_a_mutant_that_does_not_read_back_is_caught(
-    harness: OdooHarness, make: Maker, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(books.OdooBooks, "differences", lambda *_: ())
-    (outcome,) = await meets_a_silent_change(harness, make, name)
-    assert isinstance(outcome, Recorded)
-
-
 async def repeats_a_late_request(harness: OdooHarness, make: Maker) -> bool:
     """Whether a draft is what it was after the request that made it came once more, as from a run that was killed."""
     entry = make.purchase(state=DRAFT)
@@ -193,21 +184,6 @@ async def repeats_a_late_request(harness: OdooHarness, make: Maker) -> bool:
 
 async def test_a_request_that_comes_once_more_changes_nothing(harness: OdooHarness, make: Maker) -> None:
     assert await repeats_a_late_request(harness, make)
-
-
-async def test_a_mutant_that_writes_over_what_stands_and_gives_no_line_ids_is_caught(
-    harness: OdooHarness, make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(books, "LEFT_ALONE", {})
-    assert not await repeats_a_late_request(harness, make)  # the line ids alone keep the lines from being doubled
-    whole = payloads._Maker._line
-
-    def without_id(*given: object) -> dict[str, str]:
-        made = whole(*given)  # type: ignore[arg-type]
-        return {name: text for name, text in made.items() if name != "id"}
-
-    monkeypatch.setattr(payloads._Maker, "_line", without_id)
-    assert not await repeats_a_late_request(harness, make)
 
 
 async def closes_a_period_meanwhile(harness: OdooHarness, make: Maker) -> list[Outcome]:
@@ -230,19 +206,6 @@ async def test_a_period_that_is_closed_meanwhile_takes_neither_entries_nor_draft
         assert not isinstance(outcome, Recorded)
         assert (outcome.kind, outcome.subject) == (RefusalKind.CLOSED_PERIOD, DAY.isoformat())
     assert harness.footprint() == before
-
-
-async def test_a_mutant_that_does_not_read_the_lock_dates_is_caught(
-    harness: OdooHarness, make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def nothing_is_locked(_: object) -> Locks:
-        return Locks(None)
-
-    monkeypatch.setattr(books.OdooBooks, "locks", nothing_is_locked)
-    posted, draft = await closes_a_period_meanwhile(harness, make)
-    assert not isinstance(posted, Recorded)  # reading back sees the day that Odoo chose
-    assert posted.kind is not RefusalKind.CLOSED_PERIOD
-    assert isinstance(draft, Recorded)
 
 
 async def meets_a_rival(harness: OdooHarness, make: Maker) -> Outcome:
@@ -274,13 +237,6 @@ async def test_an_entry_that_odoo_takes_back_for_a_rival_s_sake_is_looked_at_aga
     assert isinstance(await meets_a_rival(harness, make), Recorded)
 
 
-async def test_a_mutant_that_does_not_look_a_second_time_is_caught(
-    harness: OdooHarness, make: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(books, "ALONE_TRIES", 1)
-    assert not isinstance(await meets_a_rival(harness, make), Recorded)
-
-
 async def test_what_was_cancelled_in_odoo_does_not_count_and_is_booked_again(harness: OdooHarness, make: Maker) -> None:
     entry, other = make.purchases(2, state=DRAFT)
     is_recorded((await recorded_by(harness, entry))[0], entry)
@@ -291,12 +247,138 @@ async def test_what_was_cancelled_in_odoo_does_not_count_and_is_booked_again(har
     books_hold(harness, [entry, other])
 
 
-async def test_a_move_that_only_says_that_it_is_ours_is_not(harness: OdooHarness, make: Maker) -> None:
+async def meets_a_move_that_says_that_it_is_ours(harness: OdooHarness, make: Maker) -> Outcome:
+    """The outcome of an entry that another's move, by its source document, claims to be."""
     entry, other = make.purchases(2)
     is_recorded((await recorded_by(harness, other))[0], other)
     query = "update account_move set invoice_origin = %s where invoice_origin = %s returning id"
     harness.server.sql(query, (_origin(entry), _origin(other)))
-    is_recorded((await recorded_by(harness, entry))[0], entry)
+    (outcome,) = await recorded_by(harness, entry)
+    return outcome
+
+
+async def test_a_move_that_only_says_that_it_is_ours_is_not(harness: OdooHarness, make: Maker) -> None:
+    outcome = await meets_a_move_that_says_that_it_is_ours(harness, make)
+    assert isinstance(outcome, Recorded)
+    assert not outcome.found
+
+
+async def meets_a_number_of_the_vendor_s(harness: OdooHarness, make: Maker) -> Outcome:
+    """The outcome of a bill whose number its vendor has used before."""
+    number = make.id()
+    first, second = (make.bill(BILL, invoice_number=number) for _ in range(2))
+    await recorded_by(harness, first)
+    (outcome,) = await recorded_by(harness, second)
+    return outcome
+
+
+def _lacks_reading_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(books.OdooBooks, "differences", lambda *_: ())
+
+
+def _lacks_leaving_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(books, "LEFT_ALONE", {})
+
+
+def _lacks_line_ids(patch: pytest.MonkeyPatch) -> None:
+    """The lines would be doubled, where what stands is not left alone either."""
+    _lacks_leaving_alone(patch)
+    whole = payloads._Maker._line
+
+    def without_id(*given: object) -> dict[str, str]:
+        made = whole(*given)  # type: ignore[arg-type]
+        return {name: text for name, text in made.items() if name != "id"}
+
+    patch.setattr(payloads._Maker, "_line", without_id)
+
+
+def _lacks_lock_dates(patch: pytest.MonkeyPatch) -> None:
+    async def nothing_is_locked(_: object) -> Locks:
+        return Locks(None)
+
+    patch.setattr(books.OdooBooks, "locks", nothing_is_locked)
+
+
+def _lacks_a_second_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(books, "ALONE_TRIES", 1)
+
+
+def _lacks_proof(patch: pytest.MonkeyPatch) -> None:
+    """It takes what a source document says for an external id."""
+
+    async def believe(reader: moves.MoveReader, ids: Sequence[int]) -> None:
+        rows = await reader._client.search_read(MODEL, [["id", "in", list(ids)]], ("invoice_origin",))
+        for row in rows:
+            reader.know(row["id"], MoveName(str(row["invoice_origin"]).removeprefix("pleo:")))
+
+    patch.setattr(moves.MoveReader, "_prove", believe)
+
+
+def _lacks_the_vendor_s_numbers(patch: pytest.MonkeyPatch) -> None:
+    async def none_is_taken(*_: object) -> dict[str, Refused]:
+        return {}
+
+    patch.setattr(books.OdooBooks, "taken_numbers", none_is_taken)
+
+
+Plays = Callable[[OdooHarness, Maker], Awaitable[bool]]
+
+
+def _reading_back(name: str) -> Plays:
+    async def plays(harness: OdooHarness, make: Maker) -> bool:
+        (outcome,) = await meets_a_silent_change(harness, make, name)
+        return isinstance(outcome, Refused)
+
+    return plays
+
+
+async def _keeping_days(harness: OdooHarness, make: Maker) -> bool:
+    told = await closes_a_period_meanwhile(harness, make)
+    return all(isinstance(one, Refused) and one.kind is RefusalKind.CLOSED_PERIOD for one in told)
+
+
+async def _bearing_rivals(harness: OdooHarness, make: Maker) -> bool:
+    return isinstance(await meets_a_rival(harness, make), Recorded)
+
+
+async def _proving(harness: OdooHarness, make: Maker) -> bool:
+    outcome = await meets_a_move_that_says_that_it_is_ours(harness, make)
+    return isinstance(outcome, Recorded) and not outcome.found
+
+
+async def _telling_numbers(harness: OdooHarness, make: Maker) -> bool:
+    return isinstance(await meets_a_number_of_the_vendor_s(harness, make), Refused)
+
+
+_READ_BACK = "test_what_stands_otherwise_than_it_was_sent_fails_and_leaves_nothing"
+_ONCE_MORE = "test_a_request_that_comes_once_more_changes_nothing"
+MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, Plays]] = {
+    **{f"reading back: {name}": (_lacks_reading_back, _READ_BACK, _reading_back(name)) for name in SILENT_CHANGES},
+    "leaving alone what stands": (_lacks_leaving_alone, _ONCE_MORE, repeats_a_late_request),
+    "line ids": (_lacks_line_ids, _ONCE_MORE, repeats_a_late_request),
+    "lock dates": (
+        _lacks_lock_dates, "test_a_period_that_is_closed_meanwhile_takes_neither_entries_nor_drafts", _keeping_days
+    ),
+    "a second look": (
+        _lacks_a_second_look, "test_an_entry_that_odoo_takes_back_for_a_rival_s_sake_is_looked_at_again",
+        _bearing_rivals,
+    ),
+    "proof by external id": (_lacks_proof, "test_a_move_that_only_says_that_it_is_ours_is_not", _proving),
+    "the vendor's numbers": (
+        _lacks_the_vendor_s_numbers, "test_what_odoo_would_take_in_silence_is_refused_by_its_kind", _telling_numbers
+    ),
+}  # fmt: skip
+"""What a mutant lacks: how it is planted, the test that catches it, and that test's scenario: whether it ends well."""
+
+
+@pytest.mark.parametrize("lacking", MUTANTS)
+async def test_a_mutant_is_caught(
+    harness: OdooHarness, make: Maker, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, by_test, plays = MUTANTS[lacking]
+    assert by_test in globals()
+    plant(monkeypatch)
+    assert not await plays(harness, make)
 
 
 def _origin(entry: Entry) -> str:

@@ -177,7 +177,7 @@ def test_a_run_may_be_killed_before_any_request(site: Site) -> None:
 @pytest.mark.slow
 @_used(("tryton password", POSTED), *((kind, DRAFT) for kind in WATCHED))  # the contract has all that are posted
 def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
-    assert _killed_at_each(site, "after", changing=True) >= 2  # drafts of the module: all of them, and the receipt
+    assert _killed_at_each(site, "after", changing=True) > 0  # drafts of Odoo come with their receipts, in one request
 
 
 def _server_killed(site: Site, fault: Fault) -> bool:
@@ -266,7 +266,7 @@ def test_the_server_may_be_killed_in_the_middle_of_whatever_it_changes(site: Sit
     n = 0
     while _server_killed(site, Fault(skip=n, when=site.harness.may_change)):
         n += 1
-    assert n >= 2
+    assert n > 0
     print(f"\n{n} requests, the server killed in each of them, {3 * n} expenses, none twice")
 
 

@@ -22,7 +22,15 @@ from blocks.erp.odoo.client import OdooClient, Row
 from blocks.erp.odoo.directory import Directory, Locks
 from blocks.erp.odoo.moves import Found, MoveReader, Standing
 from blocks.erp.odoo.names import MODEL, origin_of
-from blocks.erp.odoo.payloads import LEFT_ALONE, NOTHING_ADDED, EntryPayload, file_cells, payload_of, rows_of
+from blocks.erp.odoo.payloads import (
+    LEFT_ALONE,
+    NOTHING_ADDED,
+    EntryPayload,
+    file_cells,
+    file_number,
+    payload_of,
+    rows_of,
+)
 from blocks.erp.odoo.reference import read_locks
 from blocks.erp.remote.calls import CallRefused, NotThere, TooLarge
 from blocks.erp.remote.compare import OPTIONAL, differences
@@ -234,7 +242,7 @@ class _Shelf:
         """The numbers that hang there. Nobody has two of one."""
         domain = [["res_model", "=", MODEL], ["res_id", "=", self._standing.main.id]]
         rows = await self._client.search_read("ir.attachment", domain, ("description",))
-        return [(number, row["id"]) for row in rows if (number := number_of(row["description"])) is not None]
+        return [(number, row["id"]) for row in rows if (number := file_number(row["description"])) is not None]
 
     async def put(self, file: Attachment, content: bytes) -> int:
         """Hang a file there, if it does not hang there by now."""
@@ -250,12 +258,6 @@ class _Shelf:
 
     async def take_down(self, id_: Any) -> None:
         """Nothing: there is no second one of a number."""
-
-
-def number_of(description: object) -> int | None:
-    """The number of the receipt that a description marks."""
-    number = description.removeprefix("Pleo ") if isinstance(description, str) else ""
-    return int(number) if number.isascii() and number.isdecimal() and description == f"Pleo {number}" else None
 
 
 def number_key(entry: Bill, directory: Directory) -> tuple[str, int, str] | None:

@@ -53,14 +53,6 @@ class Tax:
 
 
 @dataclass(frozen=True, slots=True)
-class AnalyticAccount:
-    """A value of a dimension, and the plan that it is of."""
-
-    id: int
-    plan_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class Journal:
     """A journal, with what Odoo takes it for: general, purchase, sale, bank, cash."""
 
@@ -85,18 +77,20 @@ class Locks:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The names of one company. `codes` and `currency_codes` are those of all accounts and currencies by id, archived
-    ones too; `exchange_gain` and `exchange_loss` the codes of the accounts that Odoo itself books differences of rates
-    on, empty where it has none. From 17 on one analytic line has values of several plans, and lines that are marked
-    with the same number are reconciled in the transaction in which the last of them is posted."""
+    """The names of one company.
+
+    `analytic` are the values of dimensions by group and code; `codes` and `currency_codes` the codes of all accounts
+    and currencies by id, archived ones too; `exchange_gain` and `exchange_loss` those of the accounts that Odoo itself
+    books differences of rates on, empty where it has none. From 17 on one analytic line has values of several plans,
+    and lines marked with the same number are reconciled in the transaction in which the last of them is posted.
+    """
 
     company_id: int
-    company_name: str
     currency: Currency
     currencies: Mapping[str, Currency]
     accounts: ByCode[str, LedgerAccount]
     taxes: ByCode[str, Tax]
-    analytic: ByCode[tuple[str, str], AnalyticAccount]
+    analytic: ByCode[tuple[str, str], int]
     partners: Mapping[str, int]
     journals: ByCode[str, Journal]
     locks: Locks

@@ -15,7 +15,7 @@ from blocks.erp.odoo.client import OdooClient, Row
 from blocks.erp.odoo.directory import Directory
 from blocks.erp.odoo.kept import FILE_NAME, Kept, Written, read_kept
 from blocks.erp.odoo.names import MODEL, MoveName, MoveRole, external_id, link_to, origin_of, read_name
-from blocks.erp.odoo.payloads import file_mark
+from blocks.erp.odoo.payloads import file_number
 from blocks.erp.remote.compare import StandingLine
 
 MAX_IDS = 200
@@ -100,7 +100,7 @@ class MoveReader:
         self._parts = {
             part.id: code for code, tax in directory.taxes.items() for parts in tax.parts.values() for part in parts
         }
-        self._dimensions = {str(one.id): Dimension(*key) for key, one in directory.analytic.items()}
+        self._dimensions = {str(id_): Dimension(*key) for key, id_ in directory.analytic.items()}
         self._vendors = {id_: code for code, id_ in directory.partners.items()}
         self._names: dict[int, MoveName] = {}
 
@@ -281,9 +281,4 @@ def _names(metadata: Row) -> list[MoveName]:
 
 def _numbers(files: Sequence[Row]) -> frozenset[int]:
     """The numbers of the receipts among the files of a move."""
-    numbers = set()
-    for file in files:
-        number = str(file["description"] or "").rpartition(" ")[2]
-        if number.isascii() and number.isdecimal() and file["description"] == file_mark(int(number)):
-            numbers.add(int(number))
-    return frozenset(numbers)
+    return frozenset(number for file in files if (number := file_number(file["description"])) is not None)

@@ -18,7 +18,6 @@ EXTERNAL_ID = re.compile(r"account\.move,([0-9]{1,18})")
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NAME = re.compile(rf"{MODULE}\.({_UUID})(?:_again([0-9]{{1,6}}))?(_payment)?(_reversal)?")
-_ORIGIN = re.compile(rf"pleo:({_UUID})")
 
 
 class MoveRole(StrEnum):

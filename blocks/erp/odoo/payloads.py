@@ -101,6 +101,13 @@ def file_mark(number: int) -> str:
     return f"Pleo {number}"
 
 
+def file_number(description: object) -> int | None:
+    """The number of the receipt that a description marks, None where it marks none."""
+    number = description.removeprefix("Pleo ") if isinstance(description, str) else ""
+    is_one = number.isascii() and number.isdecimal() and description == file_mark(int(number))
+    return int(number) if is_one else None
+
+
 def kept_cells(name: MoveName, kept: Kept) -> Cells:
     """The file `pleo.json`."""
     text = kept.text()
@@ -260,7 +267,7 @@ class _Maker:
 
     def _distribution(self, line: Line) -> Mapping[str, int]:
         """The whole line for each plan; until 16 each plan has a line of its own, from 17 they share one."""
-        ids = [str(self._directory.analytic[one.group, one.code].id) for one in line.dimensions]
+        ids = [str(self._directory.analytic[one.group, one.code]) for one in line.dimensions]
         return {",".join(ids): 100} if self._directory.plans_share_lines else dict.fromkeys(ids, 100)
 
     def _taxes(self, line: Line, cost: Line | None, made: Cells, *, refund: bool) -> bool:

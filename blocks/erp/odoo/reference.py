@@ -12,7 +12,6 @@ from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.odoo.client import OdooClient, Row
 from blocks.erp.odoo.directory import (
-    AnalyticAccount,
     Currency,
     Directory,
     Journal,
@@ -93,7 +92,8 @@ class _Loader:
         }
         code = currency_codes[self._company["currency_id"]]
         if code not in currencies:
-            raise ErpConfigurationError(f"currency {code} of {self._name()} is not active in Odoo: activate it there")
+            name = one_line(str(self._company["name"]), _MAX_NAME)
+            raise ErpConfigurationError(f"currency {code} of {name} is not active in Odoo: activate it there")
         rows = await self._account_rows()
         codes = {row["id"]: row["code"] for row in rows if row["code"]}
         accounts = _accounts(rows, currency_codes)
@@ -121,7 +121,6 @@ class _Loader:
         )
         return Directory(
             company_id=self._id,
-            company_name=self._name(),
             currency=currencies[code],
             currencies=currencies,
             accounts=accounts,
@@ -138,9 +137,6 @@ class _Loader:
             settles_on_posting=self._client.version >= 17,
             reference=reference,
         )
-
-    def _name(self) -> str:
-        return one_line(str(self._company["name"]), _MAX_NAME)
 
     async def _all(self, model: str, domain: Sequence[Any], fields: Sequence[str], **context: Any) -> list[Row]:
         """All rows that a domain finds, a page of bounded size after the other."""
@@ -181,7 +177,7 @@ class _Loader:
         )
         return ByCode("tax", _SYSTEM, made, {row["name"]: "archived" for row in rows if not row["active"]})
 
-    async def _analytic(self) -> ByCode[tuple[str, str], AnalyticAccount]:
+    async def _analytic(self) -> ByCode[tuple[str, str], int]:
         """The values of dimensions by the name of their plan and their own reference, or name where they have none.
 
         There are none for a user who may not see them.
@@ -200,7 +196,7 @@ class _Loader:
         return ByCode(
             "dimension",
             _SYSTEM,
-            ((key, AnalyticAccount(row["id"], row["root_plan_id"])) for key, row in named if row["active"]),
+            ((key, row["id"]) for key, row in named if row["active"]),
             {key: "archived" for key, row in named if not row["active"]},
         )
 
