@@ -52,7 +52,7 @@ class Site:
         items = self.office.sandbox.items(job_id)
         booked = {item.accounting_entry_id: item.external_id for item in items if item.status == "successful"}
         rows = self.server.sql(WATCHED["odoo"].records, {"ids": [item.accounting_entry_id for item in items]})
-        assert Counter(id_ for id_, part in rows if part == "main") == Counter(booked)
+        assert Counter(id_ for id_, part in rows if part == "main") == Counter(list(booked))
         query = "select 'account.move,' || id from account_move where invoice_origin = any(%s) and state = 'posted'"
         names = {name for (name,) in self.server.sql(query, ([f"pleo:{id_}" for id_ in booked],))}
         assert set(booked.values()) <= names

@@ -97,6 +97,8 @@ class _Loader:
         rows = await self._account_rows()
         codes = {row["id"]: row["code"] for row in rows if row["code"]}
         accounts = _accounts(rows, currency_codes)
+        names = ("income_currency_exchange_account_id", "expense_currency_exchange_account_id")
+        (exchange,) = await self._client.search_read("res.company", [["id", "=", self._id]], names)
         analytic = await self._analytic()
         journals = await self._journals()
         taxes = await self._taxes(codes)
@@ -131,8 +133,8 @@ class _Loader:
             locks=locks,
             codes=codes,
             currency_codes=currency_codes,
-            exchange_gain=codes.get(self._company["income_currency_exchange_account_id"], ""),
-            exchange_loss=codes.get(self._company["expense_currency_exchange_account_id"], ""),
+            exchange_gain=codes.get(exchange["income_currency_exchange_account_id"], ""),
+            exchange_loss=codes.get(exchange["expense_currency_exchange_account_id"], ""),
             plans_share_lines=self._client.version >= 17,
             settles_on_posting=self._client.version >= 17,
             reference=reference,

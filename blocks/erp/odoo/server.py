@@ -39,9 +39,7 @@ async def look_at_server(client: OdooClient, company_name: str) -> Row:
 
 
 async def _company(client: OdooClient, name: str) -> Row:
-    fields = (
-        "name", "currency_id", "income_currency_exchange_account_id", "expense_currency_exchange_account_id"
-    )  # fmt: skip
+    fields = ("name", "currency_id")
     rows = await client.search_read("res.company", [], fields, limit=_MOST_COMPANIES)
     named = [row for row in rows if row["name"] == name] if name else rows
     if len(named) == 1:  # of one name Odoo has no two
@@ -64,7 +62,8 @@ async def _require(client: OdooClient, model: str, operation: str) -> None:
     except NotAllowed:
         allowed = False
     except CallRefused as error:
-        raise ErpConfigurationError(f"Odoo does not tell the user's rights: {error}") from None
+        text = f"Odoo lacks what accounting needs ({error}): install its app Invoicing"
+        raise ErpConfigurationError(text) from None
     if not allowed:
         raise ErpConfigurationError(
             f"the user may not {operation} {model} in Odoo: give the user the right Accounting: Bookkeeper there",
