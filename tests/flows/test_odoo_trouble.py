@@ -93,7 +93,7 @@ def meets_trouble(site: Site, step: int, trouble: Callable[[], Fault], over: Cal
         site.all_is_there_once(job_id, in_ledger)
     else:
         raise AssertionError(f"a job took {MOST_REQUESTS} requests")
-    assert resumed > 2
+    assert resumed > 1
     print(f"\n{n // step} jobs met trouble, {resumed} after they had begun; no expense is there twice, none lacks")
 
 
