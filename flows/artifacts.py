@@ -126,25 +126,22 @@ def _posting_rows(job: JobReport) -> Iterator[dict[str, str]]:
     links = dict(zip(known["accounting_entry_id"], known["pleo_url"], strict=True))
     number = job.minor_units.number
     for entry in job.preview:
-        of_expense = {
-            "in Pleo": safe_link(links.get(entry.accounting_entry_id)) or "",
-            "date": str(entry.posting_date),
-            "expense": table_cell(one_line(f"{entry.item_type}: {entry.description}", 200)),
-        }
         for title, lines in documents(entry):
             for line in lines:
                 is_debit = bool(line.debit_minor or not line.credit_minor)
-                yield {
-                    **of_expense,
-                    "document": table_cell(one_line(title, 120)),
+                yield {  # what an accountant reads stands first, as the rest is out of sight on most screens
+                    "date": str(entry.posting_date),
                     "account": table_cell(one_line(f"{line.account.code} {line.account.name}", 120)),
                     "debit": table_cell(number(line.debit_minor, entry.currency)) if is_debit else "",
                     "credit": "" if is_debit else table_cell(number(line.credit_minor, entry.currency)),
                     "currency": entry.currency,
+                    "expense": table_cell(one_line(f"{entry.item_type}: {entry.description}", 200)),
+                    "document": table_cell(one_line(title, 120)),
                     "tax code": table_cell(one_line(line.tax_code or "", 60)),
                     "dimensions": table_cell(
                         one_line(", ".join(f"{one.group} {one.code}" for one in line.dimensions), 200)
                     ),
+                    "in Pleo": safe_link(links.get(entry.accounting_entry_id)) or "",
                     "accounting entry": entry.accounting_entry_id,
                 }
 
@@ -178,7 +175,7 @@ def summary_markdown(job: JobReport) -> str:
         f"## {'Dry run of export' if job.dry_run else 'Export'} job {markdown(job.job_id)}: {ended}",
         *(["**Nothing was changed, in Pleo or in the books: this is what would happen.**"] if job.dry_run else []),
         f"Company {markdown(job.company_id)}. {markdown(counts(job))}.",
-        *([f"{markdown(whole)}."] if (whole := whole_job(job)) else []),
+        *([f"{markdown(whole[0].upper() + whole[1:])}."] if (whole := whole_job(job)) else []),
         *([markdown(job.reason)] if job.reason else []),
         *([f"![{markdown(counts(job))}]({picture_url(job)})"] if outcome_bars(job) else []),
         *_totals(job),

@@ -74,7 +74,8 @@ def picture_url(job: JobReport) -> str:
     """The job as one image that stands in its own address, as nothing has to be fetched for it."""
     rows = [(", ".join(f"{bar.count} {bar.name}" for bar in outcome_bars(job)), outcome_bars(job))]
     volumes = list(volume_bars(job).items())[:_MAX_CURRENCIES]
-    rows += [(f"{currency}: amounts booked and failed", of_currency) for currency, of_currency in volumes]
+    amounts = "amounts that would be booked, and would fail" if job.dry_run else "amounts booked and failed"
+    rows += [(f"{currency}: {amounts}", of_currency) for currency, of_currency in volumes]
     return "data:image/svg+xml;base64," + base64.b64encode(_svg(rows).encode()).decode()
 
 

@@ -146,6 +146,7 @@ async def test_a_dry_run_has_a_card_of_its_own_and_every_posting_in_a_table(serv
         "document": "", "account": "6010 Travel", "debit": "71.96", "credit": "", "currency": "DKK", "tax code": "I25",
         "dimensions": "project P-17, team Sales", "accounting entry": entry_id(1),
     }  # fmt: skip
+    assert list(postings[0])[:5] == ["date", "account", "debit", "credit", "currency"]
     assert postings[-1]["document"] == "payment · V1 DSB A/S · INV-7"
     assert (postings[-1]["debit"], postings[-1]["credit"]) == ("", "89.95")
 
@@ -192,6 +193,8 @@ def test_the_picture_shows_what_became_of_the_items_and_of_the_money() -> None:
         "DKK: amounts booked and failed",
         "EUR: amounts booked and failed",
     ]
+    dry = _picture(job_of(rows, dry_run=True))
+    assert [text.text for text in dry.iter(f"{SVG}text")][1] == "DKK: amounts that would be booked, and would fail"
     bars = [(int(one.get("x", "")), int(one.get("width", ""))) for one in drawing.iter(f"{SVG}rect")]
     assert bars[:4] == [(0, 125), (125, 125), (250, 250), (500, 500)]
     assert bars[4:] == [(0, 666), (666, 333), (0, WIDTH)]
