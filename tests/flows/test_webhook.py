@@ -52,12 +52,17 @@ def _runs(server: PrefectServer, deployment: str, job_id: str) -> list[dict[str,
     return [run for run in runs_of(server, deployment) if run["parameters"].get("job_id") == job_id]
 
 
+def _started(server: PrefectServer, deployment: str, job_id: str) -> list[dict[str, object]]:
+    """The runs of a job that was taken, which may be before Prefect has one."""
+    return until(lambda: _runs(server, deployment, job_id), within_s=30, otherwise="Prefect has no run")
+
+
 def test_a_new_job_starts_the_deployment_for_its_company_and_job(
     address: str, prefect_server: PrefectServer, deployment: str
 ) -> None:
     job_id = str(uuid4())
     taken(address, told(job_id))
-    (run,) = _runs(prefect_server, deployment, job_id)
+    (run,) = _started(prefect_server, deployment, job_id)
     assert run["parameters"] == {"company_id": COMPANY, "job_id": job_id}
     assert run["state_type"] == "SCHEDULED"
     assert set(run["tags"]) == {"webhook", f"company:{COMPANY}", f"job:{job_id}"}  # type: ignore[call-overload]
@@ -71,7 +76,7 @@ def test_a_message_that_comes_again_starts_nothing_even_when_the_webhook_was_sta
     taken(address, told(job_id), message_id)
     with webhook(deployment) as another:
         taken(another, told(job_id), message_id)
-    assert len(_runs(prefect_api, deployment, job_id)) == 1
+    assert len(_started(prefect_api, deployment, job_id)) == 1
 
 
 def test_what_is_signed_with_the_secret_before_the_last_one_is_taken(
@@ -79,7 +84,7 @@ def test_what_is_signed_with_the_secret_before_the_last_one_is_taken(
 ) -> None:
     job_id = str(uuid4())
     taken(address, told(job_id), secret=OLD_SECRET)
-    assert len(_runs(prefect_server, deployment, job_id)) == 1
+    assert len(_started(prefect_server, deployment, job_id)) == 1
 
 
 @pytest.mark.parametrize("event", SPELLINGS)
