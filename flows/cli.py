@@ -8,8 +8,9 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +42,8 @@ _EPILOG = (
     "finished; 2 wrong usage or configuration, nothing was touched; 130, 143 or 129 stopped by SIGINT, SIGTERM or "
     "SIGHUP."
 )
+
+_NO_MEMORY = b"there is not enough memory to go on; what is recorded stays, the next run takes up the rest\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,14 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
     options = parse(arguments, os.environ.get("PLEO_COMPANY_ID"))
     prepare_streams()
     _set_up_logging()
-    gc.set_threshold(100_000, 50, 50)  # pages are many objects that live briefly: looking for cycles took a sixth
+    gc.set_threshold(100_000, 3, 3)  # pages are many objects that live briefly: looking for cycles took a sixth
     gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
-    with private_files(), ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress:  # those of a server, too
+    with (
+        ending_without_memory(),
+        private_files(),  # those of a server, too
+        ConsoleProgress(Console(stderr=True, soft_wrap=True)) as progress,
+    ):
         run = Run(show_on_console=progress.show, stop=stop_of_this_command())
         report, books = run.report, None
         try:
@@ -197,6 +204,7 @@ def _run(options: Options, run: Run, flow_of: Callable[[Run], Any], sandbox: Run
 
 
 async def _flow(options: Options, run: Run, export: Any) -> None:
+    asyncio.get_running_loop().set_exception_handler(_of_a_callback)
     with run.stop.on_signals():  # from before Prefect's first call to after its last
         await _exported(options, run, export)
 
@@ -239,6 +247,39 @@ def private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+@contextmanager
+def ending_without_memory() -> Iterator[None]:
+    """A thread that dies for want of memory leaves others waiting for it for ever: the whole process ends instead."""
+    of_threads, unraisable = threading.excepthook, sys.unraisablehook
+
+    def of_a_thread(what: threading.ExceptHookArgs) -> None:
+        _end_if_memory_is_out(what.exc_type)
+        of_threads(what)
+
+    def of_nobody(what: sys.UnraisableHookArgs) -> None:
+        _end_if_memory_is_out(what.exc_type)
+        unraisable(what)
+
+    threading.excepthook, sys.unraisablehook = of_a_thread, of_nobody
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = of_threads, unraisable
+
+
+def _of_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _end_if_memory_is_out(type(context.get("exception")))
+    loop.default_exception_handler(context)
+
+
+def _end_if_memory_is_out(error: type[BaseException] | None) -> None:
+    """End the process at once, as a kill would, which every step of a run bears; nothing is left to tidy up with."""
+    if error is not None and issubclass(error, MemoryError):
+        with suppress(OSError):
+            os.write(2, _NO_MEMORY)
+        os._exit(JOB_FAILED)
 
 
 def _set_up_logging() -> None:

@@ -46,4 +46,5 @@ async def _see_what_pleo_knows(session: Session, report: JobReport) -> None:
         return
     rows = await reread_items(session.pleo, report.job_id, set(unreported))
     told = {row.accounting_entry_id: row.external_id for row in rows if row.status == ItemStatus.SUCCESSFUL}
-    report.results.acknowledge(id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id)
+    taken = [id_ for id_, entry in unreported.items() if told.get(id_) == entry.external_id]
+    report.results.acknowledge(report.results.rows_of(taken))

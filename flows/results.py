@@ -97,7 +97,12 @@ def updates_of(batch: pd.DataFrame) -> list[ItemUpdate]:
     return [ItemUpdate.model_validate(record) for record in batch[_REPORTED].to_dict("records")]
 
 
-def answer_of(item: ItemUpdate | JobItem, job_id: str) -> Answer:
+def answers_of(rows: pd.DataFrame, job_id: str) -> list[Answer]:
+    """What Pleo has taken of these rows, for the history of each expense."""
+    return [answer_of(Row(*one), job_id) for one in rows[_OF_ROW].itertuples(index=False, name=None)]
+
+
+def answer_of(item: Row | JobItem, job_id: str) -> Answer:
     """What Pleo has taken of an item, for the history of its expense: as this run told it, or as Pleo shows it."""
     if item.status == ItemStatus.SUCCESSFUL:
         return Answer(item.accounting_entry_id, job_id, successful=True, external_id=item.external_id or "")
@@ -140,7 +145,8 @@ class Results:
 
     def next_batch(self, size: int) -> pd.DataFrame:
         """The next rows that wait, `size` at most, in their order; they no longer wait."""
-        batch = self.frame.iloc[self._handed_out : self._handed_out + size]
+        # A copy: Prefect holds on to a task's batch, which would hold on to the whole frame of that moment.
+        batch = self.frame.iloc[self._handed_out : self._handed_out + size].copy()
         self._handed_out += len(batch)
         return batch
 
@@ -155,10 +161,9 @@ class Results:
             rows = frame["accounting_entry_id"] == id_
             frame.loc[rows, "notice"] = [f"{told}; {notice}" if told else notice for told in frame.loc[rows, "notice"]]
 
-    def acknowledge(self, accounting_entry_ids: Iterable[str]) -> None:
-        """Pleo has taken the outcome of these items."""
-        frame = self.frame
-        frame.loc[frame["accounting_entry_id"].isin(set(accounting_entry_ids)), "acknowledged"] = True
+    def acknowledge(self, rows: pd.DataFrame) -> None:
+        """Pleo has taken the outcome of these of the rows."""
+        self.frame.loc[rows.index, "acknowledged"] = True
 
     # -- what it comes to ---------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import count
 from types import TracebackType
 
@@ -18,7 +18,7 @@ from blocks.pleo.errors import JobFinished, PleoError, PleoUnavailable
 from blocks.pleo.models import ExportJob
 from blocks.text import one_line
 from flows.failures import JobFails
-from flows.results import Results, Row, answer_of, updates_of
+from flows.results import Results, Row, answers_of, updates_of
 from flows.session import Session
 from flows.steps.retrieve import reread_items
 from flows.steps.update import still_to_send
@@ -177,13 +177,12 @@ class Updates:
     async def _send(self, batch: pd.DataFrame) -> None:
         not_taken = await self._session.steps.update_items(self._session, self._job, batch, next(self._numbers))
         self._not_taken |= not_taken
-        await self._taken([id_ for id_ in batch["accounting_entry_id"] if id_ not in not_taken])
+        await self._taken(batch[~batch["accounting_entry_id"].isin(list(not_taken))] if not_taken else batch)
 
-    async def _taken(self, accounting_entry_ids: Sequence[str]) -> None:
-        """Pleo has taken the outcome of these items."""
-        self._results.acknowledge(accounting_entry_ids)
-        told = updates_of(self._results.rows_of(accounting_entry_ids))
-        await self._session.note_answers([answer_of(one, self._job.id) for one in told])
+    async def _taken(self, rows: pd.DataFrame) -> None:
+        """Pleo has taken the outcome of these rows."""
+        self._results.acknowledge(rows)
+        await self._session.note_answers(answers_of(rows, self._job.id))
 
     async def _send_what_can_be_sent(self) -> None:
         """The run is ending early: what is recorded should still reach Pleo, but no trouble may hide the cause."""
@@ -204,7 +203,7 @@ class Updates:
             rows = await reread_items(session.pleo, self._job.id, set(refused))
             frame = self._results.rows_of(refused)
             wanted = still_to_send({update.accounting_entry_id: update for update in updates_of(frame)}, rows)
-            await self._taken([id_ for id_ in refused if id_ not in wanted])
+            await self._taken(frame[~frame["accounting_entry_id"].isin(list(wanted))])
             if wanted and round_ == MAX_ROUNDS:
                 raise ItemsRefused({id_: refused[id_] for id_ in wanted})
             if round_ > 1 and wanted:

@@ -254,3 +254,21 @@ def test_a_signal_during_a_wait_ends_the_run_at_once(shell: Shell) -> None:
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert time.monotonic() - asked < 30
+
+
+_IN_A_THREAD = "threading.Thread(target=bytearray, args=(1 << 60,)).start()"
+_IN_NOBODYS_NAME = "type('_', (), {'__del__': lambda self: bytearray(1 << 60)})()"
+
+
+@pytest.mark.parametrize("dies", [_IN_A_THREAD, _IN_NOBODYS_NAME])
+def test_what_dies_for_want_of_memory_ends_the_run_instead_of_leaving_it_to_wait_for_ever(dies: str) -> None:
+    program = (
+        "import threading\n"
+        "from flows.cli import ending_without_memory\n"
+        f"with ending_without_memory():\n    {dies}\n    threading.Event().wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "there is not enough memory to go on; what is recorded stays, the next run takes up the rest\n"
+    )

@@ -77,7 +77,7 @@ def job_of(rows: Iterable[Row], *, acknowledged: bool = True, **changes: Any) ->
     job = JobReport(JOB_ID, COMPANY_ID, **{"ending": Ending.COMPLETED_WITH_ERRORS, **changes})
     job.results.add(rows)
     if acknowledged:
-        job.results.acknowledge(job.results.frame["accounting_entry_id"])
+        job.results.acknowledge(job.results.frame)
     return job
 
 

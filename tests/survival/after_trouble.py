@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,18 +56,31 @@ class JobShell:
         return self.shell.folder
 
     def run(
-        self, *arguments: str, before: str = "", after: str = "", **environment: str | None
+        self,
+        *arguments: str,
+        before: str = "",
+        after: str = "",
+        longest_s: float = 240.0,
+        **environment: str | None,
     ) -> subprocess.CompletedProcess[str]:
         """The command through a shell that says something before it (`ulimit -n 32;`), or after (`>/dev/full`)."""
         given = {**self.shell.environment, **environment}
-        done = subprocess.run(
-            ["bash", "-c", f'{before} "$@" {after}', "bash", sys.executable, "-m", "flows.export", *arguments],
+        command = ["bash", "-c", f'{before} "$@" {after}', "bash", sys.executable, "-m", "flows.export", *arguments]
+        with subprocess.Popen(
+            command,
             cwd=self.folder,
             env={name: value for name, value in given.items() if value is not None},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=240,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                said, complained = process.communicate(timeout=longest_s)
+            finally:
+                with suppress(ProcessLookupError):  # nobody who was begun here outlives the test
+                    os.killpg(process.pid, signal.SIGKILL)
+        done = subprocess.CompletedProcess(command, process.returncode, said, complained)
         self.runs.append(done)
         return done
 

@@ -183,6 +183,8 @@ VERSION_3: Sequence[str] = (
     "CREATE UNIQUE INDEX entry_reversed_once ON entry (reverses) WHERE reverses IS NOT NULL",
     "CREATE INDEX entry_by_expense ON entry (accounting_entry_id)",
     "CREATE INDEX entry_by_type ON entry (item_type) WHERE in_force = 1",
+    # Whoever adds an entry looks for rows that name it by this key: without an index that reads all of them.
+    "CREATE INDEX entry_changing ON entry (changing) WHERE changing IS NOT NULL",
     # A decimal fraction, and on a line of tax what it was computed on, positive on the line's own side.
     "ALTER TABLE line ADD COLUMN tax_rate TEXT CHECK (tax_rate <> '')",
     f"""ALTER TABLE line ADD COLUMN tax_base_minor INTEGER

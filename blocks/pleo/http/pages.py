@@ -102,7 +102,9 @@ class ExportItemsPage(BaseModel):
     end_cursor: str | None
     fetched_at: float = 0.0
 
-    # What the client has decoded already, to look at the page; a page that comes out of a store is decoded anew.
+    # What the client has decoded already, to look at the page, until somebody asks for items: it takes ten times what
+    # the text does, and Prefect holds on to a task's page until Python looks for cycles. Later, or where the page comes
+    # out of a store, the text is decoded anew.
     _elements: list[Any] | None = PrivateAttr(default=None)
 
     @classmethod
@@ -122,7 +124,7 @@ class ExportItemsPage(BaseModel):
     def fetched(self, at: float) -> ExportItemsPage:
         """The page with the time at which it was fetched."""
         made = self.model_copy(update={"fetched_at": at})
-        made._elements = self._elements
+        made._elements, self._elements = self._elements, None
         return made
 
     def items(self, wanted: Collection[str]) -> dict[str, ExportItem | BrokenItem]:
@@ -130,7 +132,9 @@ class ExportItemsPage(BaseModel):
 
         What Pleo sends twice counts once, and is broken where its figures differ: nobody can say which is right.
         """
-        elements = self._elements if self._elements is not None else read_page(decode(self.text)).data
+        elements, self._elements = self._elements, None
+        if elements is None:
+            elements = read_page(decode(self.text)).data
         items: dict[str, ExportItem | BrokenItem] = {}
         for element in elements:
             id_ = entry_id_of(element)

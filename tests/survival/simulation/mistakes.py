@@ -77,7 +77,7 @@ def _swallows_pleos_silence(patch: Patch) -> None:
         try:
             await send(self, batch)
         except PleoUnavailable:
-            self._results.acknowledge(batch["accounting_entry_id"])
+            self._results.acknowledge(batch)
 
     patch.setattr(Updates, "_send", quietly)
 
