@@ -270,7 +270,8 @@ def ending_without_memory() -> Iterator[None]:
 
 
 def _of_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _end_if_memory_is_out(type(context.get("exception")))
+    if (error := context.get("exception")) is not None:
+        _end_if_memory_is_out(type(error))
     loop.default_exception_handler(context)
 
 
