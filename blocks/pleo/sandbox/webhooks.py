@@ -21,7 +21,6 @@ import itertools
 import random
 import secrets
 import socket
-import ssl
 import threading
 import time
 from collections import deque
@@ -35,6 +34,7 @@ from blocks.pleo.sandbox.models import Job
 from blocks.pleo.sandbox.store import Store
 from blocks.pleo.sandbox.subscriptions import JOB_CREATED, Subscription, Subscriptions, endpoint
 from blocks.pleo.sandbox.wire import Json, draw_uuid, dumps
+from blocks.tls import CannotVerify, verifying_tls
 
 RETRY_WAITS_S = (1.0, 5.0, 30.0, 120.0, 600.0)
 TIMEOUT_S = 10.0
@@ -295,7 +295,10 @@ class Webhooks:
         host, port = parts.hostname or "", parts.port
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            tls = ssl.create_default_context()
+            try:
+                tls = verifying_tls()
+            except CannotVerify as error:
+                return Attempt(at, None, str(error))
             connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=tls)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
