@@ -162,7 +162,7 @@ class Results:
             frame.loc[rows, "notice"] = [f"{told}; {notice}" if told else notice for told in frame.loc[rows, "notice"]]
 
     def acknowledge(self, rows: pd.DataFrame) -> None:
-        """Pleo has taken the outcome of these of the rows."""
+        """Pleo has taken the outcome of these rows, which are this frame's or a part of it, with its index."""
         self.frame.loc[rows.index, "acknowledged"] = True
 
     # -- what it comes to ---------------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ STORE_S = 0.4
 QUIET_S = 10.0
 """How long Prefect may take no run before it is away: its server is busy for seconds now and then."""
 
+LOOK_AFTER_S, LOOK_S = 0.1, 0.4
+"""When Prefect's server is asked whether it is there at all, and how long it has to say so: Prefect's client tries for
+seconds where nobody listens, and a server that is busy answers this all the same, as it takes no database."""
+
 AGAIN_S, LONGEST_PAUSE_S = 0.05, 1.6
 """Before Prefect is asked again, and twice as long each time: on SQLite it says 503, or refuses all runs of a call,
 when somebody else has written meanwhile."""
@@ -38,6 +42,9 @@ MOST_WAITING = 5_000
 Make = Callable[[Sequence[Delivery]], Awaitable[Sequence[str | None]]]
 """Has runs made; says for each what is wrong with it, None where nothing is. Raises WebhookError where the deployment
 is not there, and anything where it cannot be asked."""
+
+IsThere = Callable[[float], Awaitable[bool]]
+"""Whether Prefect's server answers within so many seconds."""
 
 
 class PrefectAway(Exception):
@@ -62,8 +69,9 @@ class Starts:
     need be: whoever delivers again then finds it done.
     """
 
-    def __init__(self, make: Make, inbox: Inbox) -> None:
+    def __init__(self, make: Make, is_there: IsThere, inbox: Inbox) -> None:
         self._make = make
+        self._server_is_there = is_there
         self._inbox = inbox
         self._waiting: deque[_Start] = deque()
         self._under_way: dict[str, _Start] = {}
@@ -115,9 +123,9 @@ class Starts:
                 self._wake.clear()
                 continue
             try:
-                problems = await self._make([start.delivery for start in batch])
+                problems = await self._made([start.delivery for start in batch])
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                if isinstance(error, WebhookError):  # nobody knows whether the deployment comes back
+                if isinstance(error, (PrefectAway, WebhookError)):  # nobody knows whether it comes back
                     self._answered = None
                 self._waiting.extendleft(reversed(batch))
                 pause_s = await self._pause(pause_s, type(error).__name__)
@@ -131,6 +139,17 @@ class Starts:
                 await self._end(made)
             else:
                 pause_s = await self._pause(pause_s, str(problems[0]))
+
+    async def _made(self, deliveries: Sequence[Delivery]) -> Sequence[str | None]:
+        """Have these runs made, and find out meanwhile whether there is anybody to make them."""
+        making = asyncio.ensure_future(self._make(deliveries))
+        try:
+            await asyncio.wait([making], timeout=LOOK_AFTER_S)
+            if not making.done() and not await self._server_is_there(LOOK_S):
+                self._answered = None
+            return await making
+        finally:
+            making.cancel()
 
     async def _pause(self, seconds: float, why: str) -> float:
         """Wait until Prefect is asked again, which its busy database mends mostly; how long to wait the next time."""

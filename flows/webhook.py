@@ -118,10 +118,10 @@ class Deployment:
             raise ValueError("an answer to something else")
         return [None if one["status"] == "CREATED" else one_line(str(one.get("error")), 100) for one in results]
 
-    async def is_there(self) -> bool:
-        """Whether Prefect's server answers."""
+    async def is_there(self, within_s: float = ANSWER_S) -> bool:
+        """Whether Prefect's server answers in that time."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(within_s):
                 return await self._server.api_healthcheck() is None
         except TimeoutError:
             return False
@@ -217,7 +217,7 @@ async def serve(options: Options, environment: Mapping[str, str]) -> None:
         async with get_client() as server:
             deployment = Deployment(server, options.deployment)
             inbox = Inbox(options.inbox or Path(PREFECT_HOME.value()) / INBOX, options.deployment)
-            starts = Starts(deployment.make, inbox)
+            starts = Starts(deployment.make, deployment.is_there, inbox)
             try:
                 await deployment.look()
             except PrefectAway as error:

@@ -6,6 +6,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -16,7 +18,7 @@ from flows.deliveries import delivered
 from flows.outcome import USAGE
 from flows.webhook import MAX_BODY_BYTES, main
 from tests.support.installing import asked
-from tests.support.processes import PrefectServer, free_port, until
+from tests.support.processes import PrefectServer, a_prefect_server, free_port, until
 from tests.support.webhook import (
     COMPANY,
     EVENT,
@@ -208,6 +210,15 @@ def test_while_prefect_is_away_or_hangs_a_delivery_is_a_503_in_less_than_a_secon
                 assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
                 assert int(answer.headers["retry-after"]) > 0
                 assert httpx.get(f"{address}/health", trust_env=False).status_code == 503
+
+
+def test_the_first_delivery_after_prefect_has_gone_is_refused(tmp_path: Path) -> None:
+    with ExitStack() as server_runs:
+        server = server_runs.enter_context(a_prefect_server(tmp_path))
+        with temporary_settings(updates={PREFECT_API_URL: server.api_url}), webhook(a_deployment(server)) as address:
+            taken(address, told(str(uuid4())))
+            server_runs.close()
+            assert deliver(address, told(str(uuid4()))).status_code == httpx.codes.SERVICE_UNAVAILABLE
 
 
 @pytest.mark.parametrize(

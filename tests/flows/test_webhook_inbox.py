@@ -47,12 +47,15 @@ class Prefect:
         self.news.set()
         return ["no such thing" if id_ in self.refused else None for id_ in ids]
 
+    async def is_there(self, within_s: float) -> bool:
+        return self.error is None
+
 
 @asynccontextmanager
 async def _starting(prefect: Prefect, path: Path) -> AsyncIterator[Starts]:
     """Starts at work, and ended as when their process ends."""
     inbox = Inbox(path, DEPLOYMENT)
-    starts = Starts(prefect.make, inbox)
+    starts = Starts(prefect.make, prefect.is_there, inbox)
     await starts.resume()
     handing = asyncio.create_task(starts.hand_on())
     try:
