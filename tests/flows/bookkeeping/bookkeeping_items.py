@@ -129,7 +129,7 @@ def _fitting_line(net_is_gross: bool, gross: int, choice: int) -> tuple[LineFigu
     choice, rate = divmod(choice, 28)
     choice, rounding = divmod(choice, 3)
     tax = 0 if kind == 0 else abs(gross) * rate // (100 + rate)
-    if KINDS[kind] == "reverse":  # to the nearest, as Pleo does: cut off, it is more than a cent from the other amount's
+    if KINDS[kind] == "reverse":  # to the nearest, as Pleo does: cut off, it may be more than a cent from the other's
         tax = (abs(gross) * rate + 50) // 100
     less_tax = tax != 0 and (KINDS[kind] == "exclusive" or choice == 1)
     on_top = tax if KINDS[kind] == "reverse" and choice == 2 else 0
