@@ -14,7 +14,7 @@ from blocks.pleo.errors import (
     PleoRejected,
     PleoUnavailable,
 )
-from blocks.pleo.models import ExportJob
+from blocks.pleo.models import ExportJob, JobStatus
 from blocks.text import one_line
 from flows.outcome import JOB_FAILED, OK, USAGE, Ending, JobReport, RunReport, status_of
 from flows.receipts.folder import remove_what_was_left_behind
@@ -120,7 +120,8 @@ async def _all_jobs(session: Session, report: RunReport, export_one: ExportOneJo
     except PleoRejected as error:
         if company_id is not None or error.status != _BAD_REQUEST:
             raise
-        report.say(f"Pleo wants to know which company ({error}): name one with --company-id", USAGE)
+        how = "name one with --company-id or PLEO_COMPANY_ID"
+        report.say(f"Pleo wants to know which company ({error}): {how}", USAGE)
         return
     await _forget_ended(session, {job.id for job in jobs})
     remove_what_was_left_behind()
@@ -169,17 +170,26 @@ async def _forget_ended(session: Session, open_jobs: set[str]) -> None:
 async def _company(
     session: Session, report: RunReport, export_one: ExportOneJob, company_id: str, jobs: list[ExportJob]
 ) -> None:
-    """One job after the other; Pleo is asked again after each, as another may have come."""
+    """One job after the other; Pleo is asked again after each, as another may have come.
+
+    While somebody else is at work on one, the others wait for him: Pleo lets one job of a company run at a time.
+    """
     done: set[str] = set()
+    taken: set[str] = set()
     while jobs := [job for job in jobs if job.id not in done]:
         job = jobs[0]
         done.add(job.id)
-        if await _export(session, report, export_one, job) not in _GO_ON:
+        ending = await _export(session, report, export_one, job)
+        if ending not in _GO_ON:
             return
+        if ending is Ending.TAKEN:
+            taken.add(job.id)
         session.stop.check()
         if session.dry_run:
             continue
         jobs = await session.steps.detect_jobs(session, company_id)
+        if any(job.id in taken and job.status == JobStatus.IN_PROGRESS for job in jobs):
+            return
 
 
 async def _export(session: Session, report: RunReport, export_one: ExportOneJob, job: ExportJob) -> Ending:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
+from pydantic import BeforeValidator
+
 from blocks.pleo.fields import Lenient, LenientCount, LenientText, LenientTime, PleoModel, Text, Uuid
 
 
@@ -109,11 +111,16 @@ class ExportJob(PleoModel):
         return self.status in {JobStatus.PENDING, JobStatus.IN_PROGRESS} and self.expired_at is None
 
 
+def _pending_if_null(value: object) -> object:
+    """Pleo's definition once said that an item's status is null until it was tried."""
+    return ItemStatus.PENDING.value if value is None else value
+
+
 class JobItem(PleoModel):
     """Where Pleo stands with one item of a job: the control layer, without accounting data."""
 
     accounting_entry_id: Uuid
-    status: Text
+    status: Annotated[Text, BeforeValidator(_pending_if_null)]
     export_job_id: Annotated[Uuid | None, Lenient] = None
     external_id: LenientText = None
     external_url: LenientText = None

@@ -104,7 +104,7 @@ def test_a_pipe_in_place_of_the_ledger_is_refused_without_waiting_for_its_writer
 def test_an_output_without_unicode_still_gets_the_whole_report(shell: Shell) -> None:
     job_id = shell.office.sandbox.add_job(items=3, seed=7, failing=False)
     item = shell.office.sandbox.items(job_id)[0]
-    shell.office.sandbox.edit_export_item(item.accounting_entry_id, {"type": "ukendt køb"})
+    shell.office.sandbox.edit_export_item(item.accounting_entry_id, {"type": "ukendt køb"}, even_locked=True)
     done = shell.run(PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (3, "")
     assert "ukendt k\\xf8b" in done.stdout

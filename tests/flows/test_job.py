@@ -63,7 +63,7 @@ async def test_a_job_without_failures_is_completed(at_work: Office) -> None:
 async def test_a_job_whose_items_all_fail_is_failed_with_their_common_type(at_work: Office) -> None:
     job_id = at_work.sandbox.add_job(items=30, failing=False)
     for item in at_work.sandbox.items(job_id):
-        at_work.sandbox.edit_export_item(item.accounting_entry_id, {"type": "unheard_of"})
+        at_work.sandbox.edit_export_item(item.accounting_entry_id, {"type": "unheard_of"}, even_locked=True)
     report = await at_work.export()
     assert (report.jobs[0].event, report.exit_status) == ("failed", 1)
     job = at_work.sandbox.job(job_id)

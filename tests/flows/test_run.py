@@ -65,11 +65,22 @@ async def test_of_pages_that_are_left_pleo_is_asked_no_more_once_it_does_not_ans
 
 
 async def test_a_pleo_that_wants_a_company_named_is_one_line_that_says_how(at_work: Office) -> None:
-    at_work.sandbox.add_job_of([an_item(1)])
-    at_work.sandbox.inject("status", "GET /v3/export-jobs", times=1, status=400)
+    job_id = at_work.sandbox.add_job_of([an_item(1)])
+    at_work.sandbox.strict = True
     report = await at_work.export()
     (line,) = report.lines
-    assert line.startswith("Pleo wants to know which company (Pleo refused: ")
-    assert line.endswith("name one with --company-id")
-    assert report.exit_status == USAGE
-    assert (await at_work.export(company_id=at_work.sandbox.jobs()[0].company_id)).exit_status == OK
+    assert line == (
+        "Pleo wants to know which company (Pleo refused: BAD_REQUEST (HTTP 400): company_id must be provided): "
+        "name one with --company-id or PLEO_COMPANY_ID"
+    )
+    assert (report.exit_status, report.jobs, at_work.sandbox.received().total) == (USAGE, [], 1)
+    report = await at_work.export(company_id=at_work.sandbox.jobs()[0].company_id)
+    assert (report.exit_status, at_work.sandbox.job(job_id).status) == (OK, "completed"), "nothing else is missed"
+    assert {one.status for one in at_work.sandbox.received().requests[1:]} <= {200, 202}
+
+
+async def test_items_that_have_no_status_until_they_are_tried_are_exported_like_pending_ones(at_work: Office) -> None:
+    at_work.sandbox.null_until_tried = True
+    job_id = at_work.sandbox.add_job_of([an_item(n) for n in range(1, 4)])
+    assert (await at_work.export()).exit_status == OK
+    assert at_work.sandbox.outcome(job_id) == {"successful": 3}

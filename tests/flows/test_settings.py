@@ -101,6 +101,6 @@ async def test_a_job_whose_items_all_fail_ends_as_the_setting_says(at_work: Offi
     job_id = at_work.sandbox.add_job(items=5, failing=False)
     changes: dict[str, Any] = {"type": "unheard_of"}
     for item in at_work.sandbox.items(job_id):
-        at_work.sandbox.edit_export_item(item.accounting_entry_id, changes)
+        at_work.sandbox.edit_export_item(item.accounting_entry_id, changes, even_locked=True)
     report = await at_work.export(settings=ErpSettings(all_failed_event=AllFailedEvent.COMPLETED_WITH_ERRORS))
     assert (report.jobs[0].event, report.exit_status) == ("completed_with_errors", 3)

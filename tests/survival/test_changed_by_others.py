@@ -113,7 +113,7 @@ async def test_a_job_that_becomes_another_companys_is_touched_no_more_and_what_i
 async def test_items_that_have_become_another_companys_fail_each_and_are_not_booked(pleo: Watched) -> None:
     job_id = pleo.sandbox.add_job_of([an_item(n) for n in range(10)])
     for n in (3, 4):
-        pleo.sandbox.edit_export_item(entry_id(n), {"companyId": OTHER})
+        pleo.sandbox.edit_export_item(entry_id(n), {"companyId": OTHER}, even_locked=True)
     report = await _export(pleo)
     assert (report.exit_status, pleo.entries()) == (3, 8)
     assert {item.accounting_entry_id for item in report.jobs[0].failures} == {entry_id(3), entry_id(4)}

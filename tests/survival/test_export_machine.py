@@ -118,8 +118,8 @@ class Exporting(RuleBasedStateMachine):
         if amount is not None and not any(ids[0] in self._ids(other.id) for other in self._open()):
             self.amounts[ids[0]] = amount
             changes = {"amount": money(amount), "accountingEntryLines": [line(amount)]}
-            self.sandbox.edit_export_item(ids[0], changes)
-        return self.sandbox.export_again(job)
+            self.sandbox.edit_export_item(ids[0], changes, even_locked=True)
+        return self.sandbox.export_again(job, even_locked=True)
 
     @rule(posting=st.sampled_from(EntryState), event=st.sampled_from(AllFailedEvent))
     def edit_the_settings(self, posting: EntryState, event: AllFailedEvent) -> None:

@@ -86,6 +86,23 @@ async def test_one_whose_started_got_no_answer_believes_that_it_owns_the_job_and
     _all_is_booked_once_and_reported(pleo, erp, job_id)
 
 
+async def test_while_another_is_at_work_on_a_job_the_companys_others_wait_for_it(pleo: Watched) -> None:
+    """Pleo lets one job of a company run at a time."""
+    first, second = (pleo.sandbox.add_job_of([an_item(n)]) for n in (1, 2))
+    pleo.before(1, lambda: pleo.another(first, "started"), EVENTS)
+    report = await pleo.export()
+    assert [(job.job_id, job.ending) for job in report.jobs] == [(first, Ending.TAKEN)]
+    assert (report.exit_status, pleo.entries(), pleo.sandbox.job(second).status) == (0, 0, "pending")
+    assert pleo.answered().count((EVENTS, 422)) == 1
+    asked = await pleo.export(job_id=second)
+    (job,) = asked.jobs
+    assert (job.ending, asked.exit_status, pleo.entries()) == (Ending.NOT_STARTED, 1, 0)
+    assert f"job {first} of the company is in progress" in job.reason
+    pleo.another(first, "completed")
+    report = await pleo.export()
+    assert [(job.job_id, job.event) for job in report.jobs] == [(second, "completed")]
+
+
 WHEN = [
     (PUT_ITEMS, 2),
     (EVENTS, 2),

@@ -13,9 +13,10 @@ It is a second reading of Pleo's published contract, made apart from the client,
         sandbox.received().total              # requests made to the API
 
 What goes wrong on demand: `refuse_item` (an error in a PUT's `errors[]`), `miss_contra_accounts` (400), `inject`
-(statuses, web pages, cut and lost answers), `add_credential` (a key that sees some companies only, 403 for others),
-`failing` in `add_job` (items that cannot be booked), and `clock` (expiry, links, the rate limit). As an authorisation
-server: `add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_access`. Deliveries of the webhook:
+(statuses, web pages, cut and lost answers), `add_credential` (a key for some companies and scopes only, 403 for
+others), `failing` in `add_job` (items that cannot be booked), `cancel`, `edit_export_item`, `export_again`, `strict`
+(400 for what may be a mistake), and `clock` (expiry, links, the rate limit). As an authorisation server:
+`add_oauth_client`, `grant_access`, `expire_access_tokens`, `revoke_access`. Deliveries of the webhook:
 `sandbox.webhooks` (`webhooks.Manner` says how they can go wrong).
 
 The modules, each of which imports only from those that stand after it (a test holds it):
@@ -23,11 +24,13 @@ The modules, each of which imports only from those that stand after it (a test h
     __main__                        the command line
     server                          Sandbox, serve; what stands before the routes
     api, subscription_api           Pleo's paths
+    companies                       those that tell whose a key is
     control_api, fault_api          the sandbox's own
     authorization                   who may call, and the endpoints of OAuth
     control, pages                  all that is asked from Python; HTML for people
     webhooks, subscriptions         who is told of new jobs, and how
     jobs, oauth, paging, traffic    the rules; what came in, and faults on order
+    strict, credentials             what may be a client's mistake; keys and tokens
     store, models, items            SQLite; the contract's fields; made-up expenses
     amounts, templates              the arithmetic of lines; what expenses are to be
     company, receipts, fields       whose they are; the files; the bodies of control calls

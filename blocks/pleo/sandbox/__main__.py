@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rate_limit=options.rate_limit,
             page_cap=options.page_cap,
             expires_in=options.expires_in,
+            strict=options.strict,
+            null_until_tried=options.null_until_tried,
         ) as sandbox:
             _run(sandbox, options)
     except SandboxError as error:
@@ -63,6 +65,12 @@ def _parser() -> _Parser:
     parser.add_argument("--state", type=Path, help="file that keeps the state (default: none, all is forgotten)")
     parser.add_argument("--page-cap", type=_count, default=100, help="largest page served (default: %(default)s)")
     parser.add_argument("--expires-in", type=_count, default=3600, help="life of a job, seconds (default: %(default)s)")
+    parser.add_argument(
+        "--strict", action="store_true", help="400 for unknown parameters, calls without their company_id and the like"
+    )
+    parser.add_argument(
+        "--null-until-tried", action="store_true", help="null for the status of items that nobody has tried yet"
+    )
     parser.add_argument(
         "--no-rate-limit", dest="rate_limit", action="store_false", help="answer more than 600 requests a minute"
     )

@@ -1,19 +1,28 @@
-"""The paths of Pleo's export API v3, all but the deprecated search, and the receipt files."""
+"""The paths of Pleo's export API v3, and the receipt files."""
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import sqlite3
+import zlib
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from blocks.pleo.sandbox import jobs, paging, receipts
+from blocks.pleo.sandbox import jobs, paging, receipts, strict
 from blocks.pleo.sandbox.authorization import require_company
 from blocks.pleo.sandbox.control import Control
-from blocks.pleo.sandbox.errors import ApiError, bad_request, forbidden, job_finished, job_not_found
+from blocks.pleo.sandbox.errors import (
+    ApiError,
+    already_in_progress,
+    bad_request,
+    forbidden,
+    job_finished,
+    job_not_found,
+)
 from blocks.pleo.sandbox.models import (
     DOES_NOT_EXIST,
     ITEM_FAILURE_TYPES,
@@ -27,6 +36,7 @@ from blocks.pleo.sandbox.models import (
 )
 from blocks.pleo.sandbox.paging import Source
 from blocks.pleo.sandbox.wire import (
+    Json,
     draw_uuid,
     dumps,
     json_response,
@@ -55,6 +65,7 @@ _ITEM_KEYS = {
     "externalId": "external_id",
     "exportedAt": "exported_at",
 }
+_FOUND_KEYS = {name: f"i.{column}" for name, column in _ITEM_KEYS.items()}
 _ENTRY_KEYS = {"accountingEntryId": "i.accounting_entry_id", "date": "json_extract(e.body || '}', '$.date')"}
 
 
@@ -75,30 +86,22 @@ class Api:
             Route("/v3/export-jobs/{job_id}/items", self.update_job_items, methods=["PUT"]),
             Route("/v3/export-items", self.list_export_items, methods=["GET"]),
             Route("/v3/export-job-items", self.get_job_item, methods=["GET"]),
+            Route("/v3/export-job-items:search", self.search_job_items, methods=["POST"]),
             Route("/v3/export-job-events", self.create_event, methods=["POST"]),
             Route("/receipts/{expires}/{signature}/{name}", self.get_receipt, methods=["GET"]),
         ]
 
     async def list_jobs(self, request: Request) -> Response:
         """`getExportJobsListV3`. Newest first unless sorted: Pleo promises no order."""
-        query, companies = request.query_params, request.scope["pleo.companies"]
+        query = request.query_params
         page = paging.read_page_request(query, self._control.page_cap)
-        conditions, args = ["1"], list[str]()
-        if "company_id" in query:
-            company_id = read_uuid(query["company_id"], "company_id")
-            require_company(self._store, companies, company_id)
-            conditions.append("company_id = ?")
-            args.append(company_id)
-        elif companies is not None:
-            conditions.append(f"company_id IN ({','.join('?' * len(companies))})")
-            args += sorted(companies)
+        condition, args = self._companies(request, "company_id")
         statuses = query.getlist("statuses")
         if statuses:
             for status in statuses:
                 read_choice(status, JOB_STATUSES, "statuses")
-            conditions.append(f"status IN ({','.join('?' * len(statuses))})")
+            condition += f" AND status IN ({','.join('?' * len(statuses))})"
             args += statuses
-        condition = " AND ".join(conditions)
         total = self._store.number(f"SELECT count(*) FROM jobs WHERE {condition}", args)  # noqa: S608 - constants
         source = Source("jobs", "*", "jobs", condition, args, _JOB_KEYS, [("created_at", True), ("job", True)])
         rows, info = paging.read_page(self._store, source, page, total)
@@ -111,24 +114,23 @@ class Api:
         employee_id = body.get("employeeId")
         if employee_id is not None:
             employee_id = read_uuid(employee_id, "employeeId")
-        entry_ids = body.get("accountingEntryIds")
-        if not isinstance(entry_ids, list):
-            raise bad_request("accountingEntryIds must be an array of UUIDs")
-        wanted = list(dict.fromkeys(read_uuid(entry_id, "accountingEntryIds") for entry_id in entry_ids))
+        wanted = _read_entry_ids(body)
         interactive = read_flag(body.get("isInteractive"), "isInteractive", default=True)
         options = body.get("options") or {}
         if not isinstance(options, dict):
             raise bad_request("options must be an object")
         vendor_based = read_flag(options.get("vendorBasedBookkeeping"), "options.vendorBasedBookkeeping", default=False)
         require_company(self._store, request.scope["pleo.companies"], company_id)
-        if self._store.row("SELECT 1 FROM jobs WHERE company_id = ? AND status = 'in_progress'", (company_id,)):
-            raise ApiError(409, "EXPORT_ALREADY_IN_PROGRESS", "Export Job already in progress for this company")
+        if jobs.job_in_progress(self._store, company_id) is not None:
+            raise already_in_progress("Export Job already in progress for this company")
         jobs.refuse_without_contra_accounts(self._store, company_id, None)
         with self._store.transaction():
             for entry_id in wanted:
                 known = "SELECT 1 FROM entries WHERE accounting_entry_id = ? AND company_id = ?"
                 if self._store.row(known, (entry_id, company_id)) is None:
                     raise ApiError(400, DOES_NOT_EXIST, f"Accounting entry {entry_id} does not exist")
+            if (held := jobs.locked(self._store, wanted)) is not None:
+                raise already_in_progress(f"Accounting entry {held[0]} is locked by Export Job {held[1]}")
             job_id = draw_uuid(random.SystemRandom())
             jobs.add_job(
                 self._store,
@@ -166,7 +168,7 @@ class Api:
         source = Source(name, "*", "job_items", condition, args, _ITEM_KEYS, [("position", False)])
         rows, info = paging.read_page(self._store, source, page, total)
         request.scope["pleo.detail"] = _counted(len(rows))
-        return json_response({"data": [Item.of(row).wire(job["id"]) for row in rows], "pagination": info})
+        return json_response({"data": [self._item(row, job["id"]) for row in rows], "pagination": info})
 
     async def update_job_items(self, request: Request) -> Response:
         """`updateExportJobItemsV3`. A job that was not started takes updates too: only finished ones are refused."""
@@ -224,16 +226,42 @@ class Api:
         )
         if row is None or (companies is not None and row["company_id"] not in companies):
             raise ApiError(404, "EXPORT_ENTRY_NOT_FOUND", "Export Job Item not found")
-        return json_response({"data": Item.of(row).wire(row["job_id"])})
+        return json_response({"data": self._item(row, row["job_id"])})
+
+    async def search_job_items(self, request: Request) -> Response:
+        """`searchExportJobItemsV3`: these entries in every job that holds them, the newest job first unless sorted."""
+        page = paging.read_page_request(request.query_params, self._control.page_cap)
+        body = await read_object(request)
+        wanted = json.dumps(_read_entry_ids(body))
+        condition, args = self._companies(request, "j.company_id")
+        condition += " AND i.accounting_entry_id IN (SELECT value FROM json_each(?))"
+        args.append(wanted)
+        if body.get("status") is not None:
+            condition += " AND i.status = ?"
+            args.append(read_choice(body["status"], ITEM_STATUSES, "status"))
+        tables = "job_items i JOIN jobs j USING (job)"
+        total = self._store.number(f"SELECT count(*) FROM {tables} WHERE {condition}", args)  # noqa: S608 - constants
+        source = Source(
+            name=f"job items of {zlib.crc32(wanted.encode())}",
+            columns="i.*, j.id AS job_id",
+            tables=tables,
+            condition=condition,
+            args=args,
+            keys=_FOUND_KEYS,
+            order=[("j.created_at", True), ("i.job", True), ("i.position", False)],
+        )
+        rows, info = paging.read_page(self._store, source, page, total)
+        request.scope["pleo.detail"] = _counted(len(rows))
+        return json_response({"data": [self._item(row, row["job_id"]) for row in rows], "pagination": info})
 
     async def create_event(self, request: Request) -> Response:
-        """`createExportJobEventV3`."""
+        """`createExportJobEventV3`. Nobody knows whether Pleo refuses reasons of failure with other events."""
         body = await read_object(request)
         name = read_choice(body.get("event"), tuple(jobs.EVENTS), "event")
         job_id = read_uuid(body.get("jobId"), "jobId")
         reason, reason_type = body.get("failureReason"), body.get("failureReasonType")
-        if name != "failed" and (reason is not None or reason_type is not None):
-            raise bad_request("failureReason and failureReasonType are only for the event failed")
+        if self._control.strict and name != "failed":
+            strict.refuse_failure_fields(reason, reason_type)
         reason = read_text(reason, "failureReason")
         if reason_type is not None and (not isinstance(reason_type, str) or reason_type not in JOB_FAILURE_TYPES):
             raise bad_request("failureReasonType is not one of the job failure types")
@@ -253,6 +281,24 @@ class Api:
             raise ApiError(404, "NOT_FOUND", "There is no such file")
         return Response(receipts.content(name), media_type=receipts.TYPES[name.rsplit(".", 1)[1]])
 
+    def _item(self, row: sqlite3.Row, job_id: str) -> Json:
+        """An item as Pleo answers it; an earlier definition has null for the status of what nobody has tried yet."""
+        item = Item.of(row).wire(job_id)
+        if self._control.null_until_tried and item["status"] == "pending" and not row["updates"]:
+            item["status"] = None
+        return item
+
+    def _companies(self, request: Request, column: str) -> tuple[str, list[str]]:
+        """The condition, with its arguments, that a row is of the company asked for, or of one that may be seen."""
+        query, companies = request.query_params, request.scope["pleo.companies"]
+        if "company_id" in query:
+            company_id = read_uuid(query["company_id"], "company_id")
+            require_company(self._store, companies, company_id)
+            return f"{column} = ?", [company_id]
+        if companies is None:
+            return "1", []
+        return f"{column} IN ({','.join('?' * len(companies))})", sorted(companies)
+
     def _job(self, request: Request, job_id: str) -> sqlite3.Row:
         """The job, if there is one and the credentials may see it."""
         job = jobs.find_job(self._store, job_id)
@@ -262,6 +308,14 @@ class Api:
         if companies is not None and job["company_id"] not in companies:
             raise forbidden(job["company_id"])
         return job
+
+
+def _read_entry_ids(body: Json) -> list[str]:
+    """`accountingEntryIds` of a body, each once."""
+    entry_ids = body.get("accountingEntryIds")
+    if not isinstance(entry_ids, list):
+        raise bad_request("accountingEntryIds must be an array of UUIDs")
+    return list(dict.fromkeys(read_uuid(entry_id, "accountingEntryIds") for entry_id in entry_ids))
 
 
 def _read_updates(body: object) -> list[ItemUpdate]:

@@ -13,6 +13,9 @@ WEB_APP = "https://app.pleo.example"
 SANDBOX_COMPANY_ID = "5a4db0c5-0000-4000-8000-000000000001"
 """The company of a sandbox's jobs, unless another is asked for."""
 
+SANDBOX_ORGANIZATION_ID = "5a4db0c5-0000-4000-8000-0000000000ff"
+"""The organisation to which every company of a sandbox belongs."""
+
 WALLETS: tuple[tuple[str, int], ...] = (("DKK", 60), ("EUR", 20), ("SEK", 12), ("GBP", 8))
 """The wallets' currencies and how often each is used, in percent."""
 
@@ -263,3 +266,14 @@ ODD_NOTES: tuple[str, ...] = (
     "A long story. " * 150,
     "   ",
 )
+
+
+def card(company_id: str) -> Json:
+    """A company as Pleo lists it."""
+    name = "Sandkasse ApS" if company_id == SANDBOX_COMPANY_ID else f"Sandkasse {company_id[:8]} ApS"
+    return {
+        "address": {"addressLine1": "Legepladsen 1", "country": "DK", "locality": "København", "postalCode": "1050"},
+        "id": company_id,
+        "name": name,
+        "organizationId": SANDBOX_ORGANIZATION_ID,
+    }

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from blocks.pleo.sandbox import jobs, models, oauth
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
-from blocks.pleo.sandbox.errors import NotInSandbox, SandboxError
+from blocks.pleo.sandbox.credentials import SCOPES, Credentials
+from blocks.pleo.sandbox.errors import NotInSandbox, NotNow, SandboxError
 from blocks.pleo.sandbox.items import Entry, entry_of, generate
 from blocks.pleo.sandbox.models import Item, Job
 from blocks.pleo.sandbox.oauth import AuthorizationServer, ClientAuth, OAuthGrant, TokenPair
@@ -33,7 +34,9 @@ class Control:
 
     `state` is the file to keep it in, None for a temporary one. `page_cap` is the largest page that lists serve,
     `clock` answers seconds since 1970 and rules expiry, links and the rate limit, `expires_in` is how many seconds
-    jobs made from now on live after their last update. Raises `SandboxError` when the file cannot be used.
+    jobs made from now on live after their last update. `strict` refuses what may be a client's mistake (see
+    `blocks.pleo.sandbox.strict`), `null_until_tried` shows null for the status of an item that was not updated yet, as
+    an earlier definition of Pleo's has it. Raises `SandboxError` when the file cannot be used.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Control:
         page_cap: int = 100,
         clock: Callable[[], float] = time.time,
         expires_in: int = 3600,
+        strict: bool = False,
+        null_until_tried: bool = False,
     ) -> None:
         if page_cap < 1:
             raise SandboxError(f"a page cannot have {page_cap} items at most: use 1 or more")
@@ -54,8 +59,11 @@ class Control:
         self.page_cap = page_cap
         self.expires_in = expires_in
         self.rate_limit = rate_limit
+        self.strict = strict
+        self.null_until_tried = null_until_tried
         self.log = RequestLog()
         self.faults = Faults()
+        self.credentials = Credentials(self.store)
         self.oauth = AuthorizationServer(self.store)
         self.webhooks = Webhooks(self.store, lambda: self.clock())
         jobs.ensure_company(self.store, SANDBOX_COMPANY_ID)
@@ -120,8 +128,19 @@ class Control:
         rng = random.SystemRandom()
         return self._new_job(draw_uuid(rng), _company(company_id), "given", vendor_based, entries)
 
-    def export_again(self, job_id: str, accounting_entry_ids: Sequence[str] | None = None) -> str:
-        """Press Export once more for the entries of a job, all or these: a new pending job, whose id is answered."""
+    def export_again(
+        self,
+        job_id: str,
+        accounting_entry_ids: Sequence[str] | None = None,
+        *,
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        even_locked: bool = False,
+    ) -> str:
+        """Press Export once more for the entries of a job, all or these: a new pending job, whose id is answered.
+
+        `changes` has fields of entries that were changed meanwhile, by their ids, as after Pleo has taken an export
+        back. `even_locked`: also such as a job has that is not over, which users cannot do.
+        """
         job = self._row(job_id)
         if accounting_entry_ids is None:
             ids = [item.accounting_entry_id for item in self.items(job_id)]
@@ -134,9 +153,18 @@ class Control:
         new_id = draw_uuid(rng)
         while jobs.find_job(self.store, new_id) is not None:
             new_id = draw_uuid(rng)
-        self._add_job(new_id, job["company_id"], ids, "again", bool(job["vendor_based"]))
+        with self.store.transaction():
+            if not even_locked:
+                self._refuse_locked(ids)
+            for entry_id, fields in (changes or {}).items():
+                self.edit_export_item(entry_id, fields, even_locked=even_locked)
+            self._add_job(new_id, job["company_id"], ids, "again", bool(job["vendor_based"]))
         self.webhooks.announce(self.job(new_id))
         return new_id
+
+    def cancel(self, job_id: str) -> None:
+        """The user takes a job back: it ends as `failed` with `canceled_by_user`. Raises `NotNow` once it is over."""
+        jobs.cancel(self.store, self._row(job_id), self.clock())
 
     def jobs(self) -> list[Job]:
         """Every job, the oldest first."""
@@ -172,9 +200,29 @@ class Control:
         item: Json = json.loads(row["item"])
         return item
 
-    def edit_export_item(self, accounting_entry_id: str, changes: Mapping[str, Any]) -> None:
-        """Change fields of an export item, as a bookkeeper does before exporting it again."""
-        entry = entry_of({**self.export_item(accounting_entry_id), **changes})
+    def jobs_of(self, accounting_entry_id: str) -> list[tuple[Job, Item]]:
+        """The jobs that have an entry, the oldest first, each with its item of it."""
+        jobs.expire(self.store, self.clock())
+        rows = self.store.rows(
+            "SELECT i.*, j.id FROM job_items i JOIN jobs j USING (job) WHERE i.accounting_entry_id = ?"
+            " ORDER BY j.created_at, job",
+            (accounting_entry_id,),
+        )
+        return [(self.job(row["id"]), Item.of(row)) for row in rows]
+
+    def edit_export_item(
+        self, accounting_entry_id: str, changes: Mapping[str, Any], *, even_locked: bool = False
+    ) -> None:
+        """Change fields of an export item, as a bookkeeper does before exporting it again.
+
+        `even_locked`: also while a job has it that is not over, which users cannot do.
+        """
+        item = self.export_item(accounting_entry_id)
+        if changes.get("accountingEntryId", accounting_entry_id) != accounting_entry_id:
+            raise SandboxError("an accounting entry keeps its id: change another field")
+        if not even_locked:
+            self._refuse_locked([accounting_entry_id])
+        entry = entry_of({**item, **changes})
         with self.store.transaction() as connection:
             connection.execute(
                 "UPDATE entries SET body = ?, plain_tail = ?, vendor_tail = ? WHERE accounting_entry_id = ?",
@@ -221,15 +269,19 @@ class Control:
             raise SandboxError(f"{error_type} is not an error of an item update: {known}")
         jobs.refuse_updates(self.store, self._row(job_id)["job"], accounting_entry_id, times, error_type, applied)
 
-    def add_credential(self, secret: str, companies: Sequence[str], *, token: bool = False) -> None:
-        """Accept another API key, or access token, that sees these companies alone."""
-        for company in companies:
-            jobs.ensure_company(self.store, _company(company))
-        with self.store.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO credentials VALUES (?, ?, ?)",
-                ("token" if token else "key", secret, json.dumps([company.lower() for company in companies])),
-            )
+    def add_credential(
+        self,
+        secret: str,
+        companies: Sequence[str] | None,
+        *,
+        token: bool = False,
+        scopes: Sequence[str] | None = None,
+    ) -> None:
+        """Accept another API key, or access token, for these companies and scopes alone; None is all of them."""
+        seen = None if companies is None else [_company(company) for company in companies]
+        for company in seen or ():
+            jobs.ensure_company(self.store, company)
+        self.credentials.add("token" if token else "key", secret, seen, scopes)
 
     def add_oauth_client(
         self,
@@ -255,11 +307,11 @@ class Control:
             refresh_life_s=refresh_life_s,
         )
 
-    def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = oauth.SCOPES) -> TokenPair:
+    def grant_access(self, client_id: str = oauth.SANDBOX_CLIENT_ID, scopes: Sequence[str] = SCOPES) -> TokenPair:
         """Tokens for an OAuth client, as if a user had just pressed Allow."""
         self.oauth.require_client(client_id)
-        if strange := sorted(set(scopes) - set(oauth.SCOPES)):
-            raise SandboxError(f"scopes can be {', '.join(oauth.SCOPES)}, not {', '.join(strange)}")
+        if strange := sorted(set(scopes) - set(SCOPES)):
+            raise SandboxError(f"scopes can be {', '.join(SCOPES)}, not {', '.join(strange)}")
         return self.oauth.grant(client_id, scopes, self.clock())
 
     def oauth_grants(self) -> list[OAuthGrant]:
@@ -312,6 +364,11 @@ class Control:
         jobs.add_job(
             self.store, job_id, company_id, ids, now, origin=origin, expires_in=life_s, vendor_based=vendor_based
         )
+
+    def _refuse_locked(self, accounting_entry_ids: Sequence[str]) -> None:
+        jobs.expire(self.store, self.clock())
+        if (held := jobs.locked(self.store, accounting_entry_ids)) is not None:
+            raise NotNow(f"accounting entry {held[0]} is locked by export job {held[1]}, which is not over")
 
     def _row(self, job_id: str) -> sqlite3.Row:
         jobs.expire(self.store, self.clock())

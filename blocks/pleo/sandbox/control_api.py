@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -10,10 +11,12 @@ from starlette.routing import Route
 
 from blocks.pleo.sandbox import pages
 from blocks.pleo.sandbox.authorization import SANDBOX_API_KEY
+from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.control import Control
+from blocks.pleo.sandbox.credentials import KINDS
 from blocks.pleo.sandbox.errors import SandboxError
 from blocks.pleo.sandbox.fault_api import FaultApi
-from blocks.pleo.sandbox.fields import is_form, read_fields, texts, whole
+from blocks.pleo.sandbox.fields import choice, is_form, read_fields, text, texts, whole
 from blocks.pleo.sandbox.wire import Json, json_response
 
 PAGE_ITEMS = 50
@@ -35,6 +38,12 @@ class ControlApi:
             Route("/sandbox/jobs/{job_id}", self.get_job, methods=["GET"]),
             Route("/sandbox/jobs/{job_id}/flags", self.set_flags, methods=["POST"]),
             Route("/sandbox/jobs/{job_id}/export-again", self.export_again, methods=["POST"]),
+            Route("/sandbox/jobs/{job_id}/cancel", self.cancel, methods=["POST"]),
+            Route("/sandbox/entries/{accounting_entry_id}", self.get_entry, methods=["GET"]),
+            Route("/sandbox/entries/{accounting_entry_id}", self.edit_entry, methods=["PATCH"]),
+            Route("/sandbox/credentials", self.list_credentials, methods=["GET"]),
+            Route("/sandbox/credentials", self.add_credential, methods=["POST"]),
+            Route("/sandbox/credentials/{secret:path}", self.remove_credential, methods=["DELETE"]),
             Route("/sandbox/received", self.received, methods=["GET"]),
             Route("/sandbox/received", self.forget, methods=["DELETE"]),
             *FaultApi(self._control).routes(),
@@ -99,10 +108,60 @@ class ControlApi:
         return Response(status_code=204)
 
     async def export_again(self, request: Request) -> Response:
-        """Press Export again for the entries of a job: `{accounting_entry_ids}`, all without it."""
+        """Press Export again for the entries of a job: `{accounting_entry_ids, changes}`, all as they are without it.
+
+        `changes` has fields of export items by the entries' ids, as after Pleo has taken the export back.
+        """
         asked = await read_fields(request)
         ids = texts(asked.get("accounting_entry_ids"), "accounting_entry_ids")
-        return _made(request, self._control.export_again(request.path_params["job_id"], ids))
+        changes = asked.get("changes", {})
+        if not isinstance(changes, dict) or not all(isinstance(fields, dict) for fields in changes.values()):
+            raise SandboxError("changes must be {accounting_entry_id: {field: value}}")
+        job_id = request.path_params["job_id"]
+        return _made(request, self._control.export_again(job_id, ids, changes=changes))
+
+    async def cancel(self, request: Request) -> Response:
+        """The user takes the job back."""
+        self._control.cancel(request.path_params["job_id"])
+        return RedirectResponse("/", status_code=303) if is_form(request) else Response(status_code=204)
+
+    async def get_entry(self, request: Request) -> Response:
+        """An export item as it is stored, and the jobs that have it."""
+        return self._entry(request.path_params["accounting_entry_id"].lower())
+
+    async def edit_entry(self, request: Request) -> Response:
+        """Change fields of an export item: `{field: value}` with Pleo's names, each as a whole."""
+        accounting_entry_id = request.path_params["accounting_entry_id"].lower()
+        self._control.edit_export_item(accounting_entry_id, await read_fields(request))
+        return self._entry(accounting_entry_id)
+
+    def _entry(self, accounting_entry_id: str) -> Response:
+        item = self._control.export_item(accounting_entry_id)
+        held = [
+            {"job_id": job.id, "job_status": job.status, "item": asdict(row)}
+            for job, row in self._control.jobs_of(accounting_entry_id)
+        ]
+        return json_response({"export_item": item, "jobs": held})
+
+    async def list_credentials(self, _request: Request) -> Response:
+        """The keys and tokens that were added."""
+        return json_response({"credentials": self._control.credentials.all()})
+
+    async def add_credential(self, request: Request) -> Response:
+        """Accept a key or token: `{secret, kind, companies, scopes}`, all optional; null is every company or scope."""
+        asked = await read_fields(request, known=("secret", "kind", "companies", "scopes"))
+        kind = choice(asked.get("kind", "key"), "kind", KINDS)
+        secret = text(asked.get("secret", f"pls_{secrets.token_urlsafe(24)}"), "secret")
+        companies = texts(asked.get("companies", [SANDBOX_COMPANY_ID]), "companies")
+        scopes = texts(asked.get("scopes"), "scopes")
+        self._control.add_credential(secret, companies, token=kind == "token", scopes=scopes)
+        made = {"secret": secret, "kind": kind, "companies": companies, "scopes": scopes}
+        return json_response(made, status=201)
+
+    async def remove_credential(self, request: Request) -> Response:
+        """Accept a key or token no longer."""
+        self._control.credentials.remove(request.path_params["secret"])
+        return Response(status_code=204)
 
     async def received(self, _request: Request) -> Response:
         """Counts, the last requests, the events."""

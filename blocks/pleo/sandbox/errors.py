@@ -1,10 +1,11 @@
 """What can go wrong in the sandbox.
 
     SandboxError       the sandbox cannot be set up or asked so; the message is one line for its user
-    └── NotInSandbox   it has no such job or accounting entry
+    ├── NotInSandbox   it has no such job, accounting entry or credential
+    └── NotNow         the state of a job, or a job that holds an entry, does not allow it
     ApiError           one answer of the API that is not a success: status, type and message
 
-The first two are for who runs the sandbox, the last one is for who calls its API.
+The first three are for who runs the sandbox, the last one is for who calls its API.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ class SandboxError(Exception):
 
 
 class NotInSandbox(SandboxError):
-    """The sandbox has no such job or accounting entry."""
+    """The sandbox has no such job, accounting entry or credential."""
+
+
+class NotNow(SandboxError):
+    """The state of a job, or a job that holds an accounting entry, does not allow what was asked."""
 
 
 class ApiError(Exception):
@@ -43,9 +48,24 @@ def forbidden(company_id: str) -> ApiError:
     return ApiError(403, "FORBIDDEN", f"These credentials give no access to company {company_id}")
 
 
+def forbidden_organization(organization_id: str) -> ApiError:
+    """An organisation that these credentials may not see, or that does not exist."""
+    return ApiError(403, "FORBIDDEN", f"These credentials give no access to organization {organization_id}")
+
+
 def scope_missing(scope: str) -> ApiError:
-    """A call that the user did not allow this access token."""
-    return ApiError(403, "FORBIDDEN", f"This access token has not the scope {scope}")
+    """A call that these credentials were not allowed."""
+    return ApiError(403, "FORBIDDEN", f"These credentials have not the scope {scope}")
+
+
+def already_in_progress(message: str) -> ApiError:
+    """A new job that another one of the company stands against."""
+    return ApiError(409, "EXPORT_ALREADY_IN_PROGRESS", message)
+
+
+def transition_refused(why: str) -> ApiError:
+    """An event that the job, or its company's other job, does not allow."""
+    return ApiError(422, "INVALID_EXPORT_JOB_STATUS_CHANGE", f"Export Job status change failed: {why}")
 
 
 def job_not_found() -> ApiError:

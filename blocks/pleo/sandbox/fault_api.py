@@ -12,6 +12,7 @@ from starlette.routing import Route
 from blocks.pleo.sandbox import fields, oauth
 from blocks.pleo.sandbox.company import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.control import Control
+from blocks.pleo.sandbox.credentials import SCOPES
 from blocks.pleo.sandbox.errors import SandboxError
 from blocks.pleo.sandbox.fields import read_fields
 from blocks.pleo.sandbox.oauth import ClientAuth
@@ -96,7 +97,7 @@ class FaultApi:
         """Tokens as if a user had just pressed Allow: `{client_id, scopes}`."""
         asked = await read_fields(request, ("client_id", "scopes"))
         scopes = fields.texts(asked.get("scopes"), "scopes")
-        pair = self._control.grant_access(_client_id(asked), oauth.SCOPES if scopes is None else scopes)
+        pair = self._control.grant_access(_client_id(asked), SCOPES if scopes is None else scopes)
         return json_response(asdict(pair), status=201)
 
     async def expire(self, request: Request) -> Response:

@@ -2,7 +2,10 @@
 
 Choices where Pleo's pages are silent: `failed` is taken from a job that was not started yet, `completed` and
 `completed_with_errors` are not. A final event with items still open makes these `abandoned`. An event or an accepted
-item update prolongs a job's life; reading does not.
+item update prolongs a job's life; reading does not. Several jobs of a company may be pending, and one is in progress:
+`started` for a second one is refused as any transition is, with the only refusal that the contract has for events.
+An entry is in one job at a time that is not over. Reasons of failure are taken with any event, and shown of jobs that
+failed or were completed with errors.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 
-from blocks.pleo.sandbox.errors import ApiError, SandboxError, missing_contra_accounts
+from blocks.pleo.sandbox.errors import NotNow, SandboxError, missing_contra_accounts, transition_refused
 from blocks.pleo.sandbox.items import Entry
-from blocks.pleo.sandbox.models import DOES_NOT_EXIST, Event, Item, ItemUpdate, Job
+from blocks.pleo.sandbox.models import DOES_NOT_EXIST, OPEN, Event, Item, ItemUpdate, Job
 from blocks.pleo.sandbox.store import Store
 from blocks.pleo.sandbox.wire import Json
 
@@ -119,17 +122,16 @@ def apply_event(
     """Move a job as the event says, or refuse with 422."""
     sources, target = EVENTS[name]
     if job["status"] not in sources:
-        raise ApiError(
-            422,
-            "INVALID_EXPORT_JOB_STATUS_CHANGE",
-            f"Export Job status change failed: {name} is not possible on a job that is {job['status']}",
-        )
+        raise transition_refused(f"{name} is not possible on a job that is {job['status']}")
     with store.transaction() as connection:
+        if name == "started" and (running := job_in_progress(store, job["company_id"])) is not None:
+            raise transition_refused(f"job {running} of the company is in progress, and one job runs at a time")
         stamp = "started_at" if name == "started" else "completed_at"
+        shown = (reason, reason_type) if target in ("failed", "completed_with_errors") else (None, None)
         connection.execute(
             f"UPDATE jobs SET status = ?, last_updated_at = ?, {stamp} = ?, failure_reason = ?,"  # noqa: S608
             " failure_reason_type = ? WHERE job = ?",
-            (target, now_s, now_s, reason, reason_type, job["job"]),
+            (target, now_s, now_s, *shown, job["job"]),
         )
         if name != "started":
             connection.execute(_ABANDON, (job["job"],))
@@ -137,6 +139,36 @@ def apply_event(
             "INSERT INTO events (job, name, at, failure_reason, failure_reason_type) VALUES (?, ?, ?, ?, ?)",
             (job["job"], name, now_s, reason, reason_type),
         )
+
+
+def job_in_progress(store: Store, company_id: str) -> str | None:
+    """The id of the job of a company that is in progress, if there is one."""
+    row = store.row("SELECT id FROM jobs WHERE company_id = ? AND status = 'in_progress'", (company_id,))
+    return None if row is None else str(row["id"])
+
+
+def locked(store: Store, accounting_entry_ids: Sequence[str]) -> tuple[str, str] | None:
+    """The first of these entries that a job has which is not over, and that job's id; None when all are free."""
+    row = store.row(
+        "SELECT i.accounting_entry_id, j.id FROM json_each(?) e"
+        " CROSS JOIN job_items i ON i.accounting_entry_id = e.value JOIN jobs j USING (job)"
+        " WHERE j.status IN ('pending', 'in_progress') ORDER BY e.key LIMIT 1",
+        (json.dumps(list(accounting_entry_ids)),),
+    )
+    return None if row is None else (str(row["accounting_entry_id"]), str(row["id"]))
+
+
+def cancel(store: Store, job: sqlite3.Row, now_s: float) -> None:
+    """End a job as its user does in Pleo: `failed` with `canceled_by_user`, its open items abandoned."""
+    if job["status"] not in OPEN:
+        raise NotNow(f"export job {job['id']} is {job['status']} already")
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE jobs SET status = 'failed', last_updated_at = ?, completed_at = ?, failure_reason = ?,"
+            " failure_reason_type = 'canceled_by_user' WHERE job = ?",
+            (now_s, now_s, "The export was canceled by its user", job["job"]),
+        )
+        connection.execute(_ABANDON, (job["job"],))
 
 
 def expire(store: Store, now_s: float) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from blocks.pleo.sandbox.credentials import SCOPES
 from blocks.pleo.sandbox.errors import NotInSandbox
 from blocks.pleo.sandbox.store import Store
 
@@ -24,7 +25,6 @@ SANDBOX_CLIENT_ID = "sandbox-client"
 SANDBOX_CLIENT_SECRET = "sandbox-client-secret"  # noqa: S105 - no secret: it opens a sandbox only
 SANDBOX_REDIRECT_URI = "http://127.0.0.1:8919/callback"
 
-SCOPES = ("export-jobs:read", "export-jobs:write", "export-items:read")
 CODE_LIFE_S = 60.0
 ACCESS_LIFE_S = 900.0
 REFRESH_LIFE_S = 60 * 86400.0

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from blocks.pleo.sandbox.models import Item, Job
+from blocks.pleo.sandbox.models import OPEN, Item, Job
 from blocks.pleo.sandbox.oauth import AuthorizationRequest
 from blocks.pleo.sandbox.traffic import Received
 from blocks.pleo.sandbox.wire import Json
@@ -99,8 +99,9 @@ password.</p>
 {%- for name, count in outcome | dictsort -%}
 <br><span class="nowrap">{{ count }} {{ status(name) }}</span>{% endfor %}</td>
 <td class="text">{{ failure(job) }}</td>
-<td class="nowrap"><form method="post" action="/sandbox/jobs/{{ job.id }}/export-again">
-<input type="hidden" name="from" value="page"><button>Export again</button></form></td>
+{% set act, label = ('cancel', 'Cancel') if job.status in open else ('export-again', 'Export again') -%}
+<td class="nowrap"><form method="post" action="/sandbox/jobs/{{ job.id }}/{{ act }}">
+<input type="hidden" name="from" value="page"><button>{{ label }}</button></form></td>
 </tr>{% endfor %}
 </table></div>{% else %}<p>No job yet.</p>{% endif %}
 <form class="new" method="post" action="/sandbox/jobs"><p class="bar">
@@ -213,6 +214,7 @@ def overview(jobs: Sequence[tuple[Job, dict[str, int]]], received: Received, api
         received=received,
         requests=received.requests[-SHOWN_REQUESTS:],
         shown_events=SHOWN_EVENTS,
+        open=OPEN,
         key=api_key,
     )
 

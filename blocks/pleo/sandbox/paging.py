@@ -3,8 +3,9 @@
 A cursor holds the sorted values of a row, and which list in which order it belongs to, in base32; so a page starts
 at an index entry, however far down the list, and stays in place when rows before it change.
 
-Choices where Pleo's pages are silent: 20 rows when no limit is given; a limit above the cap is served as the cap;
-a cursor of another list or order, and an unknown sorting key, are 400.
+Choices where Pleo's pages are silent: 20 rows when no limit is given, and for a limit of 0 too, as a page without rows
+that says there are more would have no cursor to go on with; a limit above the cap is served as the cap; a cursor of
+another list or order, and an unknown sorting key, are 400.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def read_page_request(query: QueryParams, cap: int) -> PageRequest:
         if order not in ORDERS:
             raise bad_request(f"sorting_order must be one of {', '.join(ORDERS)}")
     return PageRequest(
-        limit=min(DEFAULT_LIMIT if limit is None else limit, cap),
+        limit=min(limit or DEFAULT_LIMIT, cap),
         after=query.get("after"),
         before=query.get("before"),
         offset=_integer(query, "offset"),

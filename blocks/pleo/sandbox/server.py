@@ -15,17 +15,19 @@ from functools import cached_property
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blocks.pleo.sandbox import jobs
+from blocks.pleo.sandbox import jobs, strict
 from blocks.pleo.sandbox.api import Api
 from blocks.pleo.sandbox.authorization import AuthorizationEndpoints, RateLimit, authenticate
+from blocks.pleo.sandbox.companies import Companies
 from blocks.pleo.sandbox.control import Control
 from blocks.pleo.sandbox.control_api import ControlApi
-from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, SandboxError, bad_request
+from blocks.pleo.sandbox.errors import ApiError, NotInSandbox, NotNow, SandboxError, bad_request
 from blocks.pleo.sandbox.subscription_api import SubscriptionApi
 from blocks.pleo.sandbox.traffic import Fault, ReceivedRequest
 from blocks.pleo.sandbox.wire import error_response
@@ -120,12 +122,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _build_app(control: Control) -> ASGIApp:
     """Everything that answers requests, with errors in Pleo's form."""
-    routes = [
-        *Api(control).routes(),
-        *SubscriptionApi(control).routes(),
-        *AuthorizationEndpoints(control).routes(),
-        *ControlApi(control).routes(),
-    ]
+    parts = (
+        Api(control),
+        SubscriptionApi(control),
+        Companies(control),
+        AuthorizationEndpoints(control),
+        ControlApi(control),
+    )
+    routes = [route for part in parts for route in part.routes()]
     handlers = {ApiError: _answer_error, SandboxError: _answer_error, HTTPException: _answer_error}
     return _Middleware(Starlette(routes=routes, exception_handlers=handlers), control)
 
@@ -144,7 +148,7 @@ async def _answer_error(_request: Request, error: Exception) -> Response:
         case ApiError():
             return error_response(error)
         case SandboxError():
-            status = 404 if isinstance(error, NotInSandbox) else 400
+            status = 404 if isinstance(error, NotInSandbox) else 409 if isinstance(error, NotNow) else 400
             return error_response(ApiError(status, "SANDBOX_ERROR", str(error)))
         case HTTPException(status_code=status):
             name = _HTTP_ERRORS.get(status, "ERROR")
@@ -185,6 +189,8 @@ class _Middleware:
         began = time.perf_counter()
         call = call_of(scope["method"], path)
         fault = self._control.faults.next_for(call, f"{scope['method']} {path}")
+        if fault is not None:
+            scope["pleo.fault"] = fault.kind
         answer = _HeldResponse()
         await self._answer(scope, receive, answer, fault)
         # Of an authorisation no more is kept than that it came by.
@@ -214,6 +220,8 @@ class _Middleware:
                 if self._rate_limit is not None:
                     self._rate_limit.take(control.clock())
                 jobs.expire(control.store, control.clock())
+                if control.strict:
+                    strict.refuse(call_of(scope["method"], scope["path"]), QueryParams(scope["query_string"]))
             await self._app(scope, receive, answer.take)
         except ApiError as error:
             await error_response(error)(scope, receive, answer.take)

@@ -13,7 +13,7 @@ from typing import Any
 from blocks.pleo.sandbox.errors import SandboxError
 
 APPLICATION_ID = 0x504C4542
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -141,7 +141,10 @@ CREATE TABLE subscription_activities (
 );
 """
 
-ADDED = {2: ADDED_IN_VERSION_2, 3: ADDED_IN_VERSION_3}
+# A list; NULL is every scope, as the text null in `companies` is every company.
+ADDED_IN_VERSION_4 = "ALTER TABLE credentials ADD COLUMN scopes TEXT"
+
+ADDED = {2: ADDED_IN_VERSION_2, 3: ADDED_IN_VERSION_3, 4: ADDED_IN_VERSION_4}
 """What each version of the state has more than the one before it."""
 
 
@@ -154,7 +157,7 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.RLock()
         self._connection = _open(path)
-        self.link_key = self._meta("link_key", secrets.token_hex(16)).encode()
+        self.link_key = self.remember("link_key", secrets.token_hex(16)).encode()
 
     def close(self) -> None:
         """Release the file. The store is of no use afterwards."""
@@ -192,7 +195,8 @@ class Store:
         row = self.row(sql, args)
         return int(row[0]) if row is not None else 0
 
-    def _meta(self, key: str, default: str) -> str:
+    def remember(self, key: str, default: str) -> str:
+        """What was remembered under a key; the default, from now on, where nothing was."""
         with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (key, default))
             return str(connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from blocks.collection import PleoOAuth
 from blocks.pleo import authorize
+from blocks.pleo.oauth.block import SCOPES
 from blocks.pleo.sandbox import SANDBOX_CLIENT_ID, SANDBOX_CLIENT_SECRET, Sandbox, serve
-from blocks.pleo.sandbox.oauth import SCOPES
 from tests.support.chromium import CHROMIUM, MISSING, a_page
 from tests.support.processes import PrefectServer, free_port
 
@@ -133,7 +133,7 @@ def test_a_user_who_presses_allow_is_connected_and_no_token_is_shown(command: Co
     status, out, err = command.run(press("allow"))
     assert (status, err) == (0, "")
     block = command.load()
-    assert (block.base_url, block.client_id, block.scopes) == (command.url, SANDBOX_CLIENT_ID, " ".join(SCOPES))
+    assert (block.base_url, block.client_id, block.scopes) == (command.url, SANDBOX_CLIENT_ID, SCOPES)
     assert block.access_token is not None
     assert block.refresh_token is not None
     assert f"--pleo pleo-oauth/{command.name}" in out

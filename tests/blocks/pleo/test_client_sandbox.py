@@ -117,6 +117,9 @@ async def test_an_exported_expense_can_be_put_into_a_new_job(pleo: Sandbox, clie
     first = pleo.add_job(items=2, company_id=company)
     ids = [item.accounting_entry_id for item in pleo.items(first)]
     async with client:
+        with pytest.raises(AlreadyInProgress, match="locked"):
+            await client.create_job(company, ids)
+        pleo.cancel(first)
         again = await client.create_job(company, ids, vendor_based_bookkeeping=True)
         assert again.number_of_items == 2
         assert again.vendor_based_bookkeeping is True
@@ -129,6 +132,7 @@ async def test_a_job_whose_creation_was_lost_is_not_created_twice(
     pleo: Sandbox, client: PleoClient, company: str
 ) -> None:
     first = pleo.add_job(items=1, company_id=company)
+    pleo.cancel(first)
     pleo.inject("lost", "POST /v3/export-jobs")
     async with client:
         with pytest.raises(PleoOutcomeUnknown):

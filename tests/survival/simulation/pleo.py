@@ -245,12 +245,19 @@ class SimulatedPleo:
         sources, target = AFTER[body["event"]]
         if job.status not in sources or job.expired_at is not None:
             raise Refusal(422, "INVALID_EXPORT_JOB_STATUS_CHANGE")
+        if body["event"] == "started" and self._runs(job.company_id):
+            raise Refusal(422, "INVALID_EXPORT_JOB_STATUS_CHANGE")
         job.status, job.last_updated_at = target, self.now()
         job.reason, job.reason_type = body.get("failureReason"), body.get("failureReasonType")
         job.accepted.append((body["event"], by))
         if target not in OPEN:
             self._abandon(job)
         return Reply(202)
+
+    def _runs(self, company_id: str) -> bool:
+        """Whether a job of the company is in progress: one at a time."""
+        running = (job for job in self.jobs.values() if job.status == "in_progress" and job.expired_at is None)
+        return any(job.company_id == company_id for job in running)
 
     def _job(self, job_id: str, *, reading: bool = False) -> Job:
         if job_id not in self.jobs:

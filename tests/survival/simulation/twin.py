@@ -39,8 +39,8 @@ class Twin:
             raise NotImplementedError("old and new expenses in one job")
         if old:
             for item in items:
-                self.sandbox.edit_export_item(item["accountingEntryId"], item)
-            self._ids[job_id] = self.sandbox.export_again(known[old[0]], ids)
+                self.sandbox.edit_export_item(item["accountingEntryId"], item, even_locked=True)
+            self._ids[job_id] = self.sandbox.export_again(known[old[0]], ids, even_locked=True)
         else:
             self._ids[job_id] = self.sandbox.add_job_of(items)
 

@@ -1,4 +1,4 @@
-"""A sandbox of its own for each test, with a clock that stands still, talked to over HTTP."""
+"""A sandbox of its own for each test, with a clock that stands still, talked to over HTTP, and held to the contract."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_API_KEY, Sandbox, serve
+from tests.support.pleo.contract.deviations import Guard
 
 
 class Clock:
@@ -39,12 +40,22 @@ class Door:
     """What is served for the whole session, since a server takes a moment to stop: whichever sandbox stands behind."""
 
     def __init__(self) -> None:
-        self.behind: Sandbox | None = None
+        self.guard: Guard | None = None
         self.app = self
 
+    def open_for(self, sandbox: Sandbox) -> None:
+        """Let this sandbox answer, with a guard before it."""
+        self.guard = Guard(sandbox.app, sandbox)
+
+    def close(self) -> None:
+        """Let nobody answer; fails if an answer left the contract without a reason that is listed."""
+        guard, self.guard = self.guard, None
+        assert guard is not None
+        assert guard.found == []
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        assert self.behind is not None, "a request outside of a test"
-        await self.behind.app(scope, receive, send)
+        assert self.guard is not None, "a request outside of a test"
+        await self.guard(scope, receive, send)
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +68,9 @@ def door() -> Iterator[tuple[Door, str]]:
 @pytest.fixture
 def base_url(sandbox: Sandbox, door: tuple[Door, str]) -> Iterator[str]:
     stands, url = door
-    stands.behind = sandbox
+    stands.open_for(sandbox)
     yield url
-    stands.behind = None
+    stands.close()
 
 
 @pytest.fixture

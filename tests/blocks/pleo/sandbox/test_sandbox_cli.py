@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
 from blocks.pleo.sandbox.__main__ import main
 
 ROOT = Path(__file__).parents[4]
@@ -79,14 +80,18 @@ def test_a_state_goes_on_where_it_was_even_after_a_kill(tmp_path, number, status
 
 def test_its_limits_can_be_set():
     arguments = ("--items", "30", "--page-cap", "7", "--no-rate-limit", "--expires-in", "900", "--failing", "0")
-    with running(*arguments, "--vendor-based") as (_, lines):
+    with running(*arguments, "--vendor-based", "--strict", "--null-until-tried") as (_, lines):
         url, key = value(lines, "Pleo sandbox"), value(lines, "API key")
         with httpx.Client(base_url=url, auth=(key, "")) as api:
-            job = api.get("/v3/export-jobs").json()["data"][0]
+            assert api.get("/v3/export-jobs").status_code == 400
+            mine = {"company_id": SANDBOX_COMPANY_ID}
+            job = api.get("/v3/export-jobs", params=mine).json()["data"][0]
             assert (job["expiresIn"], job["vendorBasedBookkeeping"]) == (900, True)
+            rows = api.get(f"/v3/export-jobs/{job['id']}/items").json()["data"]
+            assert {row["status"] for row in rows} == {None}
             items = api.get("/v3/export-items", params={"job_id": job["id"], "limit": 100}).json()["data"]
             assert len(items) == 7
-            assert {api.get("/v3/export-jobs").status_code for _ in range(620)} == {200}
+            assert {api.get("/v3/export-jobs", params=mine).status_code for _ in range(620)} == {200}
 
 
 @pytest.mark.parametrize(

@@ -87,8 +87,11 @@ def test_a_form_makes_a_job_and_leads_back(sandbox, api):
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     job = sandbox.jobs()[0]
     assert job.number_of_items == 12
-    again = api.post(f"/sandbox/jobs/{job.id}/export-again", data={"from": "page"})
-    assert (again.status_code, again.headers["location"]) == (303, "/")
+    assert "Cancel" in api.get("/").text
+    for act in ("cancel", "export-again"):
+        done = api.post(f"/sandbox/jobs/{job.id}/{act}", data={"from": "page"})
+        assert (done.status_code, done.headers["location"]) == (303, "/")
+    assert "Export again" in api.get("/").text
     assert [made.number_of_items for made in sandbox.jobs()] == [12, 12]
 
 
@@ -104,18 +107,45 @@ def test_a_job_is_made_flagged_exported_again_and_read_by_json(sandbox, api, put
     assert api.post(f"/sandbox/jobs/{job_id}/flags", json=flags).status_code == 204
     assert api.get("/v3/export-items", params={"job_id": job_id}).json()["type"] == "MISSING_CONTRA_ACCOUNTS"
     assert len(put(job_id, {"accountingEntryId": names[0], "status": "successful"}).json()["errors"]) == 1
-    again = api.post(f"/sandbox/jobs/{job_id}/export-again", json={"accounting_entry_ids": names[1:3]})
-    assert again.status_code == 201
-    assert [item.accounting_entry_id for item in sandbox.items(again.json()["job_id"])] == names[1:3]
     read = api.get(f"/sandbox/jobs/{job_id}").json()
     assert read["outcome"] == {"pending": 4}
     assert [item["accounting_entry_id"] for item in read["items"]] == names
+    sandbox.cancel(job_id)
+    again = api.post(f"/sandbox/jobs/{job_id}/export-again", json={"accounting_entry_ids": names[1:3]})
+    assert again.status_code == 201
+    assert [item.accounting_entry_id for item in sandbox.items(again.json()["job_id"])] == names[1:3]
     assert [job["id"] for job in api.get("/sandbox/jobs").json()["jobs"]] == [job_id, again.json()["job_id"]]
     received = api.get("/sandbox/received").json()
     assert received["total"] == 2
     assert received["by_status"] == {"400": 1, "200": 1}
     assert api.delete("/sandbox/received").status_code == 204
     assert api.get("/sandbox/received").json()["total"] == 0
+
+
+def test_an_export_that_was_taken_back_is_exported_again_changed(sandbox, api, send, put):
+    job_id = sandbox.add_job(3, failing=False)
+    names = [item.accounting_entry_id for item in sandbox.items(job_id)]
+    send(job_id, "started")
+    put(job_id, *({"accountingEntryId": name, "status": "successful", "externalId": "JE-1"} for name in names))
+    send(job_id, "completed")
+    changes = {names[0]: {"type": "personal_spend", "note": "coffee"}}
+    wrong = [{names[0]: {"accountingEntryId": names[1]}}, {names[0]: "x"}, "x", {"nobody": {"note": "x"}}]
+    for refused in wrong:
+        body = {"accounting_entry_ids": names[:2], "changes": refused}
+        assert api.post(f"/sandbox/jobs/{job_id}/export-again", json=body).status_code in (400, 404)
+    body = {"accounting_entry_ids": names[:2], "changes": changes}
+    again = api.post(f"/sandbox/jobs/{job_id}/export-again", json=body).json()["job_id"]
+    assert [job.id for job in sandbox.jobs()] == [job_id, again], "what was refused has made no job"
+    first, second = api.get("/v3/export-items", params={"job_id": again}).json()["data"]
+    assert (first["accountingEntryId"], first["type"], first["note"]) == (names[0], "personal_spend", "coffee")
+    assert second["type"] != "personal_spend"
+    entry = api.get(f"/sandbox/entries/{names[0]}").json()
+    assert entry["export_item"]["note"] == "coffee"
+    assert [(job["job_id"], job["job_status"], job["item"]["status"]) for job in entry["jobs"]] == [
+        (job_id, "completed", "successful"),
+        (again, "pending", "pending"),
+    ]
+    assert api.get("/sandbox/entries/nobody").status_code == 404
 
 
 WRONG_JOBS = [{"items": -1}, {"items": "many"}, {"items": 1.5}, {"item": 1}, [], {"company_id": "ACME"}]
@@ -165,7 +195,7 @@ def test_in_a_browser_hostile_text_stays_text(sandbox, base_url, tmp_path):
 
     job_id = sandbox.add_job(items=40)
     item = sandbox.items(job_id)[0]
-    sandbox.edit_export_item(item.accounting_entry_id, {"type": HOSTILE})
+    sandbox.edit_export_item(item.accounting_entry_id, {"type": HOSTILE}, even_locked=True)
     overview, items = shown("/"), shown(f"/jobs/{job_id}")
     assert job_id in overview.text
     assert item.accounting_entry_id in items.text

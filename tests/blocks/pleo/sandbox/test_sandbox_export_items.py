@@ -52,7 +52,9 @@ def test_missing_contra_accounts_block_the_data_of_a_job_and_new_jobs_of_a_compa
     sandbox.miss_contra_accounts(["DKK", "SEK"])
     assert "DKK, SEK" in fetch(api, blocked).json()["message"]
     assert fetch(api, other).status_code == 400
-    entry = sandbox.items(other)[0].accounting_entry_id
+    ended = sandbox.add_job(1, 3)
+    sandbox.cancel(ended)
+    entry = sandbox.items(ended)[0].accounting_entry_id
     body = {"companyId": SANDBOX_COMPANY_ID, "accountingEntryIds": [entry]}
     refused = api.post("/v3/export-jobs", json=body)
     assert (refused.status_code, refused.json()["type"]) == (400, "MISSING_CONTRA_ACCOUNTS")
@@ -78,6 +80,7 @@ def test_vendors_and_methods_come_with_vendor_based_bookkeeping_only(sandbox, ap
         "accountingEntryIds": [item["accountingEntryId"] for item in fetch(api, plain).json()["data"]],
         "options": {"vendorBasedBookkeeping": True},
     }
+    sandbox.cancel(plain)
     again = api.post("/v3/export-jobs", json=body).json()["data"]
     assert again["vendorBasedBookkeeping"] is True
     assert all(item["bookkeeping"] for item in fetch(api, again["id"]).json()["data"])

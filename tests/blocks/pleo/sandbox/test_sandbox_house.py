@@ -9,6 +9,7 @@ from pathlib import Path
 import blocks.pleo.sandbox
 from blocks.pleo.sandbox import Sandbox
 from blocks.pleo.sandbox.api import Api
+from blocks.pleo.sandbox.companies import Companies
 from blocks.pleo.sandbox.control_api import ControlApi
 from blocks.pleo.sandbox.subscription_api import SubscriptionApi
 
@@ -50,8 +51,9 @@ def test_imports_go_one_way_as_the_drawing_has_them():
 def test_the_readme_names_every_path_of_the_control_api_and_only_paths_there_are():
     text = (ROOM / "README.md").read_text(encoding="utf-8")
     with Sandbox() as sandbox:
-        routes = [*ControlApi(sandbox).routes(), *Api(sandbox).routes(), *SubscriptionApi(sandbox).routes()]
-    calls = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}
+        parts = (ControlApi(sandbox), Api(sandbox), SubscriptionApi(sandbox), Companies(sandbox))
+        routes = [route for part in parts for route in part.routes()]
+    calls = {f"{method} {route.path_format}" for route in routes for method in route.methods - {"HEAD"}}
     told = set(re.findall(r"^\| `([A-Z]+ /sandbox/\S+)` \|", text, re.MULTILINE))
     assert told == {call for call in calls if " /sandbox/" in call}
     assert set(re.findall(r"`([A-Z]+ /v[13]/\S+)`", text)) <= calls

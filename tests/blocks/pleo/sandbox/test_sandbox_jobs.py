@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
+from blocks.pleo.sandbox.errors import NotNow
 
 OTHER_COMPANY = "11111111-2222-4333-8444-555555555555"
 NOBODY = "00000000-0000-4000-8000-00000000dead"
@@ -58,7 +59,7 @@ def test_jobs_made_at_once_have_increasing_times_and_are_listed_newest_first_unl
 
 def test_the_list_is_filtered_by_company_and_by_repeated_statuses(sandbox, api, send):
     made = {state: sandbox.add_job(1, number) for number, state in enumerate(PATHS)}
-    for state, events in PATHS.items():
+    for state, events in sorted(PATHS.items(), key=lambda path: path[0] == "in_progress"):
         for event in events:
             assert send(made[state], event).status_code == 202
     other = sandbox.add_job(1, company_id=OTHER_COMPANY)
@@ -103,15 +104,16 @@ def test_times_and_reasons_of_a_failed_job_are_kept(sandbox, api, clock, send):
     assert job["expiredAt"] is None
 
 
-@pytest.mark.parametrize("field", [{"failureReason": "x"}, {"failureReasonType": "validation_failure"}])
 @pytest.mark.parametrize("event", ["started", "completed", "completed_with_errors"])
-def test_failure_fields_are_taken_with_failed_only(sandbox, api, event, field, send):
+def test_reasons_of_failure_are_taken_with_any_event_and_shown_of_jobs_with_failures(sandbox, api, event, send):
     job_id = sandbox.add_job(1)
     if event != "started":
         send(job_id, "started")
-    before = job_of(api, job_id)
-    assert send(job_id, event, **field).status_code == 400
-    assert job_of(api, job_id) == before
+    reason = {"failureReason": "x", "failureReasonType": "validation_failure"}
+    assert send(job_id, event, **reason).status_code == 202
+    assert (sandbox.received().events[-1].name, sandbox.received().events[-1].failure_reason) == (event, "x")
+    shown = reason if event == "completed_with_errors" else dict.fromkeys(reason)
+    assert job_of(api, job_id).items() >= shown.items()
 
 
 WRONG_QUERIES = f"""
@@ -149,7 +151,6 @@ def test_an_unknown_job_or_path_is_404_and_a_wrong_method_405_in_pleos_form(api,
     unknown, wrong = api.get("/v3/exports"), api.delete("/v3/export-jobs")
     assert (unknown.status_code, unknown.json()["type"]) == (404, "NOT_FOUND")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "METHOD_NOT_ALLOWED")
-    assert api.post("/v3/export-job-items:search", json={}).status_code == 404
 
 
 @pytest.mark.parametrize("event", FINAL)
@@ -183,13 +184,17 @@ def test_known_entries_are_moved_into_a_new_job_also_again(sandbox, api, send):
 def test_the_same_entries_are_exported_again_at_the_press_of_a_button_as_they_are_now(sandbox, api):
     first = sandbox.add_job(5)
     names = [item.accounting_entry_id for item in sandbox.items(first)]
-    again, part = sandbox.export_again(first), sandbox.export_again(first, names[:2])
+    again, part = (sandbox.export_again(first, some, even_locked=True) for some in (None, names[:2]))
     assert len({first, again, part}) == 3
     assert [item.accounting_entry_id for item in sandbox.items(again)] == names
     assert [item.accounting_entry_id for item in sandbox.items(part)] == names[:2]
     one, two = (api.get("/v3/export-items", params={"job_id": job}).json()["data"] for job in (first, again))
     without_links = [[{**item, "files": None} for item in items] for items in (one, two)]
     assert without_links[0] == without_links[1]
+    with pytest.raises(NotNow, match=f"{names[0]} is locked by export job {first}"):
+        sandbox.edit_export_item(names[0], {"note": "mended"})
+    for job in (first, again, part):
+        sandbox.cancel(job)
     sandbox.edit_export_item(names[0], {"note": "mended"})
     again = sandbox.export_again(first)
     assert api.get("/v3/export-items", params={"job_id": again}).json()["data"][0]["note"] == "mended"
@@ -198,6 +203,7 @@ def test_the_same_entries_are_exported_again_at_the_press_of_a_button_as_they_ar
 def test_while_a_job_runs_another_of_the_company_is_409(sandbox, api, send):
     job_id, other = sandbox.add_job(1), sandbox.add_job(1, company_id=OTHER_COMPANY)
     entry, foreign = (sandbox.items(job)[0].accounting_entry_id for job in (job_id, other))
+    send(other, "failed")
     send(job_id, "started")
     own = {"companyId": SANDBOX_COMPANY_ID, "accountingEntryIds": [entry]}
     elsewhere = {"companyId": OTHER_COMPANY, "accountingEntryIds": [foreign]}
@@ -206,6 +212,62 @@ def test_while_a_job_runs_another_of_the_company_is_409(sandbox, api, send):
     assert api.post("/v3/export-jobs", json=elsewhere).status_code == 201
     send(job_id, "completed")
     assert api.post("/v3/export-jobs", json=own).status_code == 201
+
+
+def test_of_two_jobs_of_a_company_one_is_in_progress_and_the_other_waits(sandbox, api, send):
+    first, second, elsewhere = sandbox.add_job(1), sandbox.add_job(1, 2), sandbox.add_job(1, company_id=OTHER_COMPANY)
+    assert [send(job, "started").status_code for job in (first, elsewhere)] == [202, 202]
+    refused = send(second, "started")
+    assert (refused.status_code, refused.json()["type"]) == (422, "INVALID_EXPORT_JOB_STATUS_CHANGE")
+    assert first in refused.json()["message"]
+    assert job_of(api, second)["status"] == "pending"
+    assert send(second, "failed").status_code == 202, "a job that waits can be given up"
+    third = sandbox.add_job(1, 3)
+    sandbox.cancel(first)
+    assert send(third, "started").status_code == 202
+
+
+def test_a_job_that_has_expired_keeps_no_other_from_starting(sandbox, clock, send):
+    first, second = sandbox.add_job(1), sandbox.add_job(1, 2)
+    send(first, "started")
+    clock.pass_by(1800)
+    assert send(second, "started").status_code == 422
+    clock.pass_by(1799)
+    assert send(second, "started").status_code == 422
+    clock.pass_by(1)
+    assert send(second, "started").status_code == 202
+
+
+def test_an_entry_of_a_job_that_is_not_over_is_locked(sandbox, api, send):
+    job_id = sandbox.add_job(3)
+    names = [item.accounting_entry_id for item in sandbox.items(job_id)]
+    body = {"companyId": SANDBOX_COMPANY_ID, "accountingEntryIds": [names[1]]}
+    answers = [api.post("/v3/export-jobs", json=body), api.patch(f"/sandbox/entries/{names[1]}", json={"note": "x"})]
+    answers.append(api.post(f"/sandbox/jobs/{job_id}/export-again", json={"accounting_entry_ids": [names[1]]}))
+    said = [(answer.status_code, answer.json()["type"]) for answer in answers]
+    assert said == [(409, "EXPORT_ALREADY_IN_PROGRESS"), (409, "SANDBOX_ERROR"), (409, "SANDBOX_ERROR")]
+    assert all(names[1] in answer.json()["message"] and job_id in answer.json()["message"] for answer in answers)
+    assert len(sandbox.jobs()) == 1
+    assert sandbox.export_item(names[1])["note"] != "x"
+    send(job_id, "failed")
+    assert api.patch(f"/sandbox/entries/{names[1].upper()}", json={"note": "x"}).json()["export_item"]["note"] == "x"
+    assert api.post("/v3/export-jobs", json=body).status_code == 201
+
+
+def test_a_job_that_its_user_cancels_has_failed_so_and_abandons_what_is_open(sandbox, api, send, put):
+    job_id = sandbox.add_job(3)
+    names = [item.accounting_entry_id for item in sandbox.items(job_id)]
+    send(job_id, "started")
+    put(job_id, {"accountingEntryId": names[0], "status": "successful"})
+    assert api.post(f"/sandbox/jobs/{job_id}/cancel").status_code == 204
+    job = job_of(api, job_id)
+    assert (job["status"], job["failureReasonType"]) == ("failed", "canceled_by_user")
+    assert sandbox.outcome(job_id) == {"successful": 1, "abandoned": 2}
+    assert put(job_id, {"accountingEntryId": names[1], "status": "successful"}).status_code == 422
+    assert send(job_id, "completed").status_code == 422
+    assert [event.name for event in sandbox.received().events] == ["started"], "no event of the integration's"
+    again = api.post(f"/sandbox/jobs/{job_id}/cancel")
+    assert (again.status_code, again.json()["message"]) == (409, f"export job {job_id} is failed already")
 
 
 WRONG = {

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from blocks.pleo.sandbox import SANDBOX_COMPANY_ID
-from blocks.pleo.sandbox.oauth import SCOPES
+from blocks.pleo.sandbox.credentials import SCOPES
 
 CLIENT, SECRET, BACK = "acme client", "s3cret:+/%&", "http://127.0.0.1:8919/callback"
 VERIFIER = "v" * 20 + "-._~" + "0" * 40
@@ -240,6 +240,8 @@ def test_a_public_client_has_no_secret(sandbox, web):
     [
         ("export-jobs:read", "GET /v3/export-jobs"),
         ("export-items:read", "GET /v3/export-items"),
+        ("export-jobs:read", "POST /v3/export-job-items:search"),
+        ("companies:read", "GET /v1/companies"),
         ("export-jobs:write", "POST /v3/export-job-events"),
         ("export-jobs:write", "PUT /v3/export-jobs/00000000-0000-4000-8000-000000000000/items"),
     ],

@@ -149,6 +149,7 @@ def test_one_item_is_found_by_its_entry_in_the_newest_job(sandbox, api, job_id, 
     put(job_id, {"accountingEntryId": names[0], "status": "successful"})
     query = {"accounting_entry_id": names[0]}
     assert api.get("/v3/export-job-items", params=query).json()["data"]["status"] == "successful"
+    sandbox.cancel(job_id)
     again = sandbox.export_again(job_id)
     query["company_id"] = sandbox.job(job_id).company_id
     found = api.get("/v3/export-job-items", params=query).json()["data"]
