@@ -72,6 +72,7 @@ class Standing:
         rows: dict[str, Row] = {}
         lacking: dict[str, list[str]] = {}
         drafts: dict[str, Expense] = {}
+        unsettled: dict[str, Expense] = {}
         touched: dict[str, Expense] = {}
         try:
             found, refused_rows = await self._replaced(found)
@@ -89,13 +90,16 @@ class Standing:
                         reason = f"{problems[0].reason} ({one.found.external_id} stays a draft.)"
                         row = failed(one.id_, Failure(problems[0].type, reason), one.facts)
                     lacking[one.id_] = lacks(one.found.external_id, problems)
+                    if one.found.may_be_settled:
+                        unsettled[one.id_] = one
                 rows[one.id_] = row
                 if row.status is ItemStatus.SUCCESSFUL and is_draft:
                     drafts[one.id_] = one
-            if drafts and self._settings.posting is EntryState.POSTED:
-                refused = await self._post(drafts)
+            unfinished = drafts | unsettled
+            if unfinished and self._settings.posting is EntryState.POSTED:
+                refused = await self._post(unfinished)
                 rows |= {id_: still_draft_row(rows[id_], why) for id_, why in refused.items()}
-                touched |= {id_: one for id_, one in drafts.items() if id_ not in refused}
+                touched |= {id_: one for id_, one in unfinished.items() if id_ not in refused}
             if not self._session.dry_run:
                 rows |= await self._as_it_stands_now(touched, rows)
         except (ErpLoginRefused, ErpRateLimited) as error:
@@ -164,7 +168,8 @@ class Standing:
         return [*files.problems, *map(as_failure, not_attached)]
 
     async def _post(self, drafts: dict[str, Expense]) -> dict[str, Refused]:
-        """Post drafts, or find out in a dry run which could be: those that stay drafts, and why."""
+        """Post drafts, and settle what is posted; or find out in a dry run which could be. Returns those that stay
+        drafts, and why."""
         if self._session.dry_run:
             return {id_: why for id_, one in drafts.items() if (why := self._closed_since(one)) is not None}
         return {one.accounting_entry_id: one for one in await self._erp.post(sorted(drafts))}

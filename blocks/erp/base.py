@@ -144,7 +144,7 @@ class Erp(Protocol):
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts; returns those that cannot be posted, which stay drafts.
 
-        One that is posted stays as it is. Raises as `record`.
+        One that is posted stays as it is, but is settled where a run was broken off before that. Raises as `record`.
         """
         ...
 

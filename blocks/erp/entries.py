@@ -358,6 +358,11 @@ class Recorded:
     edits: tuple[str, ...] = ()
     balances: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def may_be_settled(self) -> bool:
+        """Whether a run may have been broken off between posting it and settling it: `Erp.post` makes up for that."""
+        return self.state is EntryState.POSTED and bool(self.counterparts) and not (self.settled or self.open_because)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

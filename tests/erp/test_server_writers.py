@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from blocks.erp.entries import Entry, EntryState, Recorded
+from blocks.erp.entries import Bill, Entry, EntryState, Recorded
+from tests.support.erp.contract.books import books_hold
 from tests.support.erp.contract.entries import BILL, DRAFT, PAYMENT, POSTED, Maker
 from tests.support.erp.contract.harness import Harness, How
 from tests.support.erp.contract.site import another
@@ -147,6 +148,8 @@ def _killed(site: Site, proxy: FaultProxy, fault: Fault, side: str) -> bool:
     assert then.end == site.stands_once(entries)
     if told is not None:
         assert told.end == then.end
+    bills = [entry for entry in entries if isinstance(entry, Bill)]
+    assert [one.settled for one in books_hold(site.harness, bills).values()] == [site.state is POSTED] * len(bills)
     return told is None
 
 
@@ -178,6 +181,13 @@ def test_a_run_may_be_killed_before_any_request(site: Site) -> None:
 @_used(("tryton password", POSTED), *((kind, DRAFT) for kind in WATCHED))  # the contract has all that are posted
 def test_a_run_may_be_killed_after_whatever_it_changes(site: Site) -> None:
     assert _killed_at_each(site, "after", changing=True) > 0  # drafts of Odoo come with their receipts, in one request
+
+
+@pytest.mark.slow
+@_used(("tryton password", POSTED), ("tryton key", POSTED))
+def test_a_run_may_be_killed_between_posting_a_bill_with_its_payment_and_settling_them(site: Site) -> None:
+    with proxying(site.harness.address) as proxy:
+        assert _killed(site, proxy, Fault(when=lambda seen: "/account.move.reconciliation" in seen.path), "before")
 
 
 def _server_killed(site: Site, fault: Fault) -> bool:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
-from blocks.erp.entries import EntryState
+from blocks.erp.entries import EntryState, Recorded
+from blocks.erp.errors import Refused
+from blocks.erp.ledger import Ledger
 from blocks.erp.ledger.block import LedgerSettings
 from blocks.erp.settings import ErpSettings
 from tests.support.exporting import Office
@@ -70,6 +75,34 @@ async def test_a_bill_that_was_paid_outside_pleo_stays_open(at_work: Office) -> 
     at_work.sandbox.add_job_of([bill, PAYMENT], vendor_based=True)
     await at_work.export(settings=POSTED)
     assert [left for *_, left in open_items(at_work)] == [10_000, -10_000]
+
+
+class _BrokenOff(Ledger):
+    """Books in which a run was broken off between posting and settling: nothing is settled before `post` is called."""
+
+    finished: frozenset[str] = frozenset()
+
+    async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
+        found = await super().find(accounting_entry_ids)
+        return {id_: replace(one, settled=one.settled and id_ in self.finished) for id_, one in found.items()}
+
+    async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
+        self.finished |= frozenset(accounting_entry_ids)
+        return await super().post(accounting_entry_ids)
+
+
+@pytest.mark.parametrize("posting", EntryState)
+async def test_what_a_run_that_was_broken_off_has_not_settled_is_settled_by_the_next_that_posts(
+    at_work: Office, posting: EntryState
+) -> None:
+    job = at_work.sandbox.add_job_of([BILL, PAYMENT], vendor_based=True)
+    await at_work.export(settings=POSTED)
+    at_work.sandbox.export_again(job)
+    books = _BrokenOff(at_work.books)
+    report = await at_work.export(erp=books, settings=ErpSettings(posting=posting))
+    is_posted = posting is EntryState.POSTED
+    assert (report.jobs[0].successful, len(books.finished)) == (2, 2 if is_posted else 0)
+    assert len([text for text in report.jobs[0].notices if "not settled against" in text]) == (0 if is_posted else 2)
 
 
 RATES = "currency,first_date,rate\nEUR,2026-01-01,7.40\nEUR,2026-11-01,7.50\n"

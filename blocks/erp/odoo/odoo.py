@@ -173,15 +173,15 @@ class Odoo:
         return [NotAttached(one.number, "the entry does not stand in Odoo any more") for one in attachments]
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
-        """Post those of these entries that are drafts, and settle them; returns those that Odoo refuses to post."""
+        """Post those of these entries that are drafts, and settle them all; returns those that Odoo refuses to post."""
         self._must_write()
         company = await self._ready()
         books = company.books
         standing = await books.look_up(accounting_entry_ids)
         drafts = [one for one in standing.values() if one.state is EntryState.DRAFT]
         refused: dict[str, Refused] = {}
-        if drafts:
-            with writing():
+        with writing():
+            if drafts:
                 locks = await books.locks()
                 late = {one.id_: day for one in drafts for day in _locked_days(one, locks.cover)}
                 refused = {id_: locked(id_, day, locks) for id_, day in late.items()}
@@ -194,8 +194,8 @@ class Odoo:
                     if error is not None and not await self._is_posted(books, one.id_):
                         why = f"Odoo refuses to post it: {error}"
                         refused[one.id_] = Refused(one.id_, RefusalKind.OTHER, "entry", why)
-                posted = await books.look_up([one.id_ for one in drafts if one.id_ not in refused])
-                await company.settlements.settle(posted.values())
+                standing = await books.look_up([id_ for id_ in standing if id_ not in refused])
+            await company.settlements.settle(standing.values())
         return list(refused.values())
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:

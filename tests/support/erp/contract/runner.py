@@ -26,7 +26,7 @@ async def ready(erp: Erp, company_id: str, *, dry_run: bool = False) -> Erp:
 
 async def bring_to_an_end(erp: Erp, entries: Sequence[Entry]) -> list[Recorded]:
     """Go on as the runner does after whatever happened, and try again as often: look up, record what is missing,
-    attach and post what was left undone. Returns what stands then, in the order of the entries."""
+    attach, post and settle what was left undone. Returns what stands then, in the order of the entries."""
     trouble: Exception | None = None
     for _ in range(TRIES):
         try:
@@ -51,14 +51,14 @@ async def _once_more(erp: Erp, entries: Sequence[Entry]) -> list[Recorded]:
         files = [one for one in entry.attachments if stands is not None and one.number not in stands.attached]
         if files:
             assert await erp.attach(entry.accounting_entry_id, files) == []
-    drafts = [
+    unfinished = [
         entry.accounting_entry_id
         for entry in entries
         if entry.state is EntryState.POSTED
         and (stands := found.get(entry.accounting_entry_id)) is not None
-        and stands.state is EntryState.DRAFT
+        and (stands.state is EntryState.DRAFT or stands.may_be_settled)
     ]
-    if drafts:
-        assert await erp.post(drafts) == []
+    if unfinished:
+        assert await erp.post(unfinished) == []
     found = await erp.find(ids)
     return [found[id_] for id_ in ids]
