@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -154,6 +155,23 @@ async def test_a_payment_that_could_be_of_either_of_two_bills_settles_neither(si
     assert [settled for _, settled in ties] == [False] * 3
     assert [set(others) for others, _ in ties] == [{payment.external_id}, {payment.external_id}, set(bills)]
     assert not any(booked.settled for booked in site_with_bills.hold(*entries))
+
+
+@pytest.mark.parametrize(("paid", "settled"), [(950, True), (900, False)])
+async def test_a_bill_its_credit_note_and_the_payment_of_the_rest_come_to_nothing_together(
+    site_with_bills: Site, paid: int, settled: bool
+) -> None:
+    make, number = site_with_bills.make, f"three-{site_with_bills.make.id()}"
+    before = Details(invoice_date=make.names.open_day - timedelta(days=90))  # Tryton takes no two of 60 days
+    entries = [
+        make.bill(BILL, amount_minor=1250, invoice_number=number),
+        make.bill(CREDIT_NOTE, amount_minor=300, tax_minor=60, invoice_number=number, details=before),
+        make.bill(PAYMENT, amount_minor=paid, invoice_number=number),
+    ]
+    for entry in entries:
+        all_recorded(await site_with_bills.record(entry), [entry])
+    assert [one.settled for one in await site_with_bills.find(*entries)] == [settled] * 3
+    assert [booked.settled for booked in site_with_bills.hold(*entries)] == [settled] * 3
 
 
 async def test_a_vendor_s_number_may_come_twice_or_its_second_bill_is_refused(site_with_bills: Site) -> None:

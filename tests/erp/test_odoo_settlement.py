@@ -139,23 +139,3 @@ async def test_where_the_settings_do_not_name_odoo_s_account_both_stay_open_and_
     assert [one.counterparts for one in stands] == [(stands[1].external_id,), (stands[0].external_id,)]
     assert all(why in one.open_because for one in stands), stands
     assert exchange_lines(shared_odoo, stands) == []
-
-
-async def test_a_bill_its_credit_note_and_its_payment_come_to_nothing_together(
-    shared_odoo: OdooServer, make: Maker
-) -> None:
-    number, other = make.id(), make.id()
-    together = [
-        make.bill(BILL, amount_minor=1250, invoice_number=number),
-        make.bill(CREDIT_NOTE, amount_minor=300, tax_minor=60, invoice_number=number),
-        make.bill(PAYMENT, amount_minor=950, invoice_number=number),
-    ]
-    too_little = [
-        make.bill(BILL, amount_minor=1250, invoice_number=other),
-        make.bill(CREDIT_NOTE, amount_minor=300, tax_minor=60, invoice_number=other),
-        make.bill(PAYMENT, amount_minor=900, invoice_number=other),
-    ]
-    stands = await recorded(shared_odoo, [*together, *too_little], ExchangeAccounts())
-    assert [one.settled for one in stands] == [True] * 3 + [False] * 3
-    booked = books_hold(OdooHarness(shared_odoo), [*together, *too_little])
-    assert [booked[entry.accounting_entry_id].settled for entry in [*together, *too_little]] == [True] * 3 + [False] * 3

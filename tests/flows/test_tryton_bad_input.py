@@ -105,10 +105,14 @@ MISTAKES = {
     "the company is not there": Mistake(
         lambda _, __: {"companies": {}, "company": "Acme A/S"},
         INVALID,
-        ["no company Acme A/S", "there: Acme", "correct the company in the settings, or add it to the user in Tryton"],
+        [
+            "no company Acme A/S",
+            "there: Acme",
+            "correct the company in the settings, or add it to the user's companies",
+        ],
     ),
     "the company is one of several": Mistake(
-        lambda _, __: {"companies": {}}, MISSING, ["more than one company", "name one in the settings"]
+        lambda _, __: {"companies": {}}, MISSING, ["several companies in Tryton", "name one in the settings"]
     ),
     "the user has no rights in accounting": Mistake(
         lambda server, _: _user(server, "guest"), INVALID, ["add the user to the group Accounting"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
 
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
@@ -14,26 +13,24 @@ from blocks.erp.codes import OptionalText, choice
 from blocks.erp.odoo.client import OdooClient, Protocol
 from blocks.erp.odoo.odoo import Odoo
 from blocks.erp.odoo.settlement import ExchangeAccounts
-from blocks.erp.remote.client import is_http_url
-from blocks.web_address import is_unencrypted, usable_base_url
+from blocks.erp.remote.form import DatabaseName, Key, address_like, not_readable
 
 _EXAMPLE = "https://acme.odoo.com"
-_DATABASE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
 class OdooServer(BaseModel):
     """Where Odoo is and how it is entered. As a base beside `ErpBlock` it puts them first in the form."""
 
-    base_url: str = Field(
+    base_url: Annotated[str, address_like(_EXAMPLE)] = Field(
         title="Odoo address", description=f"Where Odoo's web client opens, without a path, such as {_EXAMPLE}."
     )
-    database: str = Field(title="Database", description="The name of the database, such as acme.")
+    database: DatabaseName = Field(title="Database", description="The name of the database, such as acme.")
     user: OptionalText = Field(
         default="",
         title="User",
         description="The login of the key's user, such as pleo@example.com. Odoo 19 and later does not ask for it.",
     )
-    api_key: SecretStr = Field(
+    api_key: Key = Field(
         title="API key",
         description="A key of that user's: in Odoo under Preferences, Account Security, New API Key.",
     )
@@ -54,27 +51,6 @@ class OdooServer(BaseModel):
         description="Allow an address that begins with http:// and is not this machine's. The key travels readable "
         "then: for a network that nobody else is on.",
     )
-
-    @field_validator("base_url")
-    @classmethod
-    def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value, example=_EXAMPLE, is_http_url=is_http_url, plain_http=True)
-
-    @field_validator("database")
-    @classmethod
-    def _name_of_a_database(cls, value: str) -> str:
-        name = value.strip()
-        if not _DATABASE.fullmatch(name) or not name.strip("."):
-            raise ValueError("it is the name of a database: letters, digits, underscores, dots and dashes")
-        return name
-
-    @field_validator("api_key")
-    @classmethod
-    def _readable_key(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value().strip()
-        if not key or not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("it is no key: copy it from Odoo again")
-        return SecretStr(key)
 
 
 class OdooSettings(ErpBlock, OdooServer):
@@ -118,10 +94,7 @@ class OdooSettings(ErpBlock, OdooServer):
 
     @model_validator(mode="after")
     def _fit_together(self) -> OdooSettings:
-        if not self.plain_http and is_unencrypted(self.base_url):
-            raise ValueError(
-                "plain http would send the key readable over the network: use https, or allow it with plain_http"
-            )
+        not_readable(self.base_url, plain_http=self.plain_http)
         if self.protocol is Protocol.XMLRPC and not self.user:
             raise ValueError("XML-RPC wants the user's login besides the key: fill in the user")
         return self

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 
 from blocks.erp.entries import Account
 from blocks.erp.reference import Reference
-from blocks.erp.remote.names import ByCode
-
-
-@dataclass(frozen=True, slots=True)
-class Currency:
-    """An active currency with the decimals that Odoo keeps of it."""
-
-    id: int
-    code: str
-    digits: int
+from blocks.erp.remote.names import ByCode, Currency, Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +40,6 @@ class Tax:
     id: int
     parts: Mapping[bool, tuple[TaxPart, ...]]
     base_tags: Mapping[bool, tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """A journal, with what Odoo takes it for: general, purchase, sale, bank, cash."""
-
-    id: int
-    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +83,3 @@ class Directory:
     plans_share_lines: bool
     settles_on_posting: bool
     reference: Reference = field(default_factory=Reference)
-
-
-def in_digits(amount: Decimal, currency: Currency) -> Decimal | None:
-    """An amount as Odoo writes it, or None where its currency has fewer decimals."""
-    written = amount.quantize(Decimal(1).scaleb(-currency.digits))
-    return written if written == amount else None

@@ -26,7 +26,7 @@ _LINE_FIELDS = (
     "move_id", "account_id", "balance", "amount_currency", "currency_id", "tax_ids", "tax_repartition_line_id",
     "analytic_distribution", "reconciled", "partner_id", "display_type", "name",
 )  # fmt: skip
-_FILE_FIELDS = ("res_id", "name", "description", "checksum", "file_size")
+_FILE_FIELDS = ("res_id", "name", "description")
 _NOTES = {"line_section", "line_subsection", "line_note"}
 
 

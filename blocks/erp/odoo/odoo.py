@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from typing import Any
 
 from blocks.erp.base import Capabilities, Outcome, Writers
-from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Answer, Attachment, Bill, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.entries import Attachment, Bill, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.odoo.books import OdooBooks, number_key
 from blocks.erp.odoo.changes import Changes
@@ -21,8 +21,8 @@ from blocks.erp.odoo.names import link_to
 from blocks.erp.odoo.reference import load_directory
 from blocks.erp.odoo.server import look_at_server
 from blocks.erp.odoo.settlement import ExchangeAccounts, Settlements
-from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
+from blocks.erp.remote.adapter import RemoteErp, told_before
 from blocks.erp.remote.calls import NotThere, writing
 from blocks.erp.remote.recording import Recorder, halved
 
@@ -45,40 +45,27 @@ class _Company:
     changes: Changes
 
 
-class Odoo:
+class Odoo(RemoteErp[OdooClient, _Company]):
     """Companies of one Odoo database.
 
-    `connect` makes a client of it. `company` is the name of the company in Odoo, `companies` that of single Pleo
-    companies, by id; where neither gives a name it is the only one that the user may enter. `base_url` makes the links.
     Bills and payments of two rates are settled where `exchange` names the accounts that Odoo books differences on.
     `today` is the day of the clock, by UTC.
     """
+
+    system = "Odoo"
 
     def __init__(
         self,
         connect: Callable[[], OdooClient],
         *,
-        base_url: str,
-        company: str = "",
-        companies: Mapping[str, str] | None = None,
-        minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
         exchange: ExchangeAccounts = ExchangeAccounts(),  # noqa: B008 - it never changes
-        max_attachment_bytes: int = 20_000_000,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        max_attachment_bytes: int = 20_000_000,
+        **more: Any,
     ) -> None:
-        self._connect = connect
-        self._base_url = base_url
-        self._company_setting = company
-        self._companies = dict(companies or {})
-        self._minor_units = minor_units
+        super().__init__(connect, max_attachment_bytes=max_attachment_bytes, **more)
         self._exchange = exchange
-        self._max_attachment_bytes = max_attachment_bytes
         self._today = today
-        self._client: OdooClient | None = None
-        self._company_id = ""
-        self._company_name = ""
-        self._dry_run = False
-        self._company: _Company | None = None
 
     def describe(self) -> Capabilities:
         """Odoo's limits. Texts have no limits there; these keep them readable."""
@@ -98,44 +85,26 @@ class Odoo:
             writers=Writers.ANY,
         )
 
-    def company(self) -> str | None:
-        """None: which Pleo company it is for is a matter of the settings alone."""
-        return None
-
-    async def open(self, company_id: str, *, dry_run: bool = False) -> None:
-        """Make ready for one Pleo company; nothing is sent yet."""
-        if self._client is not None:
-            raise RuntimeError("Odoo is open already")
-        self._company_id = company_id.lower()
-        self._company_name = self._companies.get(self._company_id, self._company_setting)
-        self._dry_run = dry_run
-        self._client = self._connect()
-
     async def validate(self) -> None:
         """Check address, version, database, key, company and rights; raises ErpConfigurationError, ErpUnavailable."""
         await look_at_server(self._opened(), self._company_name)
 
     async def load_reference(self) -> Reference:
         """The company's names, read anew. Raises ErpConfigurationError, ErpUnavailable, ErpLoginRefused."""
-        return (await self._read_company()).directory.reference
+        return (await self._read_anew()).directory.reference
 
     def check(self, entry: Entry) -> Refused | None:
         """Why this entry would be refused, by what was read of Odoo, or None."""
-        if self._company is None:
-            raise RuntimeError("load_reference comes first")
+        company = self._loaded()
         if entry.company_id.lower() != self._company_id:
             text = f"the entry is of company {entry.company_id}, and this run of {self._company_id}"
             return Refused(entry.accounting_entry_id, RefusalKind.OTHER, entry.company_id, text)
-        return check_entry(entry, self._company.directory, self._minor_units, self._today())
+        return check_entry(entry, company.directory, self._minor_units, self._today())
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand in force among any number of ids."""
         company = await self._ready()
         return await company.settlements.told(dict(await company.books.look_up(accounting_entry_ids)))
-
-    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
-        """It does not tell; a second bill of a vendor's number is refused in `record`."""
-        return NO_PRECEDENTS
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Record entries, one outcome each in their order. Raises RuntimeError in a dry run.
@@ -143,8 +112,7 @@ class Odoo:
         Raises ErpUnavailable, ErpOutcomeUnknown, ErpLoginRefused and ErpRateLimited; the last two with the outcomes of
         the entries that came before.
         """
-        self._must_write()
-        company = await self._with_locks_of_now(await self._ready())
+        company = await self._with_locks_of_now(await self._writable())
         outcomes: dict[int, Outcome] = {}
         left = list(range(len(entries)))
         try:
@@ -153,19 +121,13 @@ class Odoo:
                     places, left = self._without_repetitions(company, entries, left)
                     await self._record(company, entries, places, outcomes)
         except (ErpLoginRefused, ErpRateLimited) as error:
-            known = []
-            for place in range(len(entries)):
-                if place not in outcomes:
-                    break
-                known.append(outcomes[place])
-            error.outcomes = tuple(known)
+            error.outcomes = told_before(outcomes, len(entries))
             raise
         return [outcomes[place] for place in range(len(entries))]
 
     async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
         """Attach files to an entry that stands; one whose number is there already is left alone."""
-        self._must_write()
-        company = await self._ready()
+        company = await self._writable()
         standing = (await company.books.look_up([accounting_entry_id])).get(accounting_entry_id.lower())
         if standing is not None:
             with suppress(NotThere), writing():
@@ -174,8 +136,7 @@ class Odoo:
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, and settle them all; returns those that Odoo refuses to post."""
-        self._must_write()
-        company = await self._ready()
+        company = await self._writable()
         books = company.books
         standing = await books.look_up(accounting_entry_ids)
         drafts = [one for one in standing.values() if one.state is EntryState.DRAFT]
@@ -200,8 +161,7 @@ class Odoo:
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Write drafts anew, in place, one outcome each in their order."""
-        self._must_write()
-        company = await self._ready()
+        company = await self._writable()
         outcomes: list[Outcome] = []
         with writing():
             for entry in entries:
@@ -211,42 +171,16 @@ class Odoo:
 
     async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
         """Take back posted entries by others on that day; returns those that cannot be."""
-        self._must_write()
-        company = await self._ready()
+        company = await self._writable()
         with writing():
             return await company.changes.reverse(entries, day)
-
-    async def note_answers(self, answers: Sequence[Answer]) -> None:
-        """Nothing: Odoo keeps no history of what Pleo was told."""
 
     def link(self, external_id: str) -> str:
         """Where Odoo's web client shows a move."""
         version = self._client.version if self._client is not None else 0
         return link_to(self._base_url, external_id, version or NEWEST_LINKS)
 
-    async def finish_job(self) -> Sequence[str]:
-        """Nothing: Odoo derives what it shows by itself."""
-        return ()
-
-    async def close(self) -> None:
-        """Leave the connections; may be called twice."""
-        client, self._client, self._company = self._client, None, None
-        if client is not None:
-            await client.aclose()
-
-    def _opened(self) -> OdooClient:
-        if self._client is None:
-            raise RuntimeError("Odoo is not open")
-        return self._client
-
-    def _must_write(self) -> None:
-        if self._dry_run:
-            raise RuntimeError("nothing is recorded in a dry run")
-
-    async def _ready(self) -> _Company:
-        return self._company or await self._read_company()
-
-    async def _read_company(self) -> _Company:
+    async def _read_books(self) -> _Company:
         client = self._opened()
         row = await look_at_server(client, self._company_name)
         directory = await load_directory(client, row)
@@ -256,14 +190,13 @@ class Odoo:
         most = self._max_attachment_bytes
         recorder = Recorder(books, system="Odoo", batch=BATCH, max_attachment_bytes=most)
         changes = Changes(client, directory, reader, books, self._minor_units)
-        self._company = _Company(directory, books, settlements, recorder, changes)
-        return self._company
+        return _Company(directory, books, settlements, recorder, changes)
 
     async def _with_locks_of_now(self, company: _Company) -> _Company:
         """The same with the lock dates read anew: Odoo takes drafts on locked days, and moves what it posts."""
         directory = replace(company.directory, locks=await company.books.locks())
-        self._company = replace(company, directory=directory)
-        return self._company
+        self._books = replace(company, directory=directory)
+        return self._books
 
     def _without_repetitions(
         self, company: _Company, entries: Sequence[Entry], places: Sequence[int]

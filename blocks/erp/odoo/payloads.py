@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Attachment, Bill, Document, DocumentKind, Entry, JournalEntry, Line
-from blocks.erp.odoo.directory import Currency, Directory, Tax, TaxPart, in_digits
+from blocks.erp.odoo.directory import Directory, Tax, TaxPart
 from blocks.erp.odoo.kept import FILE_NAME, Kept, Written, kept_of
 from blocks.erp.odoo.names import MoveName, MoveRole, origin_of
+from blocks.erp.remote.checks import is_invoice
+from blocks.erp.remote.names import Currency
 from blocks.text import one_line
 
 MAX_LINE_TEXT = 500
@@ -38,7 +39,6 @@ Cells = dict[str, str]
 """The cells of one row, by the name of their column."""
 
 _TAX_PART = "tax_repartition_line_id/.id"
-_PAYMENTS = {DocumentKind.PAYMENT, DocumentKind.REFUND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,6 @@ def kept_cells(name: MoveName, kept: Kept) -> Cells:
         "mimetype": "application/json",
         "description": text,
     }
-
-
-def is_invoice(entry: Bill, document: Document) -> bool:
-    """Whether a document becomes a vendor bill or refund: payments are entries, and so is a bill that nobody sent."""
-    return entry.vendor is not None and document.kind not in _PAYMENTS
 
 
 class _Maker:
@@ -311,7 +306,7 @@ class _Maker:
         return self._entry.details.due_date or self._invoice_day()
 
     def _written_number(self, minor: int, currency: Currency) -> str:
-        amount = amount_of(minor, currency, self._units)
+        amount = currency.amount_of(minor, self._units)
         assert amount is not None  # noqa: S101 - `check` refuses amounts that Odoo's currency has no digits for
         return f"{amount:f}"
 
@@ -323,11 +318,6 @@ def tax_part(tax: Tax, line: Line, cost: Line | None, *, refund: bool) -> TaxPar
     fitting = [part for part in parts if part.due == due] or list(parts)
     same = next((part for part in fitting if part.account == line.account.code), None)
     return same or (fitting[0] if fitting else None)
-
-
-def amount_of(minor: int, currency: Currency, units: MinorUnits) -> Decimal | None:
-    """Minor units of Pleo's as Odoo writes them, or None where its currency has fewer decimals."""
-    return in_digits(Decimal(units.number(minor, currency.code)), currency)
 
 
 def _ids(several: Iterable[int]) -> str:

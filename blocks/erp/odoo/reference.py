@@ -12,9 +12,7 @@ from blocks.erp.entries import Account, AccountKind, Vendor
 from blocks.erp.errors import ErpConfigurationError
 from blocks.erp.odoo.client import OdooClient, Row
 from blocks.erp.odoo.directory import (
-    Currency,
     Directory,
-    Journal,
     LedgerAccount,
     Locks,
     Tax,
@@ -33,13 +31,11 @@ from blocks.erp.reference import (
     rates_by_date,
 )
 from blocks.erp.remote.calls import NotAllowed
-from blocks.erp.remote.names import ByCode
+from blocks.erp.remote.names import ByCode, Currency, Journal, by_group, journal_uses, readable_name
 from blocks.erp.remote.pages import all_rows, pages_after_key
-from blocks.text import one_line
 
 PAGE = 1000
 _SYSTEM = "Odoo"
-_MAX_NAME = 120
 _RATES_DAYS = 400
 """How old a rate may be to be found by the first question; of currencies without one the last is asked for."""
 
@@ -92,7 +88,7 @@ class _Loader:
         }
         code = currency_codes[self._company["currency_id"]]
         if code not in currencies:
-            name = one_line(str(self._company["name"]), _MAX_NAME)
+            name = readable_name(self._company["name"], "the company")
             raise ErpConfigurationError(f"currency {code} of {name} is not active in Odoo: activate it there")
         rows = await self._account_rows()
         codes = {row["id"]: row["code"] for row in rows if row["code"]}
@@ -105,17 +101,14 @@ class _Loader:
         locks = await read_locks(self._client, self._id)
         vendors, partners = await self._vendors(accounts)
         rates = await self._rates(code, currencies, locks)
-        dimensions: dict[str, set[str]] = defaultdict(set)
-        for group, value in analytic:
-            dimensions[group].add(value)
         reference = Reference(
             roles=await self._roles(accounts),
-            journals=_journal_uses(journals),
+            journals=journal_uses(journals, _JOURNAL_TYPES),
             chart=Chart(
                 (one.account for one in accounts.values()), {str(one.id): code for code, one in accounts.items()}
             ),
             tax_codes=frozenset(taxes),
-            dimensions={group: frozenset(values) for group, values in dimensions.items()},
+            dimensions=by_group(analytic),
             vendors=Vendors(vendors),
             periods=_periods(locks),
             company_currency=code,
@@ -225,8 +218,7 @@ class _Loader:
             code = row["ref"] or str(row["id"])
             if partners.get(code) != row["id"]:
                 continue  # two have this reference: nobody could say which one is meant
-            name = one_line(row["name"] or "", _MAX_NAME) or code
-            vendor = Vendor(code, name, by_id.get(row["property_account_payable_id"]))
+            vendor = Vendor(code, readable_name(row["name"], code), by_id.get(row["property_account_payable_id"]))
             found.append(
                 KnownVendor(vendor, external_id=str(row["id"]), tax_number=row["vat"] or "", blocked=not row["active"])
             )
@@ -278,10 +270,9 @@ def _accounts(rows: Sequence[Row], currency_codes: Mapping[int, str]) -> ByCode[
 
 def _account(row: Row, currency_codes: Mapping[int, str]) -> LedgerAccount:
     kind = row["account_type"]
-    name = one_line(row["name"] or "", _MAX_NAME) or row["code"]
     return LedgerAccount(
         id=row["id"],
-        account=Account(row["code"], name, _KINDS[kind.partition("_")[0]]),
+        account=Account(row["code"], readable_name(row["name"], row["code"]), _KINDS[kind.partition("_")[0]]),
         payable=kind == "liability_payable",
         reconcile=bool(row["reconcile"]),
         currency=currency_codes.get(row["currency_id"]),
@@ -307,16 +298,6 @@ def _tax(id_: int, parts: Iterable[Row], codes: Mapping[int, str]) -> Tax:
         {refund: tuple(several) for refund, several in of_tax.items()},
         {refund: tuple(dict.fromkeys(several)) for refund, several in of_base.items()},
     )
-
-
-def _journal_uses(journals: Mapping[str, Journal]) -> dict[JournalUse, str]:
-    """The journal for each use, where there is but one of its type."""
-    found = {}
-    for use, type_ in _JOURNAL_TYPES.items():
-        codes = [code for code, journal in journals.items() if journal.type == type_]
-        if len(codes) == 1:
-            found[use] = codes[0]
-    return found
 
 
 def _periods(locks: Locks) -> Periods:

@@ -8,7 +8,7 @@ from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError
 from blocks.erp.odoo.client import OdooClient, Row
 from blocks.erp.odoo.names import MODEL
 from blocks.erp.remote.calls import CallRefused, NotAllowed
-from blocks.text import one_line
+from blocks.erp.remote.names import only_company
 
 _RIGHTS = (
     (MODEL, "create"),
@@ -17,7 +17,6 @@ _RIGHTS = (
     ("account.account", "read"),
     ("ir.attachment", "create"),
 )
-_MAX_NAME = 80
 _MOST_COMPANIES = 1000
 
 
@@ -41,18 +40,7 @@ async def look_at_server(client: OdooClient, company_name: str) -> Row:
 async def _company(client: OdooClient, name: str) -> Row:
     fields = ("name", "currency_id")
     rows = await client.search_read("res.company", [], fields, limit=_MOST_COMPANIES)
-    named = [row for row in rows if row["name"] == name] if name else rows
-    if len(named) == 1:  # of one name Odoo has no two
-        return named[0]
-    there = ", ".join(one_line(str(row["name"]), _MAX_NAME) for row in rows[:10]) or "none"
-    if name:
-        text = (
-            f"the user may enter no company {name} in Odoo, but these: {there}. Check the company in the settings, or "
-        )
-        text += "add it to the user's allowed companies in Odoo"
-    else:
-        text = f"the user may enter several companies in Odoo ({there}): name one in the settings"
-    raise ErpConfigurationError(text, ConfigurationProblem.INVALID if name else ConfigurationProblem.MISSING)
+    return only_company(name, [(str(row["name"]), row) for row in rows], "Odoo")
 
 
 async def _require(client: OdooClient, model: str, operation: str) -> None:

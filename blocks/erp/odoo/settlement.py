@@ -1,8 +1,6 @@
 """Bills and payments in Odoo that belong together, and settling them: their payable lines are reconciled.
 
-Those of one expense belong together. Of several expenses they find each other by vendor, currency, payable account and
-invoice number, which both have as their reference. Only moves of ours are ever settled, and only where what is open
-comes to nothing, and does so in one way only (`blocks.erp.settlement`).
+Which do is told in `blocks.erp.remote.payables`. Bills and payments have the invoice's number as their reference.
 
 Where they were booked at two rates, Odoo itself books what is left in the company's currency when it reconciles: in its
 journal for exchange differences, on its account for gains or for losses, at the end of the later one's month. It does
@@ -12,21 +10,18 @@ so here where the settings name that very account; else they stay open, and it i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind, EntryState, Recorded
 from blocks.erp.odoo.client import OdooClient, Row
-from blocks.erp.odoo.directory import Directory, in_digits
+from blocks.erp.odoo.directory import Directory
 from blocks.erp.odoo.moves import Move, MoveReader, Standing
 from blocks.erp.odoo.names import external_id
 from blocks.erp.remote.calls import CallRefused
-from blocks.erp.settlement import SETTLED_BY, settled_together
+from blocks.erp.remote.payables import InvoiceGroup, Payable, counterparts, groups_of, to_settle
 
-OTHER_SIDE = {**SETTLED_BY, **{payment: bill for bill, payment in SETTLED_BY.items()}}
-"""The kind of document on the other side of each: payments for bills, bills for payments."""
-
-_MAX_COUNTERPARTS = 20
 _LINES = "account.move.line"
 
 
@@ -39,41 +34,14 @@ class ExchangeAccounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """What bills and payments share that may settle each other; `number` is the invoice's, empty without one."""
+class OdooPayable(Payable):
+    """A bill or a payment of the expense `entry`; `worth` is what is owed by it in the company's currency."""
 
-    partner: int | None
-    currency: int
-    account: int
-    number: str
+    entry: str = ""
+    worth: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Payable:
-    """A bill or a payment as it stands.
-
-    `owed` is by how much it raises what is owed to the vendor, in its currency, `worth` the same in the company's.
-    `line` is its payable line, None where there are several. `stays_open` tells that no payment of it will ever come.
-    """
-
-    entry: str
-    external_id: str
-    kind: DocumentKind
-    owed: Decimal
-    worth: Decimal
-    group: Group
-    posted: bool
-    settled: bool
-    line: int | None
-    stays_open: bool
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be settled now."""
-        return self.posted and not self.settled and self.line is not None and self.owed != 0
-
-
-Together = tuple[Payable, ...]
+Together = tuple[OdooPayable, ...]
 
 
 class Settlements:
@@ -91,10 +59,10 @@ class Settlements:
     async def told(self, standing: Mapping[str, Standing]) -> dict[str, Recorded]:
         """The entries as they are reported, with their counterparts."""
         own = {id_: self._payables(one) for id_, one in standing.items()}
-        others = await self._of_groups({one.group for several in own.values() for one in several if one.group.number})
+        others = await self._of_groups(groups_of(own.values()))
         why = {
             payable.entry: text
-            for together in self._together(list(own.values()), others)
+            for together in to_settle(own.values(), others)
             if (text := self._obstacle(together))
             for payable in together
         }
@@ -106,22 +74,9 @@ class Settlements:
         What Odoo refuses to reconcile stays open, and `told` tells so.
         """
         own = [self._payables(one) for one in standing if one.state is EntryState.POSTED]
-        waiting = {one.group for several in own if len(several) == 1 for one in several if one.group.number}
-        for together in self._together(own, await self._of_groups(waiting)):
+        for together in to_settle(own, await self._of_groups(groups_of(own, alone=True))):
             if not self._obstacle(together):
                 await self._reconcile(together)
-
-    def _together(self, own: Sequence[Sequence[Payable]], others: Sequence[Payable]) -> list[Together]:
-        """What comes to nothing together and is open: the documents of one entry, else those of one group."""
-        sets = [several for several in own if len(several) > 1 and len({one.group.account for one in several}) == 1]
-        for group in {one.group for one in others}:
-            sets.append([one for one in others if one.group == group and one.is_open and not one.stays_open])
-        return [
-            together
-            for several in sets
-            if all(one.is_open for one in several)
-            for together in settled_together((one, one.kind, one.owed) for one in several)
-        ]
 
     def _obstacle(self, together: Together) -> str:
         """Why they cannot be settled; empty where they can."""
@@ -134,19 +89,17 @@ class Settlements:
         if named and named == odoos:
             return ""
         own = self._directory.currency
-        text = f"{in_digits(abs(left), own)} {own.code} of exchange {kind} would be left"
+        text = f"{own.exactly(abs(left))} {own.code} of exchange {kind} would be left"
         if not odoos:
             return f"{text}, for which Odoo has no account: choose one in its settings of accounting"
         return f"{text}, which Odoo books on {odoos}: set exchange_{kind}_account to that, or choose another in Odoo"
 
     async def _reconcile(self, together: Together) -> None:
         lines = [one.line for one in together if one.line is not None]
-        try:
+        with suppress(CallRefused):  # another writer was faster, or somebody settled it otherwise
             await self._client.call(_LINES, "reconcile", lines, changes=True)
-        except CallRefused:  # another writer was faster, or somebody settled it otherwise: `told` says what is open
-            return
 
-    async def _of_groups(self, groups: Collection[Group]) -> list[Payable]:
+    async def _of_groups(self, groups: Collection[InvoiceGroup]) -> list[OdooPayable]:
         """All bills and payments of ours that are alone in their entry and belong to one of these groups."""
         if not groups:
             return []
@@ -158,7 +111,7 @@ class Settlements:
         ]
         return [one for one in alone if one.group in groups]
 
-    def _payables(self, standing: Standing) -> list[Payable]:
+    def _payables(self, standing: Standing) -> list[OdooPayable]:
         """The bills and payments of an entry, the main one first; of an entry that is none of these there are none."""
         kept = standing.kept
         if kept is None or not kept.documents or len(kept.documents) != len(standing.moves):
@@ -171,19 +124,19 @@ class Settlements:
                 made.append(payable)
         return made
 
-    def _payable(self, move: Move, kind: DocumentKind, number: str, *, stays_open: bool) -> Payable | None:
+    def _payable(self, move: Move, kind: DocumentKind, number: str, *, stays_open: bool) -> OdooPayable | None:
         lines = self._owing_lines(move)
         if not lines:
             return None
         first = lines[0]
         partner = first["partner_id"] or None
-        return Payable(
+        return OdooPayable(
             entry=move.name.accounting_entry_id,
             external_id=external_id(move.id),
             kind=kind,
             owed=-sum((Decimal(line["amount_currency"]) for line in lines), Decimal(0)),
             worth=-sum((Decimal(line["balance"]) for line in lines), Decimal(0)),
-            group=Group(partner, first["currency_id"], first["account_id"], number if partner else ""),
+            group=InvoiceGroup(partner, first["currency_id"], first["account_id"], number if partner else ""),
             posted=move.state is EntryState.POSTED,
             settled=move.state is EntryState.POSTED and all(line["reconciled"] for line in lines),
             line=first["id"] if len(lines) == 1 else None,
@@ -199,16 +152,5 @@ class Settlements:
         recorded = self._reader.recorded(standing)
         if not own:
             return recorded
-        settled = all(one.settled or (one.posted and not one.owed) for one in own)
-        recorded = replace(recorded, settled=settled, open_because="" if settled else why)
-        if len(own) > 1:
-            stuck = not settled and all(one.posted for one in own)
-            return replace(recorded, counterparts=(own[1].external_id,) if stuck else ())
-        first = own[0]
-        names = {
-            one.external_id
-            for one in others
-            if first.group.number and one.group == first.group and one.kind is OTHER_SIDE[first.kind]
-        }
-        ordered = sorted(names, key=lambda name: (len(name), name))
-        return replace(recorded, counterparts=tuple(ordered[:_MAX_COUNTERPARTS]))
+        names, settled = counterparts(own, others)
+        return replace(recorded, counterparts=names, settled=settled, open_because="" if settled else why)

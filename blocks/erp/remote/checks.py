@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from blocks.erp.base import Capabilities
-from blocks.erp.entries import Bill, Entry, JournalEntry, Line
+from blocks.erp.currencies import MinorUnits
+from blocks.erp.entries import Bill, Document, DocumentKind, Entry, JournalEntry, Line
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.reference import JOURNAL_USES, JournalUse, Reference, check_names
+from blocks.erp.remote.names import ByCode, Currency, Journal
 
 Finding = tuple[RefusalKind, str, str]
 """Kind, subject and message of a refusal."""
@@ -106,3 +111,73 @@ def check_journals(entry: Entry) -> Finding | None:
         if not journal:
             return RefusalKind.MISSING_JOURNAL, use.value, f"no journal is set up for {use.value.replace('_', ' ')}"
     return None
+
+
+# What systems check that know their currencies, journals and accounts by code (`blocks.erp.remote.names`)
+
+
+def with_reason(refused: Refused, *, accounts: Mapping[str, object], taxes: Mapping[str, object]) -> Refused:
+    """The same with what the system has in place of a code that leads nowhere: an archived one, or two of it."""
+    names = {RefusalKind.UNKNOWN_ACCOUNT: accounts, RefusalKind.UNKNOWN_TAX_CODE: taxes}
+    known = names.get(refused.kind)
+    return replace(refused, message=known.why_not(refused.subject)) if isinstance(known, ByCode) else refused
+
+
+def is_invoice(entry: Bill, document: Document) -> bool:
+    """Whether a document becomes a vendor's invoice: payments are entries, and so is a bill that nobody sent."""
+    return entry.vendor is not None and document.kind in {DocumentKind.BILL, DocumentKind.CREDIT_NOTE}
+
+
+def is_invoiced(entry: Entry) -> bool:
+    """Whether a vendor's invoice is among the documents of the entry."""
+    return isinstance(entry, Bill) and any(is_invoice(entry, document) for document in entry.documents)
+
+
+def check_digits(
+    entry: Entry, currencies: Mapping[str, Currency], own: Currency, units: MinorUnits, system: str
+) -> Finding | None:
+    """A currency that is not there, amounts with more decimals than it has, or without their worth in the company's."""
+    currency = currencies.get(entry.currency)
+    if currency is None:
+        return RefusalKind.OTHER, entry.currency, f"{system} has no active currency {entry.currency}: activate it there"
+    for line in entry.all_lines:
+        amounts = [(line.amount_minor, currency)]
+        if currency.code != own.code:
+            if line.company_minor is None:
+                return RefusalKind.UNBALANCED, entry.currency, f"the amount in {own.code} is missing"
+            amounts.append((line.company_minor, own))
+        for minor, of in amounts:
+            if of.amount_of(minor, units) is None:
+                shown = units.amount(minor, of.code)
+                return RefusalKind.OTHER, shown, f"{shown} has more decimals than {system} keeps of {of.code}"
+    return None
+
+
+def check_journal_types(
+    entry: Entry, journals: Mapping[str, Journal], invoices_go_to: str, system: str
+) -> Finding | None:
+    """A journal that is not there, or that takes no invoices where the entry has one."""
+    for use, code in journals_of(entry):
+        journal = journals.get(code)
+        if journal is None:
+            why = journals.why_not(code) if isinstance(journals, ByCode) else f"{system} has no journal {code}"
+            return RefusalKind.MISSING_JOURNAL, code or use.value, why
+        of_invoices = use in {JournalUse.BILLS, JournalUse.CREDIT_NOTES} and is_invoiced(entry)
+        if of_invoices and journal.type != invoices_go_to:
+            needed = invoices_go_to.capitalize()
+            text = f"Journal {code} is not of type {needed} in {system}, and vendors' bills need one that is."
+            return RefusalKind.OTHER, code, text
+    return None
+
+
+def not_payable(entry: Bill, system: str) -> Finding:
+    """The payable account of a bill is of another type."""
+    code = entry.payable.code
+    text = f"Account {code} is not of type Payable in {system}: choose another for accounts payable."
+    return RefusalKind.OTHER, code, text
+
+
+def takes_only(code: str, currency: str, entry: Entry, system: str) -> Finding:
+    """An account takes only one currency, and it is not the entry's."""
+    text = f"Account {code} takes only {currency} in {system}, and the expense is in {entry.currency}: choose another."
+    return RefusalKind.OTHER, code, text

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from blocks.erp.entries import Attachment, NotAttached
-from blocks.erp.errors import ErpOutcomeUnknown
+from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
 from blocks.erp.remote.calls import CallRefused, NotThere, TooLarge
 
 
@@ -74,6 +74,13 @@ async def unfit(files: Sequence[Attachment], max_bytes: int) -> list[NotAttached
     """Those of the files that the system need not even be asked about."""
     contents = [await content_of(one, max_bytes) for one in files]
     return [one for one in contents if isinstance(one, NotAttached)]
+
+
+def refused_for(id_: str, not_attached: Sequence[NotAttached]) -> Refused:
+    """The refusal of an entry that must have its files, for the first that could not be attached."""
+    first = not_attached[0]
+    kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
+    return Refused(id_, kind, f"file {first.number}", first.message)
 
 
 async def content_of(file: Attachment, max_bytes: int) -> bytes | NotAttached:

@@ -15,7 +15,7 @@ from blocks.erp.base import Outcome
 from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpOutcomeUnknown, ErpRateLimited, RefusalKind, Refused
 from blocks.erp.remote.calls import CallRefused, NotThere, writing
-from blocks.erp.remote.receipts import unfit
+from blocks.erp.remote.receipts import refused_for, unfit
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,6 +78,10 @@ class _Pending(Generic[S]):
     def id_(self) -> str:
         return self.entry.accounting_entry_id
 
+    def refuse_for_files(self) -> None:
+        if self.not_attached:
+            self.refused = refused_for(self.id_, self.not_attached)
+
 
 class Recorder(Generic[S]):
     """Records entries in `books`, `batch` of them in one write, receipts of at most `max_attachment_bytes` each."""
@@ -115,7 +119,7 @@ class Recorder(Generic[S]):
         for one in batch:
             if one.entry.attachments_required:
                 one.not_attached = await unfit(one.entry.attachments, self._max_attachment_bytes)
-                self._refuse_for_files(one)
+                one.refuse_for_files()
         batch = [one for one in batch if one.refused is None]
         stands = await self._books.look_up([one.id_ for one in batch])
         for one in batch:
@@ -169,7 +173,7 @@ class Recorder(Generic[S]):
         if one.entry.attachments and one.standing is not None:
             one.not_attached = await self._books.attach(one.standing, one.entry.attachments)
             if one.entry.attachments_required:
-                self._refuse_for_files(one)
+                one.refuse_for_files()
             if one.refused is not None:
                 await self._take_back(one, one.refused)
 
@@ -229,13 +233,6 @@ class Recorder(Generic[S]):
                 pass
             except CallRefused as error:
                 one.refused = replace(why, message=f"{why.message} It could not be taken back: {error}")
-
-    @staticmethod
-    def _refuse_for_files(one: _Pending[S]) -> None:
-        if one.not_attached:
-            first = one.not_attached[0]
-            kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
-            one.refused = Refused(one.id_, kind, f"file {first.number}", first.message)
 
     def _outcome(self, one: _Pending[S]) -> Outcome:
         if one.refused is not None:

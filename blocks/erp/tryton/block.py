@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from blocks.erp.base import Erp
 from blocks.erp.block import ErpBlock
 from blocks.erp.codes import Count, OptionalText
-from blocks.erp.remote.client import is_http_url
+from blocks.erp.remote.form import DatabaseName, Key, address_like, not_readable
 from blocks.erp.tryton import Tryton
 from blocks.erp.tryton.client import Login, TrytonClient
-from blocks.web_address import is_unencrypted, usable_base_url
 
 _EXAMPLE = "https://tryton.example.com"
-_DATABASE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
 class TrytonServer(BaseModel):
     """Where Tryton is and how it is entered. As a base beside `ErpBlock` it puts them first in the form."""
 
-    base_url: str = Field(
+    base_url: Annotated[str, address_like(_EXAMPLE)] = Field(
         title="Tryton address",
         description=f"Where the Tryton server answers, without the database, such as {_EXAMPLE}.",
     )
-    database: str = Field(title="Database", description="The name of the database, such as acme.")
-    application_key: SecretStr = Field(
+    database: DatabaseName = Field(title="Database", description="The name of the database, such as acme.")
+    application_key: Key = Field(
         title="Application key",
         description="The key of a user application of type REST. In Tryton the user makes it in the preferences "
         "(Applications), and an administrator validates it.",
@@ -55,27 +52,6 @@ class TrytonServer(BaseModel):
         description="Allow an address that begins with http:// and is not this machine's. The key and the password "
         "travel readable then: for a network that nobody else is on.",
     )
-
-    @field_validator("base_url")
-    @classmethod
-    def _usable_url(cls, value: str) -> str:
-        return usable_base_url(value, example=_EXAMPLE, is_http_url=is_http_url, plain_http=True)
-
-    @field_validator("database")
-    @classmethod
-    def _name_of_a_database(cls, value: str) -> str:
-        name = value.strip()
-        if not _DATABASE.fullmatch(name) or not name.strip("."):
-            raise ValueError("it is the name of a database: letters, digits, underscores, dots and dashes")
-        return name
-
-    @field_validator("application_key")
-    @classmethod
-    def _readable_key(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value().strip()
-        if not key or not (key.isascii() and key.isprintable()) or " " in key:
-            raise ValueError("it is empty, or holds characters that no key has")
-        return SecretStr(key)
 
 
 class TrytonSettings(ErpBlock, TrytonServer):
@@ -119,10 +95,7 @@ class TrytonSettings(ErpBlock, TrytonServer):
 
     @model_validator(mode="after")
     def _fit_together(self) -> TrytonSettings:
-        if not self.plain_http and is_unencrypted(self.base_url):
-            raise ValueError(
-                "plain http would send the key readable over the network: use https, or allow it with plain_http"
-            )
+        not_readable(self.base_url, plain_http=self.plain_http)
         if bool(self.user) != bool(self.password.get_secret_value()):
             raise ValueError("give both a user and a password, or neither")
         return self

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 
 from blocks.erp.entries import Account
 from blocks.erp.reference import Reference
+from blocks.erp.remote.names import Currency, Journal
 
 BILLS_MODULE = "account_invoice"
 """The module of Tryton's that keeps supplier invoices."""
-
-
-@dataclass(frozen=True, slots=True)
-class Currency:
-    """A currency of Tryton's; `digits` are its decimals there."""
-
-    id: int
-    code: str
-    digits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +47,6 @@ class Party:
 
     id: int
     address_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Journal:
-    """A journal; `type` is Tryton's (`general`, `expense`, `cash` …)."""
-
-    id: int
-    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +91,3 @@ class Directory:
     def period(self, day: date) -> AccountingPeriod | None:
         """The open period that a day lies in."""
         return next((one for one in self.periods if one.is_open and one.first <= day <= one.last), None)
-
-
-def in_digits(amount: Decimal, currency: Currency) -> Decimal | None:
-    """The amount with exactly the currency's decimals, or None where it has more."""
-    unit = Decimal(1).scaleb(-currency.digits)
-    if amount % unit:
-        return None
-    return amount.quantize(unit)

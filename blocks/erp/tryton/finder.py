@@ -71,9 +71,7 @@ class Finder:
             self._client, self._directory, {id_: found[id_] for id_ in entries}, by_module=self._by_module
         )
         return {
-            id_: replace(entry, counterparts=together[id_].counterparts, settled=together[id_].settled)
-            if id_ in together
-            else entry
+            id_: replace(entry, counterparts=together[id_][0], settled=together[id_][1]) if id_ in together else entry
             for id_, entry in entries.items()
         }
 

@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from blocks.erp.currencies import MinorUnits, in_own_digits
-from blocks.erp.entries import Bill, Document, DocumentKind, Entry, EntryState, JournalEntry, Line
+from blocks.erp.entries import Bill, Document, Entry, EntryState, JournalEntry, Line
+from blocks.erp.remote.checks import is_invoice
+from blocks.erp.remote.names import Currency
 from blocks.erp.tryton.client import Row
-from blocks.erp.tryton.directory import Currency, Directory, TaxPart, in_digits
+from blocks.erp.tryton.directory import Directory, TaxPart
 from blocks.erp.tryton.records import PAID_ELSEWHERE, PAYMENTS, Model, RecordKey, RecordRole, Statement, payment_text
 from blocks.text import one_line
 
@@ -41,11 +43,6 @@ class EntryPayload:
 def payload_of(entry: Entry, directory: Directory, units: MinorUnits) -> EntryPayload:
     """The records of an entry that `check` has found nothing wrong with."""
     return _Maker(entry, directory, units).make()
-
-
-def is_invoice(entry: Bill, document: Document) -> bool:
-    """Whether a document becomes a supplier invoice: payments are moves, and so is a bill that nobody sent."""
-    return entry.vendor is not None and document.kind in {DocumentKind.BILL, DocumentKind.CREDIT_NOTE}
 
 
 class _Maker:
@@ -94,16 +91,12 @@ class _Maker:
     def _move_lines(self, lines: tuple[Line, ...], statement: bool, document: Document | None) -> Iterator[Row]:
         told = not statement
         last_cost: Line | None = None
-        payable = self._entry.payable.code if isinstance(self._entry, Bill) else None
+        bill = self._entry if isinstance(self._entry, Bill) else None
+        payable, number = (bill.payable.code, bill.invoice_number) if bill is not None else (None, "")
         for place, line in enumerate(lines):
             text = line.text or self._entry.description
-            if (
-                document is not None
-                and document.kind in PAYMENTS
-                and isinstance(self._entry, Bill)
-                and line.account.code == payable
-            ):
-                text = self._payment_text(document.kind, self._entry)
+            if document is not None and document.kind in PAYMENTS and line.account.code == payable:
+                text = payment_text(document.kind, number) if number else self._entry.description
             if not told and (line.counter or place == len(lines) - 1):
                 text, told = self._statement_text(), True
             yield self._move_line(line, text, last_cost)
@@ -210,10 +203,6 @@ class _Maker:
                 "manual": True,
             }
 
-    @staticmethod
-    def _payment_text(kind: DocumentKind, entry: Bill) -> str:
-        return payment_text(kind, entry.invoice_number) if entry.invoice_number else entry.description
-
     def _party_id(self) -> int:
         vendor = self._entry.vendor if isinstance(self._entry, Bill) else None
         assert vendor is not None  # noqa: S101 - `check` refuses lines that lack a party
@@ -241,14 +230,9 @@ class _Maker:
         return self._decimal(minor, self._directory.currency)
 
     def _decimal(self, minor: int, currency: Currency) -> Decimal:
-        amount = amount_of(minor, currency, self._units)
+        amount = currency.amount_of(minor, self._units)
         assert amount is not None  # noqa: S101 - `check` refuses amounts that Tryton's currency has no digits for
         return amount
-
-
-def amount_of(minor: int, currency: Currency, units: MinorUnits) -> Decimal | None:
-    """Minor units of Pleo's as Tryton writes them, or None where its currency has fewer decimals."""
-    return in_digits(Decimal(units.number(minor, currency.code)), currency)
 
 
 def _details(entry: Entry) -> str:

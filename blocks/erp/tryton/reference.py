@@ -25,22 +25,18 @@ from blocks.erp.reference import (
     Vendors,
     rates_by_date,
 )
-from blocks.erp.remote.names import ByCode
+from blocks.erp.remote.names import ByCode, Currency, Journal, by_group, journal_uses, readable_name
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import (
     BILLS_MODULE,
     AccountingPeriod,
     AnalyticAccount,
-    Currency,
     Directory,
-    Journal,
     LedgerAccount,
     Party,
     TaxPart,
 )
-from blocks.text import one_line
 
-_MAX_NAME = 120
 _TAX_FIELDS = ("name", "parent", "type", "rate", "amount", "invoice_account.code", "credit_note_account.code")
 
 
@@ -87,7 +83,7 @@ class _Loader:
         return replace(directory, reference=await self._reference(directory, vendors, rates))
 
     def _name(self) -> str:
-        return one_line(str(self._company["party"]["name"]), _MAX_NAME)
+        return readable_name(self._company["party"]["name"], "")
 
     async def _currencies(self) -> Mapping[str, Currency]:
         rows = await self._client.search_all("currency.currency", [], ("code", "digits"))
@@ -155,7 +151,7 @@ class _Loader:
             numbers = [one["code"] for one in row["identifiers"] or () if one["code"]]
             vendor = Vendor(
                 row["code"],
-                one_line(row["name"] or "", _MAX_NAME) or row["code"],
+                readable_name(row["name"], row["code"]),
                 payable.account if payable is not None else None,
             )
             vendors.append(
@@ -186,18 +182,15 @@ class _Loader:
 
     async def _reference(self, directory: Directory, vendors: tuple[KnownVendor, ...], rates: Rates) -> Reference:
         accounts = directory.accounts
-        dimensions: dict[str, set[str]] = defaultdict(set)
-        for group, code in directory.analytic:
-            dimensions[group].add(code)
         return Reference(
             roles=await self._roles(accounts),
-            journals=_journal_uses(directory.journals),
+            journals=journal_uses(directory.journals, _JOURNAL_TYPES),
             chart=Chart(
                 (one.account for one in accounts.values()),
                 {str(one.id): code for code, one in accounts.items()},
             ),
             tax_codes=frozenset(directory.taxes),
-            dimensions={group: frozenset(codes) for group, codes in dimensions.items()},
+            dimensions=by_group(directory.analytic),
             vendors=Vendors(vendors),
             periods=Periods([Period(one.first, one.last, one.is_open) for one in directory.periods]),
             company_currency=directory.currency.code,
@@ -238,7 +231,7 @@ def _account(row: Row) -> LedgerAccount:
         meaning = AccountKind.ASSET if kind["assets"] else AccountKind.LIABILITY
     return LedgerAccount(
         id=row["id"],
-        account=Account(row["code"], one_line(row["name"] or "", _MAX_NAME) or row["code"], meaning),
+        account=Account(row["code"], readable_name(row["name"], row["code"]), meaning),
         party_required=bool(row["party_required"]),
         reconcile=bool(row["reconcile"]),
         payable=bool(kind["payable"]),
@@ -260,13 +253,3 @@ _JOURNAL_TYPES = {
     JournalUse.CREDIT_NOTES: "expense",
     JournalUse.PAYMENTS: "cash",
 }
-
-
-def _journal_uses(journals: Mapping[str, Journal]) -> dict[JournalUse, str]:
-    """The journal for each use, where there is but one of its type."""
-    found = {}
-    for use, type_ in _JOURNAL_TYPES.items():
-        codes = [code for code, journal in journals.items() if journal.type == type_]
-        if len(codes) == 1:
-            found[use] = codes[0]
-    return found

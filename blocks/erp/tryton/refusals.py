@@ -5,22 +5,16 @@ Never by its words, which follow the user's language.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from blocks.erp.base import Capabilities
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Bill, Entry
 from blocks.erp.errors import RefusalKind, Refused
-from blocks.erp.reference import JournalUse
 from blocks.erp.remote import checks
 from blocks.erp.remote.calls import CallRefused
-from blocks.erp.remote.names import ByCode
 from blocks.erp.tryton.client import TrytonClient
 from blocks.erp.tryton.directory import BILLS_MODULE, Directory
-from blocks.erp.tryton.payloads import EntryPayload, amount_of, is_invoice
+from blocks.erp.tryton.payloads import EntryPayload
 from blocks.erp.tryton.records import Model, TrytonRecord
-
-_FOR_BILLS = {JournalUse.BILLS, JournalUse.CREDIT_NOTES}
 
 
 def check_entry(
@@ -29,18 +23,13 @@ def check_entry(
     """The first thing that is wrong with an entry, or None."""
     refused = checks.check_entry(entry, company_id=company_id, limits=limits, reference=directory.reference)
     if refused is not None:
-        return replace(refused, message=_reason(refused, directory) or refused.message)
-    finding = _check_period(entry, directory) or _check_currency(entry, directory, units)
+        return checks.with_reason(refused, accounts=directory.accounts, taxes=directory.taxes)
+    finding = _check_period(entry, directory)
+    finding = finding or checks.check_digits(entry, directory.currencies, directory.currency, units, "Tryton")
     finding = finding or (_check_bill(entry, directory) if isinstance(entry, Bill) else None)
-    finding = finding or _check_journals(entry, directory) or _check_accounts(entry, directory)
+    finding = finding or checks.check_journal_types(entry, directory.journals, "expense", "Tryton")
+    finding = finding or _check_accounts(entry, directory)
     return None if finding is None else Refused(entry.accounting_entry_id, *finding)
-
-
-def _reason(refused: Refused, directory: Directory) -> str | None:
-    """Why a code leads nowhere, where Tryton has more to say than that."""
-    names = {RefusalKind.UNKNOWN_ACCOUNT: directory.accounts, RefusalKind.UNKNOWN_TAX_CODE: directory.taxes}
-    known = names.get(refused.kind)
-    return known.why_not(refused.subject) if isinstance(known, ByCode) else None
 
 
 def _check_period(entry: Entry, directory: Directory) -> checks.Finding | None:
@@ -50,27 +39,10 @@ def _check_period(entry: Entry, directory: Directory) -> checks.Finding | None:
     return RefusalKind.CLOSED_PERIOD, day, f"The period of {day} is closed in Tryton, or there is none."
 
 
-def _check_currency(entry: Entry, directory: Directory, units: MinorUnits) -> checks.Finding | None:
-    currency = directory.currencies.get(entry.currency)
-    if currency is None:
-        return RefusalKind.OTHER, entry.currency, f"Tryton has no active currency {entry.currency}: add it there"
-    is_foreign = currency.code != directory.currency.code
-    for line in entry.all_lines:
-        if amount_of(line.amount_minor, currency, units) is None:
-            amount = units.amount(line.amount_minor, currency.code)
-            return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps of {currency.code}"
-        if is_foreign and line.company_minor is None:
-            return RefusalKind.UNBALANCED, entry.currency, f"the amount in {directory.currency.code} is missing"
-        if is_foreign and amount_of(line.company_minor or 0, directory.currency, units) is None:
-            amount = units.amount(line.company_minor or 0, directory.currency.code)
-            return RefusalKind.OTHER, amount, f"{amount} has more decimals than Tryton keeps"
-    return None
-
-
 def _check_bill(entry: Bill, directory: Directory) -> checks.Finding | None:
     if entry.vendor is None:
         return None
-    invoiced = entry_is_invoiced(entry)
+    invoiced = checks.is_invoiced(entry)
     if invoiced and not directory.invoices:
         text = f"Tryton keeps no bills: activate its module {BILLS_MODULE}."
         return RefusalKind.OTHER, entry.vendor.code, text
@@ -88,31 +60,8 @@ def _check_bill(entry: Bill, directory: Directory) -> checks.Finding | None:
             f"Vendor {entry.vendor.code} has no address in Tryton: add one to the party, as its bills need it.",
         )
     if not directory.accounts[entry.payable.code].payable:
-        return (
-            RefusalKind.OTHER,
-            entry.payable.code,
-            f"Account {entry.payable.code} is not of a payable type in Tryton: choose another for accounts payable.",
-        )
+        return checks.not_payable(entry, "Tryton")
     return None
-
-
-def _check_journals(entry: Entry, directory: Directory) -> checks.Finding | None:
-    for use, code in checks.journals_of(entry):
-        journal = directory.journals.get(code)
-        if journal is None:
-            return RefusalKind.MISSING_JOURNAL, code or use.value, f"Tryton has no journal {code}"
-        if use in _FOR_BILLS and entry_is_invoiced(entry) and journal.type != "expense":
-            return (
-                RefusalKind.OTHER,
-                code,
-                f"Journal {code} is not of type Expense in Tryton, and supplier invoices need one that is.",
-            )
-    return None
-
-
-def entry_is_invoiced(entry: Entry) -> bool:
-    """Whether a supplier invoice is among the records of the entry."""
-    return isinstance(entry, Bill) and any(is_invoice(entry, document) for document in entry.documents)
 
 
 def _check_accounts(entry: Entry, directory: Directory) -> checks.Finding | None:
@@ -129,13 +78,8 @@ def _check_accounts(entry: Entry, directory: Directory) -> checks.Finding | None
                 f"Account {code} takes only lines with a party in Tryton, and this entry has none: "
                 "choose another account, or take Party Required off this one.",
             )
-        if account.second_currency not in (None, entry.currency):
-            return (
-                RefusalKind.OTHER,
-                code,
-                f"Account {code} takes only {account.second_currency} in Tryton, and the expense is in "
-                f"{entry.currency}: choose another account.",
-            )
+        if account.second_currency is not None and account.second_currency != entry.currency:
+            return checks.takes_only(code, account.second_currency, entry, "Tryton")
     return None
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpLoginRefused, ErpUnavailable
 from blocks.erp.remote.calls import CallRefused, NotAllowed
+from blocks.erp.remote.names import only_company
 from blocks.erp.tryton.client import Row, TrytonClient
-from blocks.text import one_line
 
 MODULE_VERSION = 1
 """Of our module on the server; another one speaks another language."""
@@ -78,21 +78,8 @@ async def look_at_server(client: TrytonClient, company_name: str) -> Server:
 
 async def _company(client: TrytonClient, name: str) -> Row:
     rows = await client.search("company.company", [], ("party.name", "currency.code"))
-    rows = [row for row in rows if row["party"] and row["currency"]]
-    named = [row for row in rows if not name or row["party"]["name"] == name]
-    if len(named) == 1:
-        return named[0]
-    there = ", ".join(one_line(row["party"]["name"], 60) for row in rows) or "none"
-    if name:
-        problem = f"the key's user has no company {one_line(name, 60)} in Tryton" if not named else "two have that name"
-        raise ErpConfigurationError(
-            f"{problem} (there: {there}): correct the company in the settings, or add it to the user in Tryton",
-            ConfigurationProblem.INVALID,
-        )
-    raise ErpConfigurationError(
-        f"the key's user has more than one company in Tryton, or none ({there}): name one in the settings",
-        ConfigurationProblem.MISSING,
-    )
+    whole = [(row["party"]["name"], row) for row in rows if row["party"] and row["currency"]]
+    return only_company(name, whole, "Tryton")
 
 
 async def _check_rights(client: TrytonClient, modules: Iterable[str]) -> None:

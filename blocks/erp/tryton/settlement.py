@@ -1,20 +1,20 @@
 """Bills and payments in Tryton that belong together, and settling them: their payable lines are reconciled.
 
-Those of one expense belong together. Of several expenses they find each other by supplier, currency, payable account
-and invoice number, which bills have as their reference and payments in the text of their payable line. Only records of
-ours are ever settled, and only where the amounts are exactly opposite and there is no second one that it could be.
+Which do is told in `blocks.erp.remote.payables`. Bills have the invoice's number as their reference, payments in the
+text of their payable line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 from blocks.erp.entries import DocumentKind
 from blocks.erp.remote.calls import CallRefused
-from blocks.erp.settlement import SETTLED_BY, settled_pairs
+from blocks.erp.remote.payables import InvoiceGroup, Payable, counterparts, groups_of, to_settle
 from blocks.erp.tryton.client import Row, TrytonClient
 from blocks.erp.tryton.directory import Directory
 from blocks.erp.tryton.records import (
@@ -31,12 +31,7 @@ from blocks.erp.tryton.records import (
     read_statement,
 )
 
-OTHER_SIDE = {**SETTLED_BY, **{payment: bill for bill, payment in SETTLED_BY.items()}}
-"""The kind of document on the other side of each: payments for bills, bills for payments."""
-
 RECONCILIATION = "account.move.reconciliation"
-
-_MAX_COUNTERPARTS = 20
 
 Entries = Mapping[str, Mapping[RecordRole, TrytonRecord]]
 
@@ -51,37 +46,10 @@ _LINE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class InvoiceGroup:
-    """What a bill and a payment share that may settle each other; `number` is the invoice's, empty without one."""
+class TrytonPayable(Payable):
+    """A bill or a payment, and its day: `settle` reconciles on the later one."""
 
-    party: int | None
-    currency: int
-    account: int
-    number: str
-
-
-@dataclass(frozen=True, slots=True)
-class Payable:
-    """A bill or a payment as it stands.
-
-    `owed` is by how much it raises what is owed to the vendor, in its currency. `line` is its payable line, None where
-    there is none yet, or several. `stays_open` tells that no payment of it will ever come.
-    """
-
-    external_id: str
-    kind: DocumentKind
-    owed: Decimal
-    group: InvoiceGroup
-    day: date
-    posted: bool
-    settled: bool
-    line: int | None = None
-    stays_open: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be settled now."""
-        return self.posted and not self.settled and self.line is not None and self.owed != 0
+    day: date = date.min
 
 
 class PayableReader:
@@ -93,12 +61,14 @@ class PayableReader:
         self._by_module = by_module
         self._payable_ids = {one.id for one in directory.accounts.values() if one.payable}
 
-    async def of_entries(self, entries: Mapping[str, Mapping[RecordRole, TrytonRecord]]) -> dict[str, list[Payable]]:
+    async def of_entries(
+        self, entries: Mapping[str, Mapping[RecordRole, TrytonRecord]]
+    ) -> dict[str, list[TrytonPayable]]:
         """The bills and payments of each entry, the main one first, by accounting entry id."""
         records = [one for by_role in entries.values() for one in by_role.values()]
         invoices = [one.id for one in records if one.model is Model.INVOICE]
         moves = [one.id for one in records if one.model is Model.MOVE and self._may_owe(one)]
-        found: dict[str, Payable] = {}
+        found: dict[str, TrytonPayable] = {}
         if invoices:
             rows = await self._client.search(Model.INVOICE.value, [["id", "in", invoices]], self._invoice_fields())
             found |= {one.external_id: one for row in rows if (one := self._invoice(row)) is not None}
@@ -115,12 +85,12 @@ class PayableReader:
         }
         return {id_: several for id_, several in told.items() if several}
 
-    async def of_groups(self, groups: Collection[InvoiceGroup]) -> list[Payable]:
+    async def of_groups(self, groups: Collection[InvoiceGroup]) -> list[TrytonPayable]:
         """All bills and payments of ours that are alone in their entry and belong to one of these groups."""
         if not groups:
             return []
         numbers = sorted({group.number for group in groups})
-        parties = sorted({group.party for group in groups if group.party is not None})
+        parties = sorted({group.partner for group in groups if group.partner is not None})
         of_company = ["company", "=", self._directory.company_id]
         domain = [of_company, ["type", "=", "in"], ["party", "in", parties], ["reference", "in", numbers]]
         rows = await self._client.search(Model.INVOICE.value, domain, self._invoice_fields())
@@ -152,34 +122,34 @@ class PayableReader:
         key = read_key(row["description"])
         return key is not None and key.role is RecordRole.MAIN
 
-    def _invoice(self, row: Row) -> Payable | None:
+    def _invoice(self, row: Row) -> TrytonPayable | None:
         if row["state"] == "cancelled":
             return None
         told = read_statement(row["comment"])
         documents = told.documents if told is not None else ""
         lines: list[int] = row["lines_to_pay"] or []
-        return Payable(
+        return TrytonPayable(
             external_id(Model.INVOICE, row["id"]),
             DocumentKind.CREDIT_NOTE if row["total_amount"] < 0 else DocumentKind.BILL,
             row["total_amount"],
             InvoiceGroup(
                 row["party"], row["currency"], row["account"], "" if " and " in documents else row["reference"] or ""
             ),
-            row["accounting_date"] or row["invoice_date"],
+            day=row["accounting_date"] or row["invoice_date"],
             posted=row["state"] in POSTED_STATES,
             settled=row["state"] == "paid",
             line=lines[0] if len(lines) == 1 else None,
             stays_open=documents == PAID_ELSEWHERE,
         )
 
-    def _of_lines(self, rows: Sequence[Row]) -> dict[str, Payable]:
+    def _of_lines(self, rows: Sequence[Row]) -> dict[str, TrytonPayable]:
         """The payments that payable lines are of; a move with several of them can be settled by none of them."""
         by_move: dict[int, list[Row]] = {}
         for row in rows:
             by_move.setdefault(row["move"]["id"], []).append(row)
         return {external_id(Model.MOVE, id_): self._payment(id_, lines) for id_, lines in by_move.items()}
 
-    def _payment(self, move_id: int, rows: Sequence[Row]) -> Payable:
+    def _payment(self, move_id: int, rows: Sequence[Row]) -> TrytonPayable:
         first = rows[0]
         told = read_payment_text(first["description"])
         foreign = first["second_currency"]
@@ -187,7 +157,7 @@ class PayableReader:
         for row in rows:
             owed -= (row["amount_second_currency"] or 0) if foreign else row["debit"] - row["credit"]
         kind = told[0] if told is not None else DocumentKind.REFUND if owed > 0 else DocumentKind.PAYMENT
-        return Payable(
+        return TrytonPayable(
             external_id(Model.MOVE, move_id),
             kind,
             owed,
@@ -197,29 +167,22 @@ class PayableReader:
                 first["account"],
                 told[1] if told is not None else "",
             ),
-            first["move"]["date"],
+            day=first["move"]["date"],
             posted=first["move"]["state"] == "posted",
             settled=all(row["reconciliation"] for row in rows),
             line=first["id"] if len(rows) == 1 else None,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Counterparts:
-    """The other records of an entry's invoice, by external id, and whether nothing is open between them."""
-
-    counterparts: tuple[str, ...] = ()
-    settled: bool = False
-
-
 async def counterparts_of(
     client: TrytonClient, directory: Directory, entries: Entries, *, by_module: bool
-) -> dict[str, Counterparts]:
-    """What belongs to each of these entries, by accounting entry id; those with no bill and no payment are left out."""
+) -> dict[str, tuple[tuple[str, ...], bool]]:
+    """What belongs to each of these entries, and whether nothing is open between them, by accounting entry id; those
+    with no bill and no payment are left out."""
     reader = PayableReader(client, directory, by_module=by_module)
     own = await reader.of_entries(entries)
-    others = await reader.of_groups({one.group for several in own.values() for one in several if one.group.number})
-    return {id_: _counterparts(several, others) for id_, several in own.items() if several}
+    others = await reader.of_groups(groups_of(own.values()))
+    return {id_: counterparts(several, others) for id_, several in own.items()}
 
 
 async def settle(client: TrytonClient, directory: Directory, entries: Entries, *, by_module: bool) -> None:
@@ -229,42 +192,11 @@ async def settle(client: TrytonClient, directory: Directory, entries: Entries, *
     """
     reader = PayableReader(client, directory, by_module=by_module)
     own = await reader.of_entries(entries)
-    couples = [(several[0], several[1]) for several in own.values() if len(several) == 2 and _fit(several)]
-    waiting = {one.group for several in own.values() if len(several) == 1 for one in several if one.group.number}
-    candidates = [one for one in await reader.of_groups(waiting) if one.is_open and not one.stays_open]
-    for group in waiting:
-        couples += settled_pairs((one, one.kind, one.owed) for one in candidates if one.group == group)
-    for one, other in couples:
-        await _reconcile(client, directory, one, other)
-
-
-def _fit(couple: Sequence[Payable]) -> bool:
-    one, other = couple
-    return one.is_open and other.is_open and one.owed + other.owed == 0 and one.group.account == other.group.account
-
-
-async def _reconcile(client: TrytonClient, directory: Directory, one: Payable, other: Payable) -> None:
-    values = {
-        "company": directory.company_id,
-        "date": max(one.day, other.day),
-        "lines": [["add", [one.line, other.line]]],
-    }
-    try:
-        await client.create(RECONCILIATION, [values])
-    except CallRefused:
-        return  # two rates, an account that is not reconciled, or another writer was faster: `find` says what is open
-
-
-def _counterparts(own: Sequence[Payable], others: Iterable[Payable]) -> Counterparts:
-    """Those of one entry settle each other and wait for nobody; where Tryton did not settle them, they are named."""
-    settled = all(one.settled or not one.owed for one in own)
-    if len(own) > 1:
-        stuck = not settled and all(one.posted for one in own)
-        return Counterparts(tuple(one.external_id for one in own[1:]) if stuck else (), settled)
-    first = own[0]
-    names = {
-        one.external_id
-        for one in others
-        if first.group.number and one.group == first.group and one.kind is OTHER_SIDE[first.kind]
-    }
-    return Counterparts(tuple(sorted(names, key=lambda name: (len(name), name))[:_MAX_COUNTERPARTS]), settled)
+    for together in to_settle(own.values(), await reader.of_groups(groups_of(own.values(), alone=True))):
+        values = {
+            "company": directory.company_id,
+            "date": max(one.day for one in together),
+            "lines": [["add", [one.line for one in together]]],
+        }
+        with suppress(CallRefused):  # two rates, an account that is not reconciled, or another writer was faster
+            await client.create(RECONCILIATION, [values])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from blocks.erp.entries import Bill, NotAttached
 from blocks.erp.errors import ErpOutcomeUnknown, ErpRateLimited, ErpUnavailable, RefusalKind, Refused
 from blocks.erp.remote.calls import CallRefused, NotThere
-from blocks.erp.remote.receipts import unfit
+from blocks.erp.remote.receipts import refused_for, unfit
 from blocks.erp.tryton.attachments import attach
 from blocks.erp.tryton.claims import NextStep, Writer, decide
 from blocks.erp.tryton.client import TrytonClient
@@ -68,9 +68,7 @@ class PendingEntry:
 
     def refuse_for_files(self) -> None:
         """Refuse the entry for the first file that could not be attached."""
-        first = self.not_attached[0]
-        kind = RefusalKind.ATTACHMENT_TOO_LARGE if first.too_large else RefusalKind.ATTACHMENT_REFUSED
-        self.refused = Refused(self.id_, kind, f"file {first.number}", first.message)
+        self.refused = refused_for(self.id_, self.not_attached)
 
     @property
     def is_bill(self) -> bool:

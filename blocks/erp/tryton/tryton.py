@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 from blocks.erp.base import Capabilities, Outcome, Writers, reverses_nothing
-from blocks.erp.currencies import MinorUnits
-from blocks.erp.entries import Answer, Attachment, Entry, EntryState, NotAttached, Recorded
+from blocks.erp.entries import Attachment, Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpRateLimited, RefusalKind, Refused
-from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Reference
+from blocks.erp.remote.adapter import RemoteErp, told_before
 from blocks.erp.remote.calls import NotThere, writing
 from blocks.erp.tryton.attachments import attach
 from blocks.erp.tryton.claims import Writer
@@ -47,38 +47,17 @@ class _Books:
     refusals: Refusals
 
 
-class Tryton:
-    """Companies of one Tryton database.
+class Tryton(RemoteErp[TrytonClient, _Books]):
+    """Companies of one Tryton database, whose name makes the links."""
 
-    `connect` makes a client of it. `company` is the name of the company in Tryton, `companies` that of single Pleo
-    companies, by id; where neither gives a name it is the only one that the user has. `base_url` and `database` make
-    the links.
-    """
+    system = "Tryton"
 
     def __init__(
-        self,
-        connect: Callable[[], TrytonClient],
-        *,
-        base_url: str,
-        database: str,
-        company: str = "",
-        companies: Mapping[str, str] | None = None,
-        minor_units: MinorUnits = MinorUnits.HUNDREDTHS,
-        max_attachment_bytes: int = 1_500_000,
+        self, connect: Callable[[], TrytonClient], *, database: str, max_attachment_bytes: int = 1_500_000, **more: Any
     ) -> None:
-        self._connect = connect
-        self._base_url = base_url
+        super().__init__(connect, max_attachment_bytes=max_attachment_bytes, **more)
         self._database = database
-        self._company = company
-        self._companies = dict(companies or {})
-        self._minor_units = minor_units
-        self._max_attachment_bytes = max_attachment_bytes
-        self._client: TrytonClient | None = None
-        self._company_id = ""
-        self._company_name = ""
-        self._dry_run = False
         self._server: Server | None = None
-        self._books: _Books | None = None
 
     def describe(self) -> Capabilities:
         """Tryton's limits; whether it keeps bills is known after `validate`.
@@ -102,41 +81,23 @@ class Tryton:
             writers=Writers.ANY,
         )
 
-    def company(self) -> str | None:
-        """None: which Pleo company it is for is a matter of the settings alone."""
-        return None
-
-    async def open(self, company_id: str, *, dry_run: bool = False) -> None:
-        """Make ready for one Pleo company; nothing is sent yet."""
-        if self._client is not None:
-            raise RuntimeError("Tryton is open already")
-        self._company_id = company_id.lower()
-        self._company_name = self._companies.get(self._company_id, self._company)
-        self._dry_run = dry_run
-        self._client = self._connect()
-
     async def validate(self) -> None:
         """Check address, database, key, company, rights and modules; raises ErpConfigurationError, ErpUnavailable."""
         self._server = await look_at_server(self._opened(), self._company_name)
 
     async def load_reference(self) -> Reference:
         """The company's names, read anew. Raises ErpConfigurationError, ErpUnavailable, ErpLoginRefused."""
-        return (await self._read_books()).directory.reference
+        return (await self._read_anew()).directory.reference
 
     def check(self, entry: Entry) -> Refused | None:
         """Why Tryton would refuse this entry, by what was read of it, or None."""
-        if self._books is None:
-            raise RuntimeError("load_reference comes first")
+        directory = self._loaded().directory
         limits = replace(self.describe(), bills=True)  # which of them need a module is told document by document
-        return check_entry(entry, self._books.directory, self._minor_units, company_id=self._company_id, limits=limits)
+        return check_entry(entry, directory, self._minor_units, company_id=self._company_id, limits=limits)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
         """The entries that stand, wholly, among any number of ids."""
         return await (await self._ready()).finder.find(accounting_entry_ids)
-
-    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
-        """It cannot tell."""
-        return NO_PRECEDENTS
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Record entries, one outcome each in their order. Raises RuntimeError in a dry run.
@@ -144,8 +105,7 @@ class Tryton:
         Raises ErpUnavailable, ErpOutcomeUnknown, ErpLoginRefused and ErpRateLimited; the last two with the outcomes of
         the entries that came before.
         """
-        self._must_write()
-        books = await self._ready()
+        books = await self._writable()
         refused = {place: why for place, entry in enumerate(entries) if (why := self.check(entry)) is not None}
         pending = {
             place: PendingEntry(payload_of(entry, books.directory, self._minor_units))
@@ -162,20 +122,14 @@ class Tryton:
                     if not one.found and one.id_ in found:
                         await self._compare(books, one, found[one.id_])
         except (ErpLoginRefused, ErpRateLimited) as error:
-            known: list[Outcome] = []
-            for place in range(len(entries)):
-                outcome = refused.get(place) or self._known(pending[place])
-                if outcome is None:
-                    break
-                known.append(outcome)
-            error.outcomes = tuple(known)
+            known = {place: outcome for place, one in pending.items() if (outcome := self._known(one)) is not None}
+            error.outcomes = told_before(refused | known, len(entries))
             raise
         return [refused.get(place) or self._outcome(pending[place], found) for place in range(len(entries))]
 
     async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
         """Attach files to an entry that stands; one whose number is there already is left alone."""
-        self._must_write()
-        books = await self._ready()
+        books = await self._writable()
         with writing():
             by_role = chosen((await books.finder.look_up([accounting_entry_id])).get(accounting_entry_id.lower(), []))
             if RecordRole.MAIN not in by_role:
@@ -184,15 +138,13 @@ class Tryton:
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         """Post those of these entries that are drafts, and settle them; returns those that Tryton refuses to post."""
-        self._must_write()
-        books = await self._ready()
+        books = await self._writable()
         with writing():
             return await self._post(books, accounting_entry_ids)
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Write drafts anew in place. One that would become another kind of record is refused."""
-        self._must_write()
-        books = await self._ready()
+        books = await self._writable()
         replacer = Replacer(books.client, books.finder, books.refusals.explain, by_module=books.server.has_our_module)
         outcomes: list[Outcome] = []
         with writing():
@@ -204,8 +156,7 @@ class Tryton:
 
     async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
         """Take posted moves back on a stock server. Bills are refused, and with our module everything is."""
-        self._must_write()
-        books = await self._ready()
+        books = await self._writable()
         if books.server.has_our_module:
             return reverses_nothing(entries)
         analytic = "analytic_account" in books.server.modules
@@ -214,34 +165,14 @@ class Tryton:
             outcomes = [await reverser.reverse(entry, day) for entry in entries]
         return [one for one in outcomes if one is not None]
 
-    async def note_answers(self, answers: Sequence[Answer]) -> None:
-        """Nothing: Tryton has a history of its own."""
-
     def link(self, external_id: str) -> str:
         """Where Tryton's web client shows a record."""
         return link_to(self._base_url, self._database, external_id)
 
-    async def finish_job(self) -> Sequence[str]:
-        """Nothing: Tryton derives what it shows by itself."""
-        return ()
-
     async def close(self) -> None:
         """Leave the session and the connections; may be called twice."""
-        client, self._client, self._server, self._books = self._client, None, None, None
-        if client is not None:
-            await client.aclose()
-
-    def _opened(self) -> TrytonClient:
-        if self._client is None:
-            raise RuntimeError("Tryton is not open")
-        return self._client
-
-    def _must_write(self) -> None:
-        if self._dry_run:
-            raise RuntimeError("nothing is recorded in a dry run")
-
-    async def _ready(self) -> _Books:
-        return self._books or await self._read_books()
+        await super().close()
+        self._server = None
 
     async def _read_books(self) -> _Books:
         client = self._opened()
@@ -250,25 +181,16 @@ class Tryton:
         models = list(Model) if BILLS_MODULE in server.modules else [Model.MOVE]
         finder = Finder(client, directory, self._minor_units, models, by_module=server.has_our_module)
         self._server = server
-        self._books = _Books(client, server, directory, finder, Refusals(client, directory))
-        return self._books
+        return _Books(client, server, directory, finder, Refusals(client, directory))
 
     async def _record(self, books: _Books, pending: Sequence[PendingEntry], *, post: bool) -> None:
         writer = Writer(books.client, post=post)
-        recorder: StockRecorder | ModuleRecorder
-        if books.server.has_our_module:
-            recorder = ModuleRecorder(
-                books.client, books.finder, writer, books.refusals.explain, self._max_attachment_bytes
-            )
-        else:
-            recorder = StockRecorder(
-                books.client, books.finder, writer, books.refusals.explain, self._max_attachment_bytes
-            )
+        by = ModuleRecorder if books.server.has_our_module else StockRecorder
+        recorder = by(books.client, books.finder, writer, books.refusals.explain, self._max_attachment_bytes)
         await recorder.record(pending)
         if post:
-            await self._settle(
-                books, [one.id_ for one in pending if one.refused is None and not one.found and one.is_bill]
-            )
+            new = [one.id_ for one in pending if one.refused is None and not one.found and one.is_bill]
+            await self._settle(books, new)
 
     async def _post(self, books: _Books, accounting_entry_ids: Sequence[str]) -> list[Refused]:
         seen = await books.finder.read(accounting_entry_ids)

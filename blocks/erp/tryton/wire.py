@@ -50,18 +50,10 @@ def _untyped(value: dict[str, Any]) -> Any:
     return reader(value) if reader is not None else value
 
 
+_PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 _READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "Decimal": lambda value: Decimal(value["decimal"]),
-    "date": lambda value: date(value["year"], value["month"], value["day"]),
-    "datetime": lambda value: datetime(
-        value["year"],
-        value["month"],
-        value["day"],
-        value["hour"],
-        value["minute"],
-        value["second"],
-        value["microsecond"],
-        tzinfo=UTC,
-    ),
+    "date": lambda value: date(**{part: value[part] for part in _PARTS[:3]}),
+    "datetime": lambda value: datetime(**{part: value[part] for part in _PARTS}, tzinfo=UTC),
     "bytes": lambda value: base64.b64decode(value["base64"]),
 }

@@ -28,12 +28,11 @@ from blocks.erp.entries import (
 )
 from blocks.erp.errors import RefusalKind
 from blocks.erp.reference import Chart, KnownVendor, Reference, Vendors
+from blocks.erp.remote.names import Currency, Journal
 from blocks.erp.tryton.directory import (
     AccountingPeriod,
     AnalyticAccount,
-    Currency,
     Directory,
-    Journal,
     LedgerAccount,
     Party,
     TaxPart,

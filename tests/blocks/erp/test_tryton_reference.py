@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blocks.erp.tryton.directory import Currency, in_digits
+from blocks.erp.remote.names import Currency
 from blocks.erp.tryton.reference import rates_from
 
 DKK, JPY, KWD = Currency(1, "DKK", 2), Currency(2, "JPY", 0), Currency(3, "KWD", 3)
@@ -66,5 +66,5 @@ def test_a_rate_holds_from_its_day_on_and_counts_units_per_base(
     ],
 )
 def test_amounts_get_the_decimals_of_their_currency_or_none(amount: str, currency: Currency, shown: str | None) -> None:
-    made = in_digits(Decimal(amount), currency)
+    made = currency.exactly(Decimal(amount))
     assert (str(made) if made is not None else None) == shown

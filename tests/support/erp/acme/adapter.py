@@ -14,7 +14,6 @@ from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import (
     Account,
     AccountKind,
-    Answer,
     Attachment,
     Entry,
     EntryState,
@@ -25,9 +24,9 @@ from blocks.erp.entries import (
     account_codes,
 )
 from blocks.erp.errors import ConfigurationProblem, ErpConfigurationError, ErpLoginRefused, RefusalKind, Refused
-from blocks.erp.precedents import NO_PRECEDENTS, Precedents
 from blocks.erp.reference import Chart, JournalUse, Period, Periods, Reference, rates_by_date
 from blocks.erp.remote import receipts
+from blocks.erp.remote.adapter import RemoteErp
 from blocks.erp.remote.calls import Answer as HttpAnswer
 from blocks.erp.remote.calls import Call, CallRefused, KeyLogin, Meaning, NotAllowed, Verdict, read_by_status, writing
 from blocks.erp.remote.checks import check_entry
@@ -50,35 +49,32 @@ def read(answer: HttpAnswer) -> Verdict:
     return read_by_status(answer)
 
 
-class AcmeErp:
+class AcmeErp(RemoteErp[RemoteClient, "_Books"]):
     """Entries in Acme Books at `base_url`, entered with `key`."""
+
+    system = "Acme"
 
     def __init__(
         self, base_url: str, key: str, *, currency: str, timeout_s: float = 20.0, max_attachment_bytes: int = 2_000_000
     ) -> None:
-        login = KeyLogin({"authorization": f"Bearer {key}"}, key)
-        self._client = RemoteClient(base_url, system="Acme", login=login, read=read, timeout_s=timeout_s)
-        self._currency, self._max_bytes = currency, max_attachment_bytes
-        self._company_id, self._dry_run = "", False
+        def connect() -> RemoteClient:
+            login = KeyLogin({"authorization": f"Bearer {key}"}, key)
+            return RemoteClient(base_url, system="Acme", login=login, read=read, timeout_s=timeout_s)
+
+        super().__init__(connect, base_url=base_url, max_attachment_bytes=max_attachment_bytes)
+        self._currency = currency
         self._reference = Reference()
-        self._books = _Books(self._client, max_attachment_bytes)
-        self._recorder = Recorder(self._books, system="Acme", batch=20, max_attachment_bytes=max_attachment_bytes)
 
     def describe(self) -> Capabilities:
         return Capabilities(
             name="Acme", max_entries=100, max_description=200, max_reference=80, max_amount_minor=10**12,
-            dimensions=False, max_attachment_bytes=self._max_bytes, remote=True, logs_in=True, writers=Writers.ANY,
+            dimensions=False, max_attachment_bytes=self._max_attachment_bytes, remote=True, logs_in=True,
+            writers=Writers.ANY,
         )  # fmt: skip
-
-    def company(self) -> str | None:
-        return None
-
-    async def open(self, company_id: str, *, dry_run: bool) -> None:
-        self._company_id, self._dry_run = company_id, dry_run
 
     async def validate(self) -> None:
         try:
-            await self._client.send(_ask("/me"))
+            await self._opened().send(_ask("/me"))
         except NotAllowed:
             text = "the key may not book in Acme: give its user the role Accountant there"
             raise ErpConfigurationError(text, ConfigurationProblem.PERMISSION) from None
@@ -86,17 +82,19 @@ class AcmeErp:
             raise ErpConfigurationError(str(error), ConfigurationProblem.AUTHENTICATION) from None
 
     async def load_reference(self) -> Reference:
+        client, books = self._opened(), await self._ready()
+
         async def after(code: str) -> Sequence[Row]:
-            rows: Sequence[Row] = await self._client.send(_ask(f"/accounts?after={code}"))
+            rows: Sequence[Row] = await client.send(_ask(f"/accounts?after={code}"))
             return rows
 
         accounts = await all_rows(pages_after_key(after, lambda row: row["code"], size=PAGE, first=""))
-        rates = await self._client.send(_ask("/rates"))
+        rates = await client.send(_ask("/rates"))
         self._reference = Reference(
             journals={use: use.value for use in JournalUse},
             chart=Chart(Account(one["code"], one["name"], AccountKind(one["kind"])) for one in accounts),
             tax_codes=frozenset({"I25"}),
-            periods=await self._books.periods(),
+            periods=await books.periods(),
             company_currency=self._currency,
             rates=rates_by_date((one["currency"], _day(one["first"]), Decimal(one["rate"])) for one in rates),
         )
@@ -106,32 +104,26 @@ class AcmeErp:
         return check_entry(entry, company_id=self._company_id, limits=self.describe(), reference=self._reference)
 
     async def find(self, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
-        found = await self._books.look_up(accounting_entry_ids)
-        return {id_: self._books.recorded(row) for id_, row in found.items()}
-
-    async def precedents(self, entries: Sequence[Entry]) -> Precedents:
-        return NO_PRECEDENTS
+        books = await self._ready()
+        return {id_: books.recorded(row) for id_, row in (await books.look_up(accounting_entry_ids)).items()}
 
     async def record(self, entries: Sequence[Entry]) -> list[Outcome]:
-        self._must_write()
-        return await self._recorder.record(entries, self.check)
+        return await (await self._writable()).recorder.record(entries, self.check)
 
     async def attach(self, accounting_entry_id: str, attachments: Sequence[Attachment]) -> list[NotAttached]:
-        self._must_write()
+        books = await self._writable()
         with writing():
-            rows = await self._books.look_up([accounting_entry_id])
-            for row in rows.values():
-                return await self._books.attach(row, attachments)
+            for row in (await books.look_up([accounting_entry_id])).values():
+                return await books.attach(row, attachments)
         return [NotAttached(one.number, "the entry does not stand in Acme any more") for one in attachments]
 
     async def post(self, accounting_entry_ids: Sequence[str]) -> list[Refused]:
-        self._must_write()
-        refused = []
+        books, refused = await self._writable(), []
         with writing():
-            rows = (await self._books.look_up(accounting_entry_ids)).values()
-            async for row, error in halved([row for row in rows if not row["posted"]], self._books.post):
+            rows = (await books.look_up(accounting_entry_ids)).values()
+            async for row, error in halved([row for row in rows if not row["posted"]], books.post):
                 if error is not None:
-                    refused.append(await self._books.why(row["id"], _day(row["date"]), error))
+                    refused.append(await books.why(row["id"], _day(row["date"]), error))
         return refused
 
     async def replace(self, entries: Sequence[Entry]) -> list[Outcome]:
@@ -140,29 +132,19 @@ class AcmeErp:
     async def reverse(self, entries: Sequence[Recorded], day: date) -> list[Refused]:
         return reverses_nothing(entries)
 
-    async def note_answers(self, answers: Sequence[Answer]) -> None:
-        """Acme has no place for it."""
-
     def link(self, external_id: str) -> str:
-        return _link(self._client, external_id)
+        return _link(self._base_url, external_id)
 
-    async def finish_job(self) -> Sequence[str]:
-        return ()
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    def _must_write(self) -> None:
-        if self._dry_run:
-            raise RuntimeError("nothing is recorded in a dry run")
+    async def _read_books(self) -> _Books:
+        return _Books(self._opened(), self._max_attachment_bytes)
 
 
 class _Books:
     """What the recorder asks of the books: `Books` of `remote`."""
 
     def __init__(self, client: RemoteClient, max_bytes: int) -> None:
-        self._client = client
-        self._max_bytes = max_bytes
+        self._client, self._max_bytes = client, max_bytes
+        self.recorder = Recorder(self, system="Acme", batch=20, max_attachment_bytes=max_bytes)
 
     async def look_up(self, ids: Sequence[str]) -> Mapping[str, Row]:
         found = await self._client.send(_ask("/entries/search", {"ids": [id_.lower() for id_ in ids]}))
@@ -207,7 +189,7 @@ class _Books:
         return Recorded(
             accounting_entry_id=standing["id"],
             external_id=f"A-{standing['number']}",
-            url=_link(self._client, f"A-{standing['number']}"),
+            url=_link(self._client.base_url, f"A-{standing['number']}"),
             recorded_at=datetime.fromisoformat(standing["made"]),
             currency=standing["currency"],
             amount_minor=about["amount_minor"],
@@ -272,8 +254,8 @@ def _call(method: str, path: str, body: Any, *, changes: bool) -> Call:
     return Call(path, None if body is None else json.dumps(body).encode(), method, changes=changes)
 
 
-def _link(client: RemoteClient, external_id: str) -> str:
-    return f"{client.base_url}/show/{external_id}"
+def _link(base_url: str, external_id: str) -> str:
+    return f"{base_url}/show/{external_id}"
 
 
 def _day(text: str) -> date:

@@ -27,8 +27,9 @@ from blocks.erp.entries import (
 )
 from blocks.erp.errors import ErpOutcomeUnknown, RefusalKind, Refused
 from blocks.erp.remote.calls import CallRefused, NotThere
+from blocks.erp.remote.names import Currency, Journal
 from blocks.erp.tryton.claims import Writer
-from blocks.erp.tryton.directory import AccountingPeriod, Currency, Directory, Journal, LedgerAccount, Party
+from blocks.erp.tryton.directory import AccountingPeriod, Directory, LedgerAccount, Party
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.payloads import EntryPayload, payload_of
 from blocks.erp.tryton.records import Model, RecordKey, RecordRole, chosen
