@@ -3,7 +3,8 @@
 Prefect's server is told how a run ended by the run itself. One that is killed, or ends while the server is away,
 stays `Running` there for good. So each run keeps a note beside Prefect's results, under a lock that dies with its
 process: the next run on this machine finds notes that nobody holds any more, and tells the server how those runs ended.
-All of it is for people to look at: it never ends, delays or changes a job.
+A second process of the same run, begun while the first is at work, finds the note held, and waits for it.
+Apart from that all of it is for people to look at: it never ends, delays or changes a job.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.settings import get_current_settings
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Completed, Crashed
 
 from blocks.file_lock import OsLock
+from flows.stop import Stop
 
 log = logging.getLogger(__name__)
 
@@ -58,25 +60,66 @@ NOTES_KEPT_S = 7 * 86_400.0
 RESPECTED_S = 3 * 3600.0
 """A run that began longer ago than this is not waited for any more: whatever it does, nobody depends on its end."""
 
+LOOK_EVERY_S = 0.5
+"""How often a process looks whether another one of the same run is still at work."""
+
 AT_ONCE = 50
 WITHIN_S = 15.0
 AFTERWARDS_S = 2.0
 """How much longer a run that has nothing else to do may take for the runs before it."""
 
 _UNDER_WAY = {StateType.RUNNING, StateType.CANCELLING}
+_PROCESS_BEGAN = time.time()
 
 
 class Note:
     """What this run leaves for the next one: the runs that it is, and how each is to end, as far as that is decided.
 
-    A job's run is a run of its own within this one. Where no note can be kept, none is, and nothing else changes.
+    A job's run is a run of its own within this one. A run of which two processes are at work has one note, the first's.
+    Where no note can be kept, none is, and nothing else changes.
     """
 
     def __init__(self, folder: Path, run: FlowRun | None) -> None:
         self._folder = folder
         self._run = run
+        self._file = folder / f"{run.id if run is not None else 'none'}.json"
+        self._lock = OsLock(self._file.with_suffix(".lock"))
+        self._is_held = False
         self._began = time.time()
         self._runs: dict[str, dict[str, Any] | None] = {}
+
+    async def end_by_another_process(self, stop: Stop) -> State[Any] | None:
+        """The end that another process of this same run has come to, which is waited for; None where there is no other,
+        or it left something to do: this one holds the note then. Raises Stopped.
+
+        Prefect begins a run anew where somebody retries it, or its worker has lost sight of it, while its first process
+        may be at work still. The work is not to be done by two at once, and what Prefect shows is how the work ended.
+        """
+        if self._run is None:
+            return None
+        is_told = False
+        while self._is_held_by_another():
+            other = _read(self._file)
+            if time.time() - (other["began"] if other is not None else self._began) > RESPECTED_S:
+                return None
+            if not is_told:
+                log.warning("another process of this run is at work: it is waited for")
+            is_told = True
+            await stop.sleep(LOOK_EVERY_S)
+        note = _read(self._file)
+        self._runs = dict(note["runs"]) if note is not None else {}
+        ended = self._runs.get(str(self._run.id))
+        # Of an interrupted run there is something left to do. One that ended before this process began is done anew:
+        # that is what somebody wants who retries it.
+        if ended is not None and ended["type"] == StateType.COMPLETED.value and ended.get("at", 0.0) > _PROCESS_BEGAN:
+            return Completed(name=ended["name"], message=ended["message"])
+        self.begins(str(self._run.id))
+        return None
+
+    def release(self) -> None:
+        """Let others have the note."""
+        self._lock.release()
+        self._is_held = False
 
     def begins(self, run_id: str | None) -> None:
         """One of the runs begins."""
@@ -84,7 +127,7 @@ class Note:
 
     def ends(self, run_id: str | None, state: State[Any]) -> None:
         """This is how one of the runs ends; Prefect's server is told right after this, if it is there."""
-        self._write(run_id, {"type": state.type.value, "name": state.name, "message": state.message})
+        self._write(run_id, {"type": state.type.value, "name": state.name, "message": state.message, "at": time.time()})
 
     def at_work(self) -> str | None:
         """The name of a run of the same deployment that began before this one, is still at work on this machine, and
@@ -93,7 +136,7 @@ class Note:
         if self._key is None:
             return None
         for file in self._folder.glob("*.json"):
-            other = _read(file)
+            other = _read(file) if file != self._file else None
             if other is None or other["key"] != self._key or other["job"] not in (None, self._job):
                 continue
             if 0 < self._began - other["began"] < RESPECTED_S and not _is_free(file.with_suffix(".lock")):
@@ -113,16 +156,25 @@ class Note:
             return None
         return f"{run.deployment_id} {run.parameters.get('company_id')}"
 
+    def _is_held_by_another(self) -> bool:
+        """Whether another process has the note; this one has it else, if there can be one."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._is_held = self._lock.acquire()
+        except OSError as error:
+            log.debug("no note of this run can be kept: %s", error)
+            return False
+        return not self._is_held
+
     def _write(self, run_id: str | None, state: dict[str, Any] | None) -> None:
-        if run_id is None or self._run is None:
+        if run_id is None or self._run is None or not self._is_held:
             return
         self._runs[str(run_id)] = state
-        file = self._folder / f"{self._run.id}.json"
-        new = file.with_suffix(".new")
+        new = self._file.with_suffix(".new")
         try:
             known = {"key": self._key, "job": self._job, "name": self._run.name, "began": self._began}
             new.write_text(json.dumps({**known, "runs": self._runs}))
-            new.replace(file)
+            new.replace(self._file)
         except OSError as error:
             log.debug("no note of this run can be kept: %s", error)
 
@@ -132,9 +184,13 @@ def _read(file: Path) -> dict[str, Any] | None:
     with suppress(ValueError, OSError, KeyError, TypeError, AttributeError):
         note: dict[str, Any] = json.loads(file.read_text())
         is_whole = {"key", "job", "name", "began", "runs"} <= note.keys() and isinstance(note["began"], float)
-        if is_whole and all(UUID(run_id) for run_id in note["runs"]):
+        if is_whole and all(UUID(run_id) and _is_end(ended) for run_id, ended in note["runs"].items()):
             return note
     return None
+
+
+def _is_end(ended: dict[str, Any] | None) -> bool:
+    return ended is None or ({"type", "name", "message"} <= ended.keys() and isinstance(ended.get("at", 0.0), float))
 
 
 def _is_free(path: Path) -> bool:
@@ -153,21 +209,13 @@ def _folder() -> Path:
 
 @contextmanager
 def noted() -> Iterator[Note]:
-    """A note of the run of Prefect's under way, held while the block runs."""
+    """A note of the run of Prefect's under way, until the end of the block."""
     context = FlowRunContext.get()
-    run = context.flow_run if context is not None else None
-    folder = _folder()
-    note, lock = Note(folder, run), OsLock(folder / f"{run.id if run is not None else 'none'}.lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if run is not None and lock.acquire():
-            note.begins(str(run.id))
-    except OSError as error:
-        log.debug("no note of this run can be kept: %s", error)
+    note = Note(_folder(), context.flow_run if context is not None else None)
     try:
         yield note
     finally:
-        lock.release()
+        note.release()
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ from flows.report import summary_lines
 from flows.run import ExportOneJob, Run, ShowOnConsole, export_jobs
 from flows.session import Session
 from flows.settings import SettingsError, ledger_settings
-from flows.stop import Stop
+from flows.stop import Stop, Stopped
 from flows.tasks import prefect_steps
 
 log = logging.getLogger("flows.export")  # by name, as this module is also run as `__main__`, which nobody listens to
@@ -216,6 +216,13 @@ def flow_of(run: Run | None = None) -> Flow[..., Any]:
         told, started = this.report, time.monotonic()
         with cli.private_files(), this.stop.on_signals(), logs_in_prefect(), noted() as note:
             shown = _Shown(this, note)
+            try:
+                ended = await note.end_by_another_process(this.stop)
+            except Stopped as error:
+                told.say(str(error), JOB_FAILED)
+                return await _ended(told, this.stop, shown)
+            if ended is not None:
+                return ended
             if other := note.at_work():
                 told.say(f"nothing to do: {other} is at work, and takes every job that waits")
                 return await _ended(told, this.stop, shown)
@@ -304,7 +311,7 @@ async def _run_redacted(
 
 async def _ended(report: RunReport, stop: Stop, shown: _Shown) -> State[Any]:
     """Show how the run ended, and keep it for the next one in case that Prefect's server is not there to be told."""
-    if flow_run.run_count > 1 and not report.jobs:
+    if flow_run.run_count > 1 and not report.jobs and not stop.is_requested:
         report.say("a job that has ended is not done again by a retry: Export in Pleo starts what failed in it anew")
     for told in await asyncio.gather(*shown.under_way, return_exceptions=True):
         if isinstance(told, Exception):  # of telling Prefect, and not of the job

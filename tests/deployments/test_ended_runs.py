@@ -25,6 +25,7 @@ from tests.support.processes import ROOT, free_port, running, until
 
 pytestmark = pytest.mark.slow
 ITEMS, FIRST = 250, 100
+AWAY_S = float(os.environ.get("PLEO_EXPORT_SERVER_AWAY_S", "100"))  # by hand for longer outages: 600, say
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 UPDATES = "PUT /v3/export-jobs/{jobId}/items"
 
@@ -61,6 +62,26 @@ class Stage:
     def worker(self) -> Iterator[Popen[bytes]]:
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "pleo-export", "--limit", "4"]
         with running(command, environment=self.environment, log=self.folder / "worker.log") as process:
+            yield process
+
+    @contextmanager
+    def process(self, run_id: str) -> Iterator[Popen[bytes]]:
+        """A process of a run, as a worker begins it."""
+        command, environment = [sys.executable, "-m", "prefect.engine"], {"PREFECT__FLOW_RUN_ID": run_id}
+        with running(command, environment=self.environment | environment, log=self.folder / "run.log") as process:
+            yield process
+
+    @contextmanager
+    def second_process(self, run_id: str) -> Iterator[Popen[bytes]]:
+        """Another one of a run whose first is at work, once it has seen that."""
+        again = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.post(f"flow_runs/{run_id}/set_state", {"state": again, "force": True})
+        with self.process(run_id) as process:
+            asking = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
+            until(
+                lambda: "another process of this run is at work" in str(self.post("logs/filter", asking)),
+                within_s=60, every_s=0.5, otherwise="the second process did not see the first",
+            )  # fmt: skip
             yield process
 
     def deploy(self) -> None:
@@ -226,6 +247,36 @@ def test_a_run_that_is_killed_under_its_worker_is_crashed_at_once_and_the_next_d
     assert stage.pleo.sandbox.outcome(job_id) == {"successful": ITEMS}
 
 
+def test_a_run_that_is_begun_twice_is_done_once_and_shown_as_its_work_ended(stage: Stage, servers: ExitStack) -> None:
+    job_id = stage.job_half_done(held_s=15)
+    run = stage.begin()
+    with stage.process(run) as first:
+        stage.until_half_done(job_id)
+        with stage.second_process(run) as second:
+            assert (first.poll(), second.poll()) == (None, None)
+            assert (first.wait(90), second.wait(60)) == (0, 0)
+    ended = stage.run(run)
+    assert (_state(ended), ended["run_count"]) == (("COMPLETED", "Completed"), 2)
+    assert {item.updates for item in stage.pleo.sandbox.items(job_id)} == {1}
+    assert stage.pleo.sandbox.outcome(job_id) == {"successful": ITEMS}
+
+
+def test_the_second_process_of_a_run_does_what_the_first_one_left_when_it_was_killed(
+    stage: Stage, servers: ExitStack
+) -> None:
+    job_id = stage.job_half_done(held_s=60)
+    run = stage.begin()
+    with stage.process(run) as first:
+        stage.until_half_done(job_id)
+        with stage.second_process(run) as second:
+            stage.pleo.sandbox.clear_faults()
+            first.kill()
+            assert second.wait(90) == 0
+    assert _state(stage.run(run)) == ("COMPLETED", "Completed")
+    assert _state(stage.job_run(run)) == ("COMPLETED", "Completed")
+    assert stage.pleo.sandbox.outcome(job_id) == {"successful": ITEMS}
+
+
 def test_a_worker_that_is_asked_to_end_leaves_no_job_half_done_for_good(stage: Stage, servers: ExitStack) -> None:
     with stage.worker() as worker:
         job_id = stage.job_half_done()
@@ -266,7 +317,7 @@ def test_a_command_whose_server_goes_away_reports_all_the_same_and_the_next_run_
     assert _state(stage.run(of_job["id"])) == ("COMPLETED", "Completed")
 
 
-@pytest.mark.parametrize("away_s", [100])
+@pytest.mark.parametrize("away_s", [AWAY_S])
 def test_a_server_that_is_away_leaves_a_job_that_is_ended_and_a_run_that_says_so_once_it_is_back(
     stage: Stage, servers: ExitStack, away_s: float
 ) -> None:
