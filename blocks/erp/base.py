@@ -92,7 +92,7 @@ class Erp(Protocol):
     """An accounting system that entries can be recorded in."""
 
     def describe(self) -> Capabilities:
-        """The limits of this accounting system."""
+        """The limits of this accounting system. What a server can lack counts as there until `validate` has looked."""
         ...
 
     def company(self) -> str | None:
