@@ -19,7 +19,7 @@ from blocks.erp.entries import Attachment, Bill, Entry, EntryState, NotAttached,
 from blocks.erp.errors import RefusalKind, Refused
 from blocks.erp.odoo.checks import locked
 from blocks.erp.odoo.client import OdooClient, Row
-from blocks.erp.odoo.directory import Directory, Locks
+from blocks.erp.odoo.directory import Directory, Locks, read_locks
 from blocks.erp.odoo.moves import Found, MoveReader, Standing
 from blocks.erp.odoo.names import MODEL, origin_of
 from blocks.erp.odoo.payloads import (
@@ -31,7 +31,6 @@ from blocks.erp.odoo.payloads import (
     payload_of,
     rows_of,
 )
-from blocks.erp.odoo.reference import read_locks
 from blocks.erp.remote.calls import CallRefused, NotThere, TooLarge
 from blocks.erp.remote.compare import OPTIONAL, differences
 from blocks.erp.remote.receipts import attach, content_of

@@ -15,10 +15,9 @@ from blocks.erp.odoo.books import OdooBooks, number_key
 from blocks.erp.odoo.changes import Changes
 from blocks.erp.odoo.checks import MAX_AMOUNT_MINOR, MAX_DESCRIPTION, MAX_REFERENCE, check_entry, locked
 from blocks.erp.odoo.client import OdooClient
-from blocks.erp.odoo.directory import Directory
+from blocks.erp.odoo.directory import Directory, load_directory
 from blocks.erp.odoo.moves import MoveReader, Standing
 from blocks.erp.odoo.names import link_to
-from blocks.erp.odoo.reference import load_directory
 from blocks.erp.odoo.server import look_at_server
 from blocks.erp.odoo.settlement import ExchangeAccounts, Settlements
 from blocks.erp.reference import Reference

@@ -1,13 +1,17 @@
 """Calls to a Tryton server: REST with an application key, JSON-RPC with a user's session.
 
-A JSON 400 is Tryton's own refusal, and so are some errors of JSON-RPC, which come inside of HTTP 200.
+A JSON 400 is Tryton's own refusal, and so are some errors of JSON-RPC, which come inside of HTTP 200. Decimals, dates
+and bytes travel as objects that name their class.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from blocks.erp.errors import ErpError, ErpLoginRefused, ErpOutcomeUnknown, ErpUnavailable
@@ -23,7 +27,6 @@ from blocks.erp.remote.calls import (
 )
 from blocks.erp.remote.client import RemoteClient, Transport
 from blocks.erp.remote.pages import all_rows, pages_after_key
-from blocks.erp.tryton.wire import UnreadableValue, context_header, decode, encode
 from blocks.text import one_line
 
 Domain = Sequence[Any]
@@ -271,3 +274,52 @@ def _nested(row: Row) -> Row:
 def _readable(*texts: Any) -> str:
     """Tryton's words for people, as one line."""
     return one_line(" ".join(text for text in texts if isinstance(text, str) and text), 4000) or "no reason given"
+
+
+class UnreadableValue(ValueError):
+    """A document that is not JSON as Tryton writes it."""
+
+
+def encode(document: Any) -> bytes:
+    """A document for Tryton. Raises TypeError for values that it has no form for."""
+    return json.dumps(document, default=_typed, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def decode(text: bytes) -> Any:
+    """A document of Tryton's with decimals, dates and times (aware, UTC) as Python has them. Raises UnreadableValue."""
+    try:
+        return json.loads(text, object_hook=_untyped)
+    except (ValueError, TypeError, KeyError, OverflowError, InvalidOperation, RecursionError) as error:
+        raise UnreadableValue(f"no JSON of Tryton's ({type(error).__name__})") from error
+
+
+def context_header(context: dict[str, Any]) -> str:
+    """A context as the header `X-Tryton-Context` takes it."""
+    return base64.urlsafe_b64encode(encode(context)).decode("ascii")
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    match value:
+        case Decimal():
+            return {"__class__": "Decimal", "decimal": str(value)}
+        case date() if not isinstance(value, datetime):
+            return {"__class__": "date", "year": value.year, "month": value.month, "day": value.day}
+        case bytes():
+            return {"__class__": "bytes", "base64": base64.b64encode(value).decode("ascii")}
+        case _:
+            raise TypeError(f"Tryton's JSON has no form for {type(value).__name__}")
+
+
+def _untyped(value: dict[str, Any]) -> Any:
+    kind = value.get("__class__")
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    return reader(value) if reader is not None else value
+
+
+_PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "Decimal": lambda value: Decimal(value["decimal"]),
+    "date": lambda value: date(**{part: value[part] for part in _PARTS[:3]}),
+    "datetime": lambda value: datetime(**{part: value[part] for part in _PARTS}, tzinfo=UTC),
+    "bytes": lambda value: base64.b64decode(value["base64"]),
+}

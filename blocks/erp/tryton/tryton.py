@@ -14,17 +14,15 @@ from blocks.erp.reference import Reference
 from blocks.erp.remote.adapter import RemoteErp, told_before
 from blocks.erp.remote.calls import NotThere, writing
 from blocks.erp.tryton.attachments import attach
+from blocks.erp.tryton.changes import Replacer, Reverser
 from blocks.erp.tryton.claims import Writer
 from blocks.erp.tryton.client import TrytonClient
-from blocks.erp.tryton.directory import BILLS_MODULE, Directory
+from blocks.erp.tryton.directory import BILLS_MODULE, Directory, load_directory
 from blocks.erp.tryton.finder import Finder
 from blocks.erp.tryton.module_recorder import ModuleRecorder
 from blocks.erp.tryton.payloads import payload_of
 from blocks.erp.tryton.records import Model, RecordRole, TrytonRecord, chosen, link_to
-from blocks.erp.tryton.reference import load_directory
 from blocks.erp.tryton.refusals import Refusals, check_entry
-from blocks.erp.tryton.replacement import Replacer
-from blocks.erp.tryton.reversal import Reverser
 from blocks.erp.tryton.server import Server, look_at_server
 from blocks.erp.tryton.settlement import settle
 from blocks.erp.tryton.statements import Written

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blocks.erp.entries import DocumentKind
+from blocks.erp.tryton.client import UnreadableValue, decode, encode
 from blocks.erp.tryton.records import (
     Model,
     RecordKey,
@@ -24,7 +25,6 @@ from blocks.erp.tryton.records import (
     read_payment_text,
     read_statement,
 )
-from blocks.erp.tryton.wire import UnreadableValue, decode, encode
 
 ID = str(uuid.UUID(int=7))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blocks.erp.remote.names import Currency
-from blocks.erp.tryton.reference import rates_from
+from blocks.erp.tryton.directory import rates_from
 
 DKK, JPY, KWD = Currency(1, "DKK", 2), Currency(2, "JPY", 0), Currency(3, "KWD", 3)
 

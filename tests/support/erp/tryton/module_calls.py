@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from blocks.erp.tryton.wire import context_header, decode, encode
+from blocks.erp.tryton.client import context_header, decode, encode
 from tests.support.erp.tryton.server import TrytonServer
 
 Row = dict[str, Any]
