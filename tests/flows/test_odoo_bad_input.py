@@ -28,7 +28,7 @@ MISTAKES = {
     "the key is wrong": (LOGIN, ["does not take the key", "New API Key"]),
     "the key has expired": (LOGIN, ["has expired", "New API Key"]),
     "by xml-rpc the key is wrong": (LOGIN, ["does not take the key", "New API Key"]),
-    "the company is not there": (INVALID, ["no company Acme A/S in Odoo, but these: Acme ApS", "allowed companies"]),
+    "the company is not there": (INVALID, ["no company Acme A/S in Odoo (there: Acme ApS", "user's companies"]),
     "the company is one of several": (MISSING, ["several companies in Odoo", "name one in the settings"]),
     "the user has no rights in accounting": (INVALID, ["give the user the right Accounting: Bookkeeper there"]),
 }

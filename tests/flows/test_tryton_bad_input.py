@@ -84,7 +84,7 @@ MISTAKES = {
         lambda _, __: {"base_url": f"http://127.0.0.1:{free_port()}"}, UNREACHABLE, ["no Tryton answers at http://127"]
     ),
     "another web server is there": Mistake(
-        lambda _, other: {"base_url": other}, UNREACHABLE, ["Tryton at http://127", "cannot be read"]
+        lambda _, other: {"base_url": other}, INVALID, ["or is no Tryton: check the address"]
     ),
     "a web server that has nothing there": Mistake(
         lambda _, other: {"base_url": f"{other}/nothing"}, INVALID, ["or is no Tryton: check the address"]
@@ -164,7 +164,7 @@ def test_the_command_says_it_in_one_line_and_tells_no_secret(
     assert heading.endswith(": failed")
     assert [part for part in MISTAKES[mistake].told if part not in reason] == []
     tries = done.stderr.splitlines()
-    assert [line for line in tries if not line.startswith("WARNING flows.tasks: validate job: ")] == []
+    assert [line for line in tries if not line.startswith("WARNING flows.tasks: 2 validate job: ")] == []
     assert bool(tries) == (MISTAKES[mistake].type == UNREACHABLE)
     secrets = [settings.application_key.get_secret_value(), settings.password.get_secret_value()]
     assert [secret for secret in secrets if secret in done.stdout + done.stderr] == []
