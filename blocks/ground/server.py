@@ -68,7 +68,8 @@ class OwnServer:
 
         `on_gone` is called, in another thread, once it has gone for good.
         """
-        os.write(self._life, b"!")
+        with suppress(BrokenPipeError):  # it has ended already, of which the reason is told below
+            os.write(self._life, b"!")
         deadline = time.monotonic() + timeout_s
         with socket.create_connection(self._listener.getsockname(), timeout=_EVERY_S) as connection:
             connection.sendall(b"GET /api/health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import httpx
 import prefect.server.database
+import psutil
 import pytest
 from alembic.script import ScriptDirectory
 
 from blocks.ground import GroundError, check_environment
 from blocks.ground.child import TABLES, begin_database
 from blocks.ground.proxies import UnusableProxy, https_proxy, settle_proxies
+from blocks.ground.server import NoServer, OwnServer
 from tests.support.processes import ROOT
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -224,6 +226,20 @@ def test_a_database_that_is_there_or_lies_elsewhere_is_left_alone(tmp_path: Path
     path.write_bytes(b"mine")
     begin_database(path, f"sqlite+aiosqlite:///{path}")
     assert path.read_bytes() == b"mine"
+
+
+def test_a_server_that_ends_before_it_is_wanted_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "uvicorn.py").write_text('raise ImportError("no uvicorn here")')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = OwnServer()
+    try:
+        for child in psutil.Process().children():
+            if "child.py" in " ".join(child.cmdline()):
+                child.wait(30)
+        with pytest.raises(NoServer, match="did not start: ImportError: no uvicorn here"):
+            server.wait(10, lambda: False, lambda: None)
+    finally:
+        server.close()
 
 
 @pytest.mark.slow
