@@ -86,7 +86,7 @@ async def _publish(job: JobReport) -> None:
     if job.failed:
         will = "would fail" if job.dry_run else "failed"
         most = f" The first {MAX_ARTIFACT_ROWS} of {job.failed}." if job.failed > MAX_ARTIFACT_ROWS else ""
-        of = f"Items of job {markdown(job.job_id)} that {will}, and why.{most}"
+        of = f"Items of job {short(job.job_id)} that {will}, and why.{most}"
         await acreate_table_artifact(failure_table(job), description=of)
     if job.preview:
         await acreate_table_artifact(posting_table(job), description=_of_postings(job))
