@@ -93,7 +93,7 @@ class ControlApi:
             failing=failing if isinstance(failing, bool) else whole(failing, "failing"),
             vendor_based=asked.get("vendor_based") in (True, "on", "true"),
         )
-        return _made(request, job_id)
+        return await _made(request, job_id)
 
     async def set_flags(self, request: Request) -> Response:
         """Set what a job meets: `{missing_contra_accounts: [currency], refuse: [{accounting_entry_id, times}]}`."""
@@ -118,12 +118,12 @@ class ControlApi:
         if not isinstance(changes, dict) or not all(isinstance(fields, dict) for fields in changes.values()):
             raise SandboxError("changes must be {accounting_entry_id: {field: value}}")
         job_id = request.path_params["job_id"]
-        return _made(request, self._control.export_again(job_id, ids, changes=changes))
+        return await _made(request, self._control.export_again(job_id, ids, changes=changes))
 
     async def cancel(self, request: Request) -> Response:
         """The user takes the job back."""
         self._control.cancel(request.path_params["job_id"])
-        return RedirectResponse("/", status_code=303) if is_form(request) else Response(status_code=204)
+        return RedirectResponse("/", status_code=303) if await is_form(request) else Response(status_code=204)
 
     async def get_entry(self, request: Request) -> Response:
         """An export item as it is stored, and the jobs that have it."""
@@ -178,9 +178,9 @@ def _html(text: str) -> Response:
     return HTMLResponse(text, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
 
 
-def _made(request: Request, job_id: str) -> Response:
+async def _made(request: Request, job_id: str) -> Response:
     """The new job's id; a browser's form goes back to the page."""
-    if is_form(request):
+    if await is_form(request):
         return RedirectResponse("/", status_code=303)
     return json_response({"job_id": job_id}, status=201)
 

@@ -13,9 +13,11 @@ from blocks.pleo.sandbox.errors import SandboxError
 from blocks.pleo.sandbox.wire import Json
 
 
-def is_form(request: Request) -> bool:
-    """Whether a browser's form was sent."""
-    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+async def is_form(request: Request) -> bool:
+    """Whether a browser's form was sent. `curl -d` calls a form whatever it sends, so JSON is none."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return False
+    return not (await request.body()).lstrip().startswith((b"{", b"["))
 
 
 async def read_fields(request: Request, known: Collection[str] | None = None) -> Json:
@@ -24,7 +26,7 @@ async def read_fields(request: Request, known: Collection[str] | None = None) ->
     if not body:
         return {}
     try:
-        if is_form(request):
+        if await is_form(request):
             return dict(parse_qsl(body.decode(), strict_parsing=True))
         fields = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import blocks.pleo.sandbox
@@ -57,3 +58,24 @@ def test_the_readme_names_every_path_of_the_control_api_and_only_paths_there_are
     told = set(re.findall(r"^\| `([A-Z]+ /sandbox/\S+)` \|", text, re.MULTILINE))
     assert told == {call for call in calls if " /sandbox/" in call}
     assert set(re.findall(r"`([A-Z]+ /v[13]/\S+)`", text)) <= calls
+
+
+def test_what_the_readme_types_for_curl_is_taken_as_curl_sends_it(sandbox, anyone):
+    """`curl -d` calls a form what is JSON."""
+    shell = "\n".join(re.findall(r"```sh\n(.+?)```", (ROOM / "README.md").read_text(encoding="utf-8"), re.DOTALL))
+    calls = [shlex.split(call) for call in re.findall(r"^curl (.+(?:\n  .+)*)", shell, re.MULTILINE)]
+    answers = []
+    for words in calls:
+        (url,) = [word for word in words if word.startswith("http")]
+        options = dict(zip(*[iter(word for word in words if word != url)] * 2, strict=True))
+        assert set(options) <= {"-u", "-d"}
+        answer = anyone.request(
+            "POST" if "-d" in options else "GET",
+            url.removeprefix("http://127.0.0.1:8765"),
+            content=options.get("-d"),
+            headers={"Content-Type": "application/x-www-form-urlencoded"} if "-d" in options else {},
+            auth=tuple(options["-u"].split(":")) if "-u" in options else None,
+        )
+        answers.append((answer.status_code, bool(answer.content)))
+    assert answers == [(200, True), (201, True), (204, False), (204, False)]
+    assert (len(sandbox.credentials.all()), len(sandbox.faults.waiting())) == (1, 2)
