@@ -150,9 +150,9 @@ def main(arguments: Sequence[str], flow_of: Callable[[Run], Any]) -> int:
     options = parse(arguments, os.environ.get("PLEO_COMPANY_ID"))
     prepare_streams()
     _set_up_logging()
-    # Pages are many objects that live briefly: looking for cycles took a sixth. But Prefect's tasks are cycles that
-    # hold their pages and batches, so those that have lived a while are looked through soon, too.
-    gc.set_threshold(100_000, 3, 3)
+    # Pages are many objects that live briefly: looking for cycles as often as Python does took a sixth. But answers of
+    # Pleo's and runs of Prefect's tasks are cycles, so those that have lived a while are looked through soon, too.
+    gc.set_threshold(20_000, 3, 3)
     gc.freeze()  # what is imported stays for good: looking through it again and again took a fifth of the run
     sys.setswitchinterval(0.001)  # the ledger's thread gets its turn soon, after each of its short statements
     with (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blocks.erp.entries import Entry
+from blocks.erp.errors import ErpLoginRefused, ErpRateLimited
 from blocks.pleo.http.pages import ExportItemsPage
+from blocks.pleo.models import ItemFailure
 from flows.bookkeeping import BookingContext
 from flows.bookkeeping.precedents import JobMemory
 from flows.failures import Failure
@@ -28,6 +30,14 @@ class Recording:
         self.memory = JobMemory(context.settings)
         self.patience_s = patience_s
         self.budget_s = budget_s
+
+    def closing(self, error: Exception) -> Failure | None:
+        """Why what is still open fails after this error, or None where waiting may help."""
+        if isinstance(error, ErpLoginRefused):
+            return Failure(ItemFailure.ERP_AUTHENTICATION, str(error))
+        if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > self.patience_s:
+            return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
+        return None
 
 
 class RecordedPage:

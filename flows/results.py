@@ -5,7 +5,7 @@ Totals, failures, what is still to be told, update batches, artifacts, files, co
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
@@ -116,7 +116,8 @@ class Results:
     def __init__(self) -> None:
         self._frame = frame_of([])
         self._new: list[pd.DataFrame] = []
-        self._handed_out = 0
+        self._acknowledged: list[int] = []
+        self._waiting: deque[pd.DataFrame] = deque()
 
     def __len__(self) -> int:
         return len(self._frame) + sum(map(len, self._new))
@@ -124,31 +125,40 @@ class Results:
     @property
     def frame(self) -> pd.DataFrame:
         """All rows so far, in the order in which they were decided. It is not to be changed."""
+        # Put together when somebody looks, not at each page or batch: a frame is copied whole each time it grows.
         if self._new:
-            # Put together when somebody looks, not at each page: a frame is copied whole each time it grows.
-            self._frame = pd.concat([*([self._frame] if len(self._frame) else []), *self._new], ignore_index=True)
+            self._frame = pd.concat([*([self._frame] if len(self._frame) else []), *self._new])
             self._new = []
+        if self._acknowledged:
+            self._frame.loc[self._acknowledged, "acknowledged"] = True
+            self._acknowledged = []
         return self._frame
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take in the rows of one page."""
         fresh = frame_of(rows)
         if len(fresh):
+            fresh.index += len(self)
             self._new.append(fresh)
+            self._waiting.append(fresh)
 
     # -- what Pleo is told --------------------------------------------------------------------------------------
 
     @property
     def waiting(self) -> int:
         """How many rows no batch has taken yet."""
-        return len(self) - self._handed_out
+        return sum(map(len, self._waiting))
 
     def next_batch(self, size: int) -> pd.DataFrame:
         """The next rows that wait, `size` at most, in their order; they no longer wait."""
-        # A copy: Prefect holds on to a task's batch, which would hold on to the whole frame of that moment.
-        batch = self.frame.iloc[self._handed_out : self._handed_out + size].copy()
-        self._handed_out += len(batch)
-        return batch
+        parts: list[pd.DataFrame] = []
+        while size and self._waiting:
+            first = self._waiting.popleft()
+            parts.append(first.iloc[:size])
+            if len(first) > size:
+                self._waiting.appendleft(first.iloc[size:])
+            size -= len(parts[-1])
+        return pd.concat(parts) if parts else frame_of([])
 
     def rows_of(self, accounting_entry_ids: Collection[str]) -> pd.DataFrame:
         """The rows of these items."""
@@ -163,7 +173,7 @@ class Results:
 
     def acknowledge(self, rows: pd.DataFrame) -> None:
         """Pleo has taken the outcome of these rows, which are this frame's or a part of it, with its index."""
-        self.frame.loc[rows.index, "acknowledged"] = True
+        self._acknowledged.extend(rows.index)
 
     # -- what it comes to ---------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Entry, Recorded
@@ -33,18 +34,19 @@ def facts_of(item: ExportItem, settings: ErpSettings) -> Facts:
     except OverflowError:
         day = None
     return Facts(
-        type=one_line(item.type, _MAX_NAME),
+        type=_name(item.type),
         date=day,
-        supplier=_name(item.supplier.name if item.supplier else None),
-        employee=_name(item.user.name if item.user else None),
+        supplier=_name(item.supplier.name) if item.supplier and item.supplier.name else None,
+        employee=_name(item.user.name) if item.user else None,
         currency=amount[0],
         amount_minor=amount[1],
         pleo_url=item.web_url,
     )
 
 
-def _name(text: str | None) -> str | None:
-    return one_line(text, _MAX_NAME) or None if text else None
+@lru_cache(10_000)  # few people and suppliers have many expenses: each name is kept once, and not once an item
+def _name(text: str) -> str | None:
+    return one_line(text, _MAX_NAME) or None
 
 
 def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUnits) -> Row:
@@ -52,7 +54,7 @@ def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUni
     of those made in this run are compared at the end of the job."""
     facts = replace(facts, currency=entry.currency, amount_minor=entry.amount_minor)
     notices = [*_rounding(entry, units), *_told(entry)]
-    return _compare(recorded, (entry.currency, entry.amount_minor), units, facts, notices)
+    return _compare(entry.accounting_entry_id, recorded, (entry.currency, entry.amount_minor), units, facts, notices)
 
 
 def found_row(
@@ -64,7 +66,8 @@ def found_row(
     if amount is None and isinstance(outcome, Failure):  # no amount to compare: the reason is told
         return unreadable_row(outcome, found, facts)
     notices = _told(outcome) if isinstance(outcome, Entry) else []
-    return _compare(found, amount or (found.currency, found.amount_minor), units, facts, notices)
+    amount = amount or (found.currency, found.amount_minor)
+    return _compare(item.accounting_entry_id, found, amount, units, facts, notices)
 
 
 def amount_of(item: ExportItem, outcome: Entry | Failure, units: MinorUnits) -> tuple[str, int] | None:
@@ -122,13 +125,16 @@ def with_notices(row: Row, notices: Sequence[str]) -> Row:
 
 
 def _compare(
-    recorded: Recorded, amount: tuple[str, int], units: MinorUnits, facts: Facts, notices: Sequence[str] = ()
+    id_: str, recorded: Recorded, amount: tuple[str, int], units: MinorUnits, facts: Facts, notices: Sequence[str]
 ) -> Row:
-    """A success, unless the entry that stands has another amount than Pleo says now."""
+    """A success, unless the entry that stands has another amount than Pleo says now.
+
+    `id_` is the item's, and not the same text once more as the accounting system gave it: rows are many.
+    """
     currency, amount_minor = amount
     if recorded.found and (recorded.currency, recorded.amount_minor) != amount:
         return failed(
-            recorded.accounting_entry_id,
+            id_,
             Failure(
                 ItemFailure.VALIDATION,
                 f"{recorded.external_id} stands with {units.amount(recorded.amount_minor, recorded.currency)}, but "
@@ -137,7 +143,7 @@ def _compare(
             facts,
         )
     return Row(
-        accounting_entry_id=recorded.accounting_entry_id,
+        accounting_entry_id=id_,
         status=ItemStatus.SUCCESSFUL,
         external_id=recorded.external_id,
         external_url=recorded.url,

@@ -4,7 +4,7 @@ is done, their receipts and their posting."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from blocks.erp.choices import Attachments
@@ -12,10 +12,10 @@ from blocks.erp.entries import Entry, EntryState, NotAttached, Recorded
 from blocks.erp.errors import ErpLoginRefused, ErpOutcomeUnknown, ErpRateLimited, RefusalKind, Refused
 from blocks.pleo.items import ExportItem
 from blocks.pleo.models import ItemStatus
-from flows.bookkeeping import BookingContext
 from flows.changes import Course, Decision
 from flows.failures import Failure, refusal
 from flows.receipts.collect import Collected
+from flows.recording import Recording
 from flows.results import Facts, Row, failed
 from flows.rows import found_row, replaced_row, still_draft_row, with_notices
 from flows.session import Session
@@ -53,16 +53,14 @@ class Expense:
 
 
 class Standing:
-    """Finishes what stands. `closing` tells of an error why nothing more can be recorded, None where waiting helps."""
+    """Finishes what stands."""
 
-    def __init__(
-        self, session: Session, context: BookingContext, closing: Callable[[Exception], Failure | None]
-    ) -> None:
+    def __init__(self, session: Session, recording: Recording) -> None:
         self._session = session
         self._erp = session.erp
-        self._context = context
-        self._settings = context.settings
-        self._closing = closing
+        self._recording = recording
+        self._context = recording.context
+        self._settings = recording.context.settings
 
     async def finish(
         self, found: Sequence[Expense], collected: dict[str, Collected]
@@ -103,7 +101,7 @@ class Standing:
             if not self._session.dry_run:
                 rows |= await self._as_it_stands_now(touched, rows)
         except (ErpLoginRefused, ErpRateLimited) as error:
-            closed = self._closing(error)
+            closed = self._recording.closing(error)
             if closed is None:
                 raise
             if self._settings.posting is EntryState.POSTED:

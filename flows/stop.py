@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import Context
 from typing import NoReturn, TypeVar
 
 from blocks import ground
@@ -66,7 +67,11 @@ class Stop:
     @asynccontextmanager
     async def limit(self, seconds: float | None) -> AsyncIterator[None]:
         """As `asyncio.timeout`, but of a few seconds once the run is asked to end."""
-        async with asyncio.timeout(seconds) as limit:
+        async with asyncio.timeout(None) as limit:
+            if seconds is not None:
+                # In a context without anything: asyncio keeps timers for a while once they are cancelled, and with a
+                # timer its context, in which Prefect has all that a task was given and returned: pages, batches.
+                Context().run(limit.reschedule, asyncio.get_running_loop().time() + seconds)
             self._limits.add(limit)
             try:
                 if self._set.is_set():

@@ -9,6 +9,7 @@ the item, with the figures. A card purchase may cost more than its lines: the re
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -180,7 +181,7 @@ def wallet_minor(
         problem = "more than can be booked" if _beyond_reason(money) else "which is no whole number"
         value = one_line(str(money.value), 60)
         raise invalid(f"{what} is {value} {_UNIT_WORDS[units]} of {money.currency}, {problem}.")
-    return money.currency, minor
+    return sys.intern(money.currency), minor  # one text for all expenses that are kept in mind
 
 
 def to_minor(money: PleoMoney) -> int | None:

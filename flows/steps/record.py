@@ -70,7 +70,7 @@ class _PageRecorder:
         self._settings = recording.context.settings
         self._links_are_fresh = links_are_fresh
         self._page = RecordedPage()
-        self._standing = Standing(session, recording.context, self._closing)
+        self._standing = Standing(session, recording)
 
     async def record(self, source: ExportItemsPage, wanted: Sequence[str]) -> RecordedPage:
         page, started = self._page, self._session.clock()
@@ -84,7 +84,7 @@ class _PageRecorder:
                 self._session.stop.check()
                 await self._portion(portion)
         except Exception as error:
-            page.closing = self._closing(error)
+            page.closing = self._recording.closing(error)
             if page.closing is None and not self._done():
                 raise
             if not isinstance(error, (ErpError, Stopped)):
@@ -101,14 +101,6 @@ class _PageRecorder:
     def _done(self) -> set[str]:
         """The items that this call need not look at again."""
         return {*(row.accounting_entry_id for row in self._page.rows), *self._page.dead_links}
-
-    def _closing(self, error: Exception) -> Failure | None:
-        """Why what is still open fails, or None where waiting may help."""
-        if isinstance(error, ErpLoginRefused):
-            return Failure(ItemFailure.ERP_AUTHENTICATION, str(error))
-        if isinstance(error, ErpRateLimited) and (error.clears_in_s or 0.0) > self._recording.patience_s:
-            return Failure(ItemFailure.ERP_RATE_LIMIT, str(error))
-        return None
 
     async def _prepared(self, source: ExportItemsPage, wanted: Sequence[str]) -> list[Expense]:
         """The wanted items that can be gone on with; the rows of the others are done."""
@@ -334,7 +326,7 @@ class _PageRecorder:
             outcomes = await self._erp.record(entries)
             return outcomes, await self._standing.in_the_books([one for one in outcomes if isinstance(one, Recorded)])
         except (ErpLoginRefused, ErpRateLimited) as error:
-            self._page.closing = self._closing(error)
+            self._page.closing = self._recording.closing(error)
             if self._page.closing is None:
                 raise
             told = outcomes or error.outcomes  # it cannot be asked any more what it holds, so its word is taken

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import weakref
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 
@@ -74,3 +77,33 @@ async def test_under_nohup_a_lost_terminal_is_no_request_to_end() -> None:
         assert stop.signal is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class _Page:
+    """What weighs something."""
+
+
+async def test_a_limit_that_is_over_keeps_nothing_of_the_task_that_set_it() -> None:
+    page_of_the_task: ContextVar[_Page] = ContextVar("page_of_the_task")
+
+    async def task() -> weakref.ref[_Page]:
+        page = _Page()
+        page_of_the_task.set(page)
+        async with Stop().limit(3600.0):
+            await asyncio.sleep(0)
+        return weakref.ref(page)
+
+    async with asyncio.timeout(60.0):  # which comes first: what is due behind it, asyncio does not let go of
+        page = await asyncio.create_task(task())
+        await asyncio.sleep(0)
+        assert page() is None
+
+
+async def test_a_limit_ends_what_takes_longer_and_a_request_to_end_makes_it_shorter() -> None:
+    with pytest.raises(TimeoutError):
+        async with Stop().limit(0.01):
+            await asyncio.sleep(60)
+    stop = Stop()
+    async with stop.limit(None), stop.limit(3600.0):
+        stop.request(signal.SIGTERM)
+        assert {limit.when() < asyncio.get_running_loop().time() + 60 for limit in stop._limits} == {True}

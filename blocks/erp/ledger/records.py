@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import date, datetime
+from functools import lru_cache
 
 from blocks.erp.entries import (
     NO_DETAILS,
@@ -232,6 +233,11 @@ def key_of(accounting_entry_id: str) -> str:
     return storable(accounting_entry_id.lower())
 
 
+# Entries of a batch have one time, and all of a job few days: one object each, for the results of many items hold them.
+_moment = lru_cache(64)(datetime.fromisoformat)
+_day = lru_cache(1024)(date.fromisoformat)
+
+
 def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) -> dict[str, Recorded]:
     """The entries that stand among any number of ids, by id in lower case, each with `found` set."""
     found: dict[str, Recorded] = {}
@@ -246,14 +252,14 @@ def find_entries(query: Query, link: Link, accounting_entry_ids: Sequence[str]) 
                 accounting_entry_id=row[0],
                 external_id=row[1],
                 url=link(row[1]),
-                recorded_at=datetime.fromisoformat(row[2]),
+                recorded_at=_moment(row[2]),
                 currency=row[3],
                 amount_minor=row[4],
                 accounts=account_codes(code for code, _ in json.loads(row[8])),
                 state=EntryState(row[5]),
                 found=True,
-                posting_date=date.fromisoformat(row[6]),
-                original_date=date.fromisoformat(row[7]),
+                posting_date=_day(row[6]),
+                original_date=_day(row[7]),
                 attached=frozenset(json.loads(row[9])) if row[9] != "[]" else frozenset(),
                 counterparts=others,
                 settled=is_settled,
