@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from blocks.erp.currencies import MinorUnits
 from blocks.erp.entries import Entry, Recorded
@@ -34,19 +34,19 @@ def facts_of(item: ExportItem, settings: ErpSettings) -> Facts:
     except OverflowError:
         day = None
     return Facts(
-        type=_name(item.type),
+        type=sys.intern(one_line(item.type, _MAX_NAME)),
         date=day,
-        supplier=_name(item.supplier.name) if item.supplier and item.supplier.name else None,
-        employee=_name(item.user.name) if item.user else None,
+        supplier=_name(item.supplier.name if item.supplier else None),
+        employee=_name(item.user.name if item.user else None),
         currency=amount[0],
         amount_minor=amount[1],
         pleo_url=item.web_url,
     )
 
 
-@lru_cache(10_000)  # few people and suppliers have many expenses: each name is kept once, and not once an item
-def _name(text: str) -> str | None:
-    return one_line(text, _MAX_NAME) or None
+def _name(text: str | None) -> str | None:
+    # Few people and suppliers have many expenses: a name is one text for all rows that have it.
+    return sys.intern(one_line(text, _MAX_NAME)) or None if text else None
 
 
 def recorded_row(recorded: Recorded, entry: Entry, facts: Facts, units: MinorUnits) -> Row:

@@ -245,8 +245,8 @@ def read_xml(answer: Answer) -> Verdict:
             if answer.status in {401, 413, 429}
             else Verdict(Meaning.FOREIGN if answer.status < 500 else Meaning.TROUBLE)
         )
-    if b"<!" in answer.body:
-        return Verdict(Meaning.FOREIGN)  # Odoo declares nothing, and others may make gigabytes of a few bytes so
+    if b"<!" in answer.body or b"\0" in answer.body:
+        return Verdict(Meaning.FOREIGN)  # Odoo declares nothing (in UTF-8), and others may make gigabytes of that
     try:
         root = ElementTree.fromstring(answer.body)  # noqa: S314 - see above
         (told,) = list(root) if root.tag == "methodResponse" else []

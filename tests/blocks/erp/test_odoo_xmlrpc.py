@@ -67,6 +67,7 @@ LAUGHS = (
     "body",
     [
         "", "<html><body><p/></body></html>", "<a><b><c><value><int>1</int></value></c></b></a>", LAUGHS,
+        LAUGHS.encode("utf-16"),
         "<methodResponse><params><param><value><int>1</int></value></param></params>",
         "<methodResponse><params/></methodResponse>", "<methodResponse/>",
         *(
