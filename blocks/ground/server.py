@@ -68,8 +68,7 @@ class OwnServer:
 
         `on_gone` is called, in another thread, once it has gone for good.
         """
-        with suppress(BrokenPipeError):  # it has ended already, of which the reason is told below
-            os.write(self._life, b"!")
+        self._let_it_open_its_database()
         deadline = time.monotonic() + timeout_s
         with socket.create_connection(self._listener.getsockname(), timeout=_EVERY_S) as connection:
             connection.sendall(b"GET /api/health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
@@ -120,6 +119,10 @@ class OwnServer:
         finally:
             os.close(end)
 
+    def _let_it_open_its_database(self) -> None:
+        with suppress(BrokenPipeError):  # it has ended already, which whoever waits for it is told
+            os.write(self._life, b"!")
+
     def _watch(self, on_gone: Callable[[], None]) -> None:
         """Start the server anew where it ends under the run, which goes on meanwhile: its calls wait in the backlog."""
         for _ in range(RESTARTS):
@@ -131,7 +134,7 @@ class OwnServer:
                 os.close(self._life)
                 try:
                     self._start()
-                    os.write(self._life, b"!")
+                    self._let_it_open_its_database()
                 except OSError:
                     break
         self._process.wait()

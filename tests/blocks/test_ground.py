@@ -242,6 +242,46 @@ def test_a_server_that_ends_before_it_is_wanted_says_why(tmp_path: Path, monkeyp
         server.close()
 
 
+_ANSWERING = """
+import os, socket, sys, threading
+listener, life = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+os.read(life, 1)
+threading.Thread(target=lambda: os.read(life, 1) or os._exit(0), daemon=True).start()
+while True:
+    connection, _ = listener.accept()
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\n")
+    connection.close()
+"""
+
+
+def test_a_server_that_dies_as_soon_as_it_is_begun_again_is_begun_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SecondOneDies(OwnServer):
+        begun = 0
+
+        def _start(self) -> None:
+            super()._start()
+            self.begun += 1
+            if self.begun == 2:
+                self._process.kill()
+                self._process.wait(10)
+
+    (tmp_path / "child.py").write_text(_ANSWERING)
+    monkeypatch.setattr("blocks.ground.server._CHILD", tmp_path / "child.py")
+    server = SecondOneDies()
+    try:
+        server.wait(10, lambda: False, lambda: None)
+        first = server._process
+        first.kill()
+        first.wait(10)
+        assert httpx.get(f"{server.api_url}/health", trust_env=False, timeout=20).status_code == 200
+        assert (server.begun, server.is_gone) == (3, False)
+    finally:
+        server.close()
+
+
 @pytest.mark.slow
 def test_the_tables_are_those_that_prefects_migrations_make(tmp_path: Path) -> None:
     """Where they are so no more, with another Prefect say, the text in `prefect.sql` is to be made again like this."""
