@@ -102,7 +102,7 @@ def test_the_tested_versions_are_exact_and_name_no_index() -> None:
     [
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
-        ["mypy"],
+        pytest.param(["mypy"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

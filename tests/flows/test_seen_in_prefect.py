@@ -118,6 +118,7 @@ def test_an_accounting_system_that_comes_back_is_seen_to_be_waited_for(
     assert (states[-1], recorded["run_count"]) == ("Completed", 3)
 
 
+@pytest.mark.slow  # that a signal ends a wait is seen without Prefect's page too, in test_command_line.py
 def test_a_signal_while_the_accounting_system_is_waited_for_is_heard_at_once(
     at_work: Office, erp: SmallErpServer, prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
